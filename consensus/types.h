@@ -1,0 +1,169 @@
+/* types: the things that the cluster agrees on, as plain values (pure).
+ *
+ * Every struct here is part of the replicated state or of a command that changes it. Text is
+ * NUL-terminated within its array; unused bytes are zero, so that equal values are equal bytes.
+ */
+#ifndef SKEIN_CONSENSUS_TYPES_H
+#define SKEIN_CONSENSUS_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/limits.h"
+
+/* ---- nodes */
+
+enum node_state {
+    NODE_UP = 1, /* member in good standing; takes guests unless cordoned or draining */
+    NODE_LOST,   /* its lease ran out by decision of the leader; its guests were placed elsewhere */
+};
+
+enum raft_role { ROLE_VOTER = 1, ROLE_STANDBY, ROLE_SPARE };
+
+enum guest_kind { KIND_CELL = 1, KIND_LXC, KIND_VM };
+#define KIND_BIT(kind) (1u << (kind))
+
+struct label {
+    char key[LABEL_KEY_SIZE];
+    char value[LABEL_VALUE_SIZE];
+};
+
+/* One CPU core of a node, as its topology says. */
+struct core_info {
+    uint16_t id;      /* the kernel's CPU number */
+    uint16_t numa;    /* NUMA node */
+    uint16_t cluster; /* cores that share a last-level cache */
+    uint16_t sibling; /* physical core: equal for SMT siblings */
+    bool isolated; /* given to guests whole; the others serve the node itself and shared guests */
+};
+
+/* What a node says of itself at join, and again when it starts with something changed. */
+struct node_facts {
+    uint32_t address; /* control plane, IPv4 */
+    uint32_t vtep;    /* end of its VXLAN tunnels, IPv4 */
+    uint8_t link_key[KEY_SIZE];
+    uint8_t curve_key[KEY_SIZE];
+    uint32_t n_labels;
+    struct label labels[MAX_LABELS];
+    uint32_t n_cores;
+    struct core_info *cores; /* ascending ids; heap, owned */
+    uint32_t memory_mib;     /* for guests */
+    uint32_t kinds;          /* KIND_BIT of every guest kind that it can run */
+    char arch[16];           /* "x86_64" */
+    uint32_t backhaul_kbps;  /* 0 = unknown */
+    bool isolation_simulated;
+    bool witness; /* votes, but takes no guests */
+};
+
+struct node {
+    uint64_t
+        id; /* Raft server id: 1 for the first node, else the index of its join; never reused */
+    char name[NAME_SIZE];
+    struct node_facts facts;
+    enum raft_role role; /* as the leader last arranged it in Raft's own configuration */
+    enum node_state state;
+    bool cordoned;
+    bool draining;
+    uint64_t epoch;                 /* index of the command that last joined, lost or returned it */
+    uint8_t boot_nonce[NONCE_SIZE]; /* of the boot that it was last seen in; zeroes = none yet */
+    uint32_t ceiling_ms;            /* no longer lease is ever granted to it */
+};
+
+/* ---- slices */
+
+struct slice {
+    char name[NAME_SIZE];
+    uint32_t vni; /* 1…2^24-1, given by the state, never reused */
+    struct subnet subnet;
+    uint32_t rate_kbps; /* of the slice on each uplink; 0 = no limit */
+};
+
+/* ---- images */
+
+struct image {
+    char name[NAME_SIZE];
+    uint8_t digest[DIGEST_SIZE]; /* BLAKE2b-256 of the stored bytes */
+    uint64_t size;               /* bytes */
+    uint64_t added;              /* index of the command */
+    uint32_t n_holders;
+    uint64_t *holders; /* node ids, ascending; heap, owned */
+};
+
+/* ---- guests */
+
+enum restart_policy { RESTART_ALWAYS = 1, RESTART_ON_FAILURE, RESTART_NEVER };
+enum failover_policy { FAILOVER_RESTART = 1, FAILOVER_STAY, FAILOVER_RESTORE };
+enum desired_state { DESIRED_RUNNING = 1, DESIRED_STOPPED };
+
+/* What the user asked for. */
+struct guest_spec {
+    char name[NAME_SIZE];
+    enum guest_kind kind;
+    char image[NAME_SIZE];
+    char slice[NAME_SIZE]; /* "" = no network */
+    uint32_t n_cores;      /* whole isolated cores; 0 = shares the node's other cores */
+    uint32_t memory_mib;
+    uint32_t priority; /* higher comes back first; default 100 */
+    enum restart_policy restart;
+    enum failover_policy failover;
+    char on[NAME_SIZE]; /* a node's name that it must run on, or "" */
+    uint32_t n_constraints;
+    struct label constraints[MAX_LABELS]; /* the node must carry each of them */
+    uint32_t n_env;
+    char **env; /* "KEY=VALUE"; heap, owned */
+    uint32_t n_argv;
+    char **argv; /* heap, owned; at least one */
+};
+
+/* Where a guest is. */
+struct placement {
+    uint64_t node;  /* 0 = nowhere */
+    uint64_t epoch; /* index of the command that assigned, lost or stopped the guest */
+    uint32_t n_cores;
+    uint16_t cores[MAX_GUEST_CORES]; /* isolated core ids, ascending */
+};
+
+struct guest {
+    struct guest_spec spec;
+    uint64_t created; /* index */
+    enum desired_state desired;
+    uint32_t ip; /* in its slice, given by the state; 0 without a slice */
+    struct placement placement;
+    uint64_t migration; /* id of the migration in flight, 0 = none */
+};
+
+/* ---- migrations */
+
+/* An aborted or finished migration is no longer in the state. */
+enum migration_phase {
+    MIGRATION_RESERVED = 1, /* intent and target cores; the source owns the guest */
+    MIGRATION_COMMITTED,    /* the target owns it; the source's frozen copy awaits clean-up */
+};
+
+struct migration {
+    uint64_t id; /* index of its reserve command */
+    char guest[NAME_SIZE];
+    uint64_t from, to; /* node ids */
+    uint64_t source_epoch;
+    struct placement target; /* node, cores; epoch is 0 until the commit */
+    enum migration_phase phase;
+};
+
+/* ---- join tokens */
+
+struct token {
+    uint8_t hash[DIGEST_SIZE];
+    uint64_t expires_s; /* wall clock of the proposer, seconds since 1970 */
+    uint32_t uses_left;
+};
+
+/* ---- life of the values that own heap memory; all safe on zeroes and safe twice */
+
+void node_facts_deinit(struct node_facts *facts);
+void guest_spec_deinit(struct guest_spec *spec);
+/* Deep copies; -ENOMEM leaves `ret` zeroed. `ret` must hold nothing before. */
+int node_facts_copy(struct node_facts *ret, const struct node_facts *facts);
+int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec);
+
+#endif
