@@ -1,0 +1,134 @@
+/* proto: what skeind may ask of skein-guard, and what comes back (pure codec).
+ *
+ * Two SOCK_SEQPACKET connections to /run/skein/guard.sock, one message a packet, the first of each
+ * is HELLO: lease  small, answered at once by the lease thread: STAMP, ACK work   everything else;
+ * answers come when the work is done, in any order, matched by `serial` Descriptors ride as
+ * SCM_RIGHTS of the packet. Every argument is checked by the guard, whoever asks.
+ */
+#ifndef SKEIN_AGENT_GUARD_PROTO_H
+#define SKEIN_AGENT_GUARD_PROTO_H
+
+#include "agent/guest/guest.h"
+#include "agent/lease.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "netfabric/flows.h"
+
+enum { GUARD_PACKET_MAX = 192 * 1024, GUARD_MAX_FDS = 3 };
+
+enum guard_op {
+    GUARD_HELLO = 1,  /* lease or work -> guard_hello in the reply */
+    GUARD_STAMP,      /* lease: -> stamp */
+    GUARD_ACK,        /* lease: ack -> lapsed, lease_left_ms */
+    GUARD_LIST,       /* -> reports of all guests */
+    GUARD_FABRIC,     /* view: make the switch equal to it; also plugs nothing */
+    GUARD_UNPACK,     /* digest + fd of the image's bytes (a regular file) -> its root stands */
+    GUARD_DROP_IMAGE, /* digest: removes its root */
+    GUARD_START,      /* run + index: refused while lapsed, or when index is below the floor */
+    GUARD_STOP,       /* copy + grace_ms: terminate, then kill; done when nothing of it runs */
+    GUARD_FREEZE,     /* copy: reason "user" */
+    GUARD_THAW,       /* copy: reason "user" */
+    GUARD_EXEC,       /* copy + argv + 3 fds -> status */
+    GUARD_LOGS,       /* guest -> fd of its log, read only */
+    GUARD_PREPARE,    /* target: run with epoch = migration id */
+    GUARD_CAPTURE,  /* source: copy + migration + fd -> report; stays frozen, reason "migration" */
+    GUARD_RECEIVE,  /* target: guest + migration + fd -> report */
+    GUARD_ACTIVATE, /* target: guest + migration, epoch = the commit's: live lease needed; runs on
+                       reply */
+    GUARD_RESUME,   /* source, after an abort: copy; thawed on reply */
+    GUARD_DISCARD,  /* target, after an abort: guest + migration. Source, after the commit: the
+                     * frozen copy (guest, epoch) is destroyed; only for what does not run */
+    GUARD_OP_END
+};
+
+/* Events of the guard on the work connection, serial 0. */
+enum guard_event {
+    GUARD_EVENT_LIST = 1, /* something changed: all guests anew */
+    GUARD_EVENT_LAPSED,   /* everything but `stay` guests is frozen */
+    GUARD_EVENT_LIFTED,
+};
+
+enum guard_connection { GUARD_CONNECTION_LEASE = 1, GUARD_CONNECTION_WORK };
+
+enum guard_guest_state {
+    GUEST_STARTING = 1,
+    GUEST_RUNNING,
+    GUEST_FROZEN, /* by one or more reasons */
+    GUEST_STOPPING,
+    GUEST_EXITED,      /* ended by itself; exit_status says how; nothing of it runs */
+    GUEST_PREPARED,    /* target of a migration, nothing runs */
+    GUEST_RECEIVED,    /* target: verified, nothing runs */
+    GUEST_HANDED_OVER, /* source: captured whole, frozen */
+    GUEST_RESTORING,
+};
+
+enum { FROZEN_BY_LEASE = 1, FROZEN_BY_MIGRATION = 2, FROZEN_BY_USER = 4 };
+
+/* One guest as the guard knows it. */
+struct guard_report {
+    char guest[NAME_SIZE];
+    uint64_t epoch;     /* 0 while only a migration's target */
+    uint64_t migration; /* that it is source or target of; 0 = none */
+    enum guard_guest_state state;
+    uint8_t frozen_by;   /* FROZEN_BY_… */
+    int32_t exit_status; /* EXITED: code, or 128 + signal; -1 unknown (adopted) */
+    uint32_t pid;        /* of its init, in the node's namespace; 0 = none */
+    uint32_t n_starts;   /* of this epoch */
+};
+
+struct guard_request {
+    uint32_t serial; /* the caller's, not 0 */
+    enum guard_op op;
+    enum guard_connection connection; /* HELLO */
+    struct lease_ack ack;             /* ACK */
+    struct guest_run run;             /* START, PREPARE; owned */
+    uint64_t index;                   /* START, ACTIVATE: of the state that it was decided on */
+    struct guest_copy copy;           /* guest and epoch, where one is meant */
+    uint64_t migration;
+    uint32_t grace_ms;           /* STOP */
+    bool keep_upper;             /* STOP: what the guest wrote stays for its next start here */
+    uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE */
+    struct fabric_view view;     /* FABRIC; owned */
+    uint32_t n_argv;
+    char **argv;            /* EXEC; owned */
+    int fds[GUARD_MAX_FDS]; /* borrowed; -1 = none */
+};
+
+struct guard_hello {
+    uint8_t boot_nonce[NONCE_SIZE];
+    uint32_t run;
+    bool lapsed;
+};
+
+struct guard_reply {
+    uint32_t serial; /* 0: an event */
+    int code;        /* 0 or negative errno */
+    char text[ERR_TEXT_SIZE];
+    enum guard_op op;
+    enum guard_event event;
+    struct guard_hello hello;
+    struct stamp stamp;
+    bool lapsed;            /* ACK */
+    uint32_t lease_left_ms; /* ACK */
+    int32_t status;         /* EXEC: exit code, or 128 + signal */
+    uint64_t bytes, frozen_us,
+        handed_over_us; /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
+    uint32_t n_reports;
+    struct guard_report *reports; /* LIST; owned */
+    int fd;                       /* LOGS: the receiver's to close; -1 = none */
+};
+
+void guard_request_init(struct guard_request *request); /* fds -1 */
+void guard_request_deinit(struct guard_request *request);
+void guard_request_encode(const struct guard_request *request, struct writer *w);
+/* -EBADMSG for anything out of bounds, names that are no names, unknown ops. Descriptors are the
+ * transport's. */
+int guard_request_decode(const void *data, size_t size, struct guard_request *ret);
+void guard_reply_init(struct guard_reply *reply);
+void guard_reply_deinit(struct guard_reply *reply);
+void guard_reply_encode(const struct guard_reply *reply, struct writer *w);
+int guard_reply_decode(const void *data, size_t size, struct guard_reply *ret);
+const char *guard_op_name(enum guard_op op);
+const char *guard_guest_state_name(enum guard_guest_state state);
+
+#endif

@@ -1,0 +1,67 @@
+/* guest: the contract of a guest kind, as the guard's cell executor drives it.
+ *
+ * Life: (image unpacked, network plugged) -> start -> running -> stop|kill -> gone. Calls block;
+ * each runs in a child process of the executor. The guest's cgroups exist before start and outlive
+ * every call.
+ */
+#ifndef SKEIN_AGENT_GUEST_GUEST_H
+#define SKEIN_AGENT_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "consensus/command.h"
+
+/* All that a kind needs to run one guest on this node; checked by the guard before it arrives. */
+struct guest_run {
+    struct guest_spec spec; /* owned */
+    uint64_t epoch;
+    uint8_t digest[DIGEST_SIZE]; /* of the image: names its unpacked root */
+    uint32_t n_cores;
+    uint16_t cores[MAX_GUEST_CORES]; /* isolated ones; none: the node's shared cores */
+    uint32_t vni;                    /* 0 = no network */
+    uint32_t ip;
+    uint8_t prefix;
+    uint16_t port; /* OpenFlow port, names the host side of its veth */
+};
+
+/* Directories of one guest, all made by guest_paths_init from its name. */
+struct guest_paths {
+    char image_root[128]; /* /var/lib/skein/roots/DIGEST: read only, shared by guests */
+    char upper[128];      /* /var/lib/skein/guests/NAME/upper: what the guest wrote */
+    char work[128];       /* overlayfs' own */
+    char merged[128];     /* /run/skein/guests/NAME/root: where its root is mounted */
+    char log[128];        /* /var/log/skein/guests/NAME.log: stdout and stderr */
+    char netns[128];      /* /run/skein/netns/NAME */
+    char checkpoint[128]; /* /run/skein/guests/NAME/checkpoint: tmpfs, during a migration only */
+};
+
+struct guest_kind_ops {
+    enum guest_kind kind;
+    const char *name;
+    bool can_exec, can_capture;
+    /* Starts it; ret_pid is its init, in the caller's pid namespace. The process is not a child
+     * that must be waited for by the caller: it is watched by pidfd. It is in the guest's cgroups
+     * from its first instruction. */
+    int (*start)(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
+                 struct err *err);
+    /* Asks it to end (SIGTERM to its init). */
+    int (*terminate)(pid_t pid, struct err *err);
+    /* Runs argv inside the guest with the three descriptors; ret_status as of waitpid. */
+    int (*exec)(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],
+                int *ret_status, struct err *err);
+    /* Unmounts and removes what start made; `keep_upper` leaves what the guest wrote. */
+    int (*clean_up)(const struct guest_paths *paths, bool keep_upper, struct err *err);
+};
+
+extern const struct guest_kind_ops guest_cell_ops;
+
+void guest_paths_init(struct guest_paths *paths, const char *name,
+                      const uint8_t digest[DIGEST_SIZE]);
+void guest_run_deinit(struct guest_run *run);
+void guest_run_encode(const struct guest_run *run, struct writer *w);
+int guest_run_decode(struct reader *r, struct guest_run *ret);
+
+#endif

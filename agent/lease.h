@@ -1,0 +1,43 @@
+/* lease: the words in which guards and the leader speak of leases (pure values; the rules are in
+ * docs/leases.md, the guard's side in agent/guard/holder.h, the leader's in agent/detector.h).
+ */
+#ifndef SKEIN_AGENT_LEASE_H
+#define SKEIN_AGENT_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+
+/* One beat of one guard. Only the guard that issued it knows when; a lease counts from that. */
+struct stamp {
+    uint8_t boot_nonce[NONCE_SIZE]; /* one a boot */
+    uint32_t run;                   /* of the guard within the boot, from 1 */
+    uint64_t sequence;              /* within the run, from 1 */
+};
+
+/* (guest, epoch): the one copy of a guest that may run. */
+struct guest_copy {
+    char guest[NAME_SIZE];
+    uint64_t epoch;
+};
+
+/* The leader's answer to a beat. With lease_ms 0 it grants nothing. */
+struct lease_ack {
+    struct stamp stamp; /* of the beat that it answers */
+    uint64_t term;      /* of the leader */
+    uint32_t lease_ms;  /* counted from the guard's memory of the stamp's issue */
+    uint64_t index; /* the leader's state: a start decided on an older state is refused from here */
+    bool has_copies;   /* the answer to a beat that said "lapsed" */
+    uint32_t n_copies; /* the guest copies that are still the node's own */
+    struct guest_copy copies[MAX_NODE_GUESTS];
+};
+
+bool stamp_is_equal(const struct stamp *a, const struct stamp *b);
+void stamp_encode(const struct stamp *stamp, struct writer *w);
+void stamp_decode(struct reader *r, struct stamp *ret);
+void lease_ack_encode(const struct lease_ack *ack, struct writer *w);
+void lease_ack_decode(struct reader *r, struct lease_ack *ret);
+
+#endif

@@ -1,0 +1,59 @@
+/* mover: the contract of whatever moves a running guest (mover_criu.c; libvirt and LXC later).
+ *
+ * Source: capture() writes the frozen guest to a descriptor. Target: prepare() builds what it will
+ * live in, receive() takes the stream and verifies it, activate() brings it to life. Calls block;
+ * each runs in a child process of the guard's cell executor. The descriptors are plaintext pipes or
+ * sockets; whoever made them seals them.
+ */
+#ifndef SKEIN_MIGRATE_MOVER_H
+#define SKEIN_MIGRATE_MOVER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Where a guest lives on this node; paths are those of agent/guest/guest.h. */
+struct mover_guest {
+    const char *name;
+    pid_t pid;              /* its init; 0 before activate */
+    const char *image_root; /* read-only lower layer */
+    const char *upper;
+    const char *work;
+    const char *merged; /* the mount point of its root */
+    const char *netns;
+    const char *checkpoint; /* directory for image files, on tmpfs */
+    const char *log;
+    const char *freezer; /* directory of its cgroup that freezes */
+};
+
+struct mover_report {
+    uint64_t bytes;     /* that crossed the descriptor */
+    uint64_t frozen_us; /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
+    uint64_t handed_over_us; /* the whole state is out (source) or verified (target) */
+    const char *mode;        /* "stop-and-copy" */
+};
+
+struct mover_ops {
+    const char *name;
+    /* Can it be moved at all? 0, or a negative errno and the reason. */
+    int (*check)(const struct mover_guest *guest, struct err *err);
+    /* Freezes the guest (it stays frozen on return), writes its memory and its upper layer. On
+     * failure the guest runs again as before. */
+    int (*capture)(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                   struct err *err);
+    /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
+    int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                   struct err *err);
+    /* Restores; ret_pid is its init. The guest is running on return, in its cgroups. */
+    int (*activate)(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
+    /* Source: after an abort. Undoes what capture changed (network lock, checkpoint); the guest is
+     * thawed by the caller. */
+    int (*resume)(const struct mover_guest *guest, struct err *err);
+    /* Either side: removes checkpoint files and leftovers such as CRIU's nft tables. */
+    int (*discard)(const struct mover_guest *guest, struct err *err);
+};
+
+extern const struct mover_ops mover_criu_ops;
+
+#endif

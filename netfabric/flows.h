@@ -1,0 +1,48 @@
+/* flows: what the switch of a node shall hold, as a function of the state (pure).
+ *
+ * fabric_view_of() cuts the node's view out of the state; flows_render() writes it as the lines
+ * that `ovs-ofctl replace-flows` takes. The view crosses from skeind to skein-guard, which checks
+ * it.
+ */
+#ifndef SKEIN_NETFABRIC_FLOWS_H
+#define SKEIN_NETFABRIC_FLOWS_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "consensus/state.h"
+
+enum { FABRIC_MAX_ENDPOINTS = MAX_GUESTS, FABRIC_TUNNEL_PORT = 1000, FABRIC_FIRST_PORT = 2000 };
+
+/* One guest in a slice, seen from one node. */
+struct endpoint {
+    char guest[NAME_SIZE];
+    uint32_t vni;
+    uint32_t ip;
+    uint32_t rate_kbps;  /* the slice's, 0 = none */
+    uint32_t vtep;       /* where its traffic goes: the owner's VTEP; 0 = it has no place */
+    uint32_t other_vtep; /* from where it is accepted too, while it migrates; 0 = none */
+    uint16_t port;       /* OpenFlow port where this node owns or prepares it; 0 = remote */
+    bool is_owner; /* traffic for it ends at `port`; else, with a port: prepared, not chosen */
+};
+
+struct fabric_view {
+    uint64_t index; /* of the state that it shows */
+    uint32_t vtep;  /* this node's own */
+    uint32_t n_peers;
+    uint32_t *peers; /* VTEPs of all other nodes, ascending; heap, owned */
+    uint32_t n_endpoints;
+    struct endpoint *endpoints; /* by guest name; heap, owned */
+};
+
+/* The OpenFlow port of a guest's own port on any node: stable, from its VNI and address within the
+ * slice. Unique on the node: the caller gives the slot of the guest among the node's guests. */
+int fabric_view_of(const struct state *state, uint64_t node, struct fabric_view *ret);
+void fabric_view_deinit(struct fabric_view *view);
+void fabric_view_encode(const struct fabric_view *view, struct writer *w);
+int fabric_view_decode(struct reader *r, struct fabric_view *ret);
+
+/* The whole rule set of br-int as text, one flow a line; heap, the caller frees. NULL without
+ * memory. */
+char *flows_render(const struct fabric_view *view);
+
+#endif
