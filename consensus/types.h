@@ -146,6 +146,7 @@ struct migration {
     char guest[NAME_SIZE];
     uint64_t from, to; /* node ids */
     uint64_t source_epoch;
+    struct placement source; /* where the guest was; its cores are held until the migration's end */
     struct placement target; /* node, cores; epoch is 0 until the commit */
     enum migration_phase phase;
 };
@@ -165,5 +166,7 @@ void guest_spec_deinit(struct guest_spec *spec);
 /* Deep copies; -ENOMEM leaves `ret` zeroed. `ret` must hold nothing before. */
 int node_facts_copy(struct node_facts *ret, const struct node_facts *facts);
 int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec);
+void image_deinit(struct image *image);
+int image_copy(struct image *ret, const struct image *image);
 
 #endif

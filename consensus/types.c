@@ -1,0 +1,107 @@
+#include "consensus/types.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void node_facts_deinit(struct node_facts *facts)
+{
+    free(facts->cores);
+    facts->cores = NULL;
+    facts->n_cores = 0;
+}
+
+static void strings_free(char **strings, uint32_t n)
+{
+    for (uint32_t i = 0; strings != NULL && i < n; i++)
+        free(strings[i]);
+    free(strings);
+}
+
+void guest_spec_deinit(struct guest_spec *spec)
+{
+    strings_free(spec->env, spec->n_env);
+    strings_free(spec->argv, spec->n_argv);
+    spec->env = spec->argv = NULL;
+    spec->n_env = spec->n_argv = 0;
+}
+
+void image_deinit(struct image *image)
+{
+    free(image->holders);
+    image->holders = NULL;
+    image->n_holders = 0;
+}
+
+/* A heap copy of n elements; NULL with *failed set when there is no memory, NULL for none. */
+static void *copy_array(const void *data, size_t n, size_t size, bool *failed)
+{
+    void *copy;
+
+    if (n == 0)
+        return NULL;
+    copy = calloc(n, size);
+    if (copy == NULL)
+        *failed = true;
+    else
+        memcpy(copy, data, n * size);
+    return copy;
+}
+
+static char **copy_strings(char *const *strings, uint32_t n, bool *failed)
+{
+    char **copy;
+
+    if (n == 0)
+        return NULL;
+    copy = calloc(n, sizeof(*copy));
+    for (uint32_t i = 0; copy != NULL && i < n; i++) {
+        copy[i] = strdup(strings[i]);
+        if (copy[i] == NULL)
+            *failed = true;
+    }
+    if (copy == NULL)
+        *failed = true;
+    return copy;
+}
+
+int node_facts_copy(struct node_facts *ret, const struct node_facts *facts)
+{
+    bool failed = false;
+
+    *ret = *facts;
+    ret->cores = copy_array(facts->cores, facts->n_cores, sizeof(*facts->cores), &failed);
+    if (failed) {
+        memset(ret, 0, sizeof(*ret));
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec)
+{
+    bool failed = false;
+
+    *ret = *spec;
+    ret->env = copy_strings(spec->env, spec->n_env, &failed);
+    ret->argv = copy_strings(spec->argv, spec->n_argv, &failed);
+    if (failed) {
+        guest_spec_deinit(ret);
+        memset(ret, 0, sizeof(*ret));
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int image_copy(struct image *ret, const struct image *image)
+{
+    bool failed = false;
+
+    *ret = *image;
+    ret->holders = copy_array(image->holders, image->n_holders, sizeof(*image->holders), &failed);
+    if (failed) {
+        memset(ret, 0, sizeof(*ret));
+        return -ENOMEM;
+    }
+    return 0;
+}

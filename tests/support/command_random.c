@@ -1,0 +1,217 @@
+#include "tests/support/command_random.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *allocate(size_t n, size_t size)
+{
+    void *p = calloc(n > 0 ? n : 1, size);
+
+    assert(p != NULL);
+    return p;
+}
+
+void name_random(struct prng *p, char ret[NAME_SIZE])
+{
+    snprintf(ret, NAME_SIZE, "%c%u", "gnsi"[prng_below(p, 4)], prng_below(p, 8));
+}
+
+static uint32_t labels_random(struct prng *p, struct label *ret)
+{
+    uint32_t n = prng_below(p, 4);
+
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(ret[i].key, sizeof(ret[i].key), "key%u", i);
+        snprintf(ret[i].value, sizeof(ret[i].value), "%u", prng_below(p, 3));
+    }
+    return n;
+}
+
+void node_facts_random(struct prng *p, struct node_facts *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->address = (uint32_t)prng_next(p);
+    ret->vtep = (uint32_t)prng_next(p);
+    prng_bytes(p, ret->link_key, KEY_SIZE);
+    prng_bytes(p, ret->curve_key, KEY_SIZE);
+    ret->n_labels = labels_random(p, ret->labels);
+    ret->n_cores = prng_below(p, 9);
+    ret->cores = allocate(ret->n_cores, sizeof(*ret->cores));
+    for (uint32_t i = 0; i < ret->n_cores; i++) {
+        ret->cores[i] = (struct core_info){.id = (uint16_t)i,
+                                           .numa = (uint16_t)(i / 4),
+                                           .cluster = (uint16_t)(i / 2),
+                                           .sibling = (uint16_t)i,
+                                           .isolated = i > 0};
+    }
+    ret->memory_mib = 64 + prng_below(p, 1024);
+    ret->kinds = KIND_BIT(KIND_CELL);
+    snprintf(ret->arch, sizeof(ret->arch), "x86_64");
+    ret->backhaul_kbps = prng_below(p, 100000);
+    ret->isolation_simulated = prng_one_in(p, 2);
+    ret->witness = prng_one_in(p, 16);
+}
+
+static char **strings_random(struct prng *p, uint32_t n)
+{
+    char **strings = allocate(n, sizeof(*strings));
+    char text[32];
+
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(text, sizeof(text), "K%u=%u", i, prng_below(p, 1000));
+        strings[i] = strdup(text);
+        assert(strings[i] != NULL);
+    }
+    return strings;
+}
+
+void guest_spec_random(struct prng *p, struct guest_spec *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    name_random(p, ret->name);
+    ret->kind = (enum guest_kind)(1 + prng_below(p, KIND_VM));
+    name_random(p, ret->image);
+    name_random(p, ret->slice);
+    ret->n_cores = prng_below(p, 4);
+    ret->memory_mib = prng_below(p, 256);
+    ret->priority = prng_below(p, 200);
+    ret->restart = (enum restart_policy)(1 + prng_below(p, RESTART_NEVER));
+    ret->failover = (enum failover_policy)(1 + prng_below(p, FAILOVER_RESTORE));
+    ret->n_constraints = labels_random(p, ret->constraints);
+    ret->n_env = prng_below(p, 3);
+    ret->env = strings_random(p, ret->n_env);
+    ret->n_argv = prng_below(p, 4);
+    ret->argv = strings_random(p, ret->n_argv);
+}
+
+void placement_random(struct prng *p, struct placement *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->node = prng_below(p, 8);
+    ret->epoch = prng_below(p, 100);
+    ret->n_cores = prng_below(p, 4);
+    for (uint32_t i = 0; i < ret->n_cores; i++)
+        ret->cores[i] = (uint16_t)(1 + i * 2 + prng_below(p, 2));
+}
+
+static void image_random(struct prng *p, struct image *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    name_random(p, ret->name);
+    prng_bytes(p, ret->digest, DIGEST_SIZE);
+    ret->size = prng_next(p);
+    ret->n_holders = prng_below(p, 4);
+    ret->holders = allocate(ret->n_holders, sizeof(*ret->holders));
+    for (uint32_t i = 0; i < ret->n_holders; i++)
+        ret->holders[i] = i + 1;
+}
+
+static void node_command_random(struct prng *p, struct command *c)
+{
+    switch (c->type) {
+    case COMMAND_CLUSTER_INIT:
+        prng_bytes(p, c->cluster_init.cluster, NONCE_SIZE);
+        name_random(p, c->cluster_init.name);
+        node_facts_random(p, &c->cluster_init.facts);
+        break;
+    case COMMAND_TERM_STARTED:
+        c->term_started.node = prng_below(p, 8);
+        c->term_started.term = prng_below(p, 8);
+        break;
+    case COMMAND_TOKEN_CREATE:
+        prng_bytes(p, c->token_create.token.hash, DIGEST_SIZE);
+        c->token_create.token.expires_s = prng_below(p, 2000);
+        c->token_create.token.uses_left = prng_below(p, 3);
+        break;
+    case COMMAND_NODE_JOIN:
+        prng_bytes(p, c->node_join.token_hash, DIGEST_SIZE);
+        name_random(p, c->node_join.name);
+        node_facts_random(p, &c->node_join.facts);
+        break;
+    case COMMAND_NODE_FACTS:
+        c->node_facts.node = prng_below(p, 8);
+        node_facts_random(p, &c->node_facts.facts);
+        break;
+    case COMMAND_NODE_SET_ROLE:
+        c->node_set_role.node = prng_below(p, 8);
+        c->node_set_role.role = (enum raft_role)(1 + prng_below(p, ROLE_SPARE));
+        break;
+    case COMMAND_NODE_CORDON:
+    case COMMAND_NODE_DRAIN:
+        name_random(p, c->node_flag.name);
+        c->node_flag.flag = prng_one_in(p, 2);
+        break;
+    case COMMAND_NODE_CEILING:
+        c->node_ceiling.node = prng_below(p, 8);
+        c->node_ceiling.ceiling_ms = prng_below(p, 4000);
+        break;
+    default: /* LOST, REBOOTED, RETURNED */
+        c->node_event.node = prng_below(p, 8);
+        c->node_event.expect_epoch = prng_below(p, 100);
+        c->node_event.term = prng_below(p, 8);
+        prng_bytes(p, c->node_event.boot_nonce, NONCE_SIZE);
+        break;
+    }
+}
+
+void command_random(struct prng *p, enum command_type type, struct command *c)
+{
+    memset(c, 0, sizeof(*c));
+    c->type = type;
+    c->time_s = prng_below(p, 1000);
+    prng_bytes(p, c->request, NONCE_SIZE);
+    switch (type) {
+    case COMMAND_NODE_REMOVE:
+    case COMMAND_SLICE_REMOVE:
+    case COMMAND_IMAGE_REMOVE:
+    case COMMAND_GUEST_STOP:
+    case COMMAND_GUEST_REMOVE:
+        name_random(p, c->by_name.name);
+        break;
+    case COMMAND_SLICE_CREATE:
+        name_random(p, c->slice_create.slice.name);
+        c->slice_create.slice.subnet.network = 0x0a000000 + (prng_below(p, 64) << 4);
+        c->slice_create.slice.subnet.prefix = (uint8_t)(26 + prng_below(p, 6));
+        c->slice_create.slice.rate_kbps = prng_below(p, 1000);
+        break;
+    case COMMAND_IMAGE_ADD:
+        image_random(p, &c->image_add.image);
+        break;
+    case COMMAND_IMAGE_HELD:
+        name_random(p, c->image_held.name);
+        prng_bytes(p, c->image_held.digest, DIGEST_SIZE);
+        c->image_held.node = prng_below(p, 8);
+        break;
+    case COMMAND_GUEST_CREATE:
+        guest_spec_random(p, &c->guest_create.spec);
+        placement_random(p, &c->guest_create.placement);
+        break;
+    case COMMAND_GUEST_PLACE:
+    case COMMAND_GUEST_START:
+        name_random(p, c->guest_place.name);
+        c->guest_place.expect_epoch = prng_below(p, 100);
+        placement_random(p, &c->guest_place.placement);
+        break;
+    case COMMAND_GUEST_STOPPED:
+        name_random(p, c->guest_stopped.name);
+        c->guest_stopped.epoch = prng_below(p, 100);
+        c->guest_stopped.exited = prng_one_in(p, 2);
+        break;
+    case COMMAND_MIGRATION_RESERVE:
+        name_random(p, c->migration_reserve.guest);
+        c->migration_reserve.source_epoch = prng_below(p, 100);
+        placement_random(p, &c->migration_reserve.target);
+        break;
+    case COMMAND_MIGRATION_COMMIT:
+    case COMMAND_MIGRATION_ABORT:
+    case COMMAND_MIGRATION_DONE:
+        c->migration_step.id = prng_below(p, 100);
+        snprintf(c->migration_step.reason, REASON_SIZE, "reason %u", prng_below(p, 9));
+        break;
+    default:
+        node_command_random(p, c);
+        break;
+    }
+}
