@@ -3,6 +3,9 @@
  * fabric_view_of() cuts the node's view out of the state; flows_render() writes it as the lines
  * that `ovs-ofctl replace-flows` takes. The view crosses from skeind to skein-guard, which checks
  * it.
+ *
+ * A view shows the slices that have a port on the node, and of those every guest; a node needs no
+ * rule for a slice that it does not carry.
  */
 #ifndef SKEIN_NETFABRIC_FLOWS_H
 #define SKEIN_NETFABRIC_FLOWS_H
@@ -11,7 +14,12 @@
 #include "base/err.h"
 #include "consensus/state.h"
 
-enum { FABRIC_MAX_ENDPOINTS = MAX_GUESTS, FABRIC_TUNNEL_PORT = 1000, FABRIC_FIRST_PORT = 2000 };
+enum {
+    FABRIC_MAX_ENDPOINTS = MAX_GUESTS,
+    FABRIC_TUNNEL_PORT = 1000,
+    FABRIC_FIRST_PORT = 2000,
+    FABRIC_LAST_PORT = 61999,
+};
 
 /* One guest in a slice, seen from one node. */
 struct endpoint {
@@ -23,6 +31,7 @@ struct endpoint {
     uint32_t other_vtep; /* from where it is accepted too, while it migrates; 0 = none */
     uint16_t port;       /* OpenFlow port where this node owns or prepares it; 0 = remote */
     bool is_owner; /* traffic for it ends at `port`; else, with a port: prepared, not chosen */
+    bool has_left; /* with a port: its migration away is committed; stragglers follow it */
 };
 
 struct fabric_view {
@@ -34,15 +43,31 @@ struct fabric_view {
     struct endpoint *endpoints; /* by guest name; heap, owned */
 };
 
-/* The OpenFlow port of a guest's own port on any node: stable, from its VNI and address within the
- * slice. Unique on the node: the caller gives the slot of the guest among the node's guests. */
+/* The OpenFlow port of a guest's own port, the same on every node, known before it starts and
+ * stable for its whole life. The guest's creation index modulo the number of ports. */
+uint16_t fabric_port_of(const struct state *state, const struct guest *guest);
+
+/* The view of `node` (an id). `ret` must hold nothing. 0; -ENOENT for an unknown node; -ENOMEM. */
 int fabric_view_of(const struct state *state, uint64_t node, struct fabric_view *ret);
 void fabric_view_deinit(struct fabric_view *view);
 void fabric_view_encode(const struct fabric_view *view, struct writer *w);
+/* Reads a view and checks that it is one that fabric_view_of() could have made: -EBADMSG if not,
+ * -ENOMEM; `ret` is empty then. */
 int fabric_view_decode(struct reader *r, struct fabric_view *ret);
 
 /* The whole rule set of br-int as text, one flow a line; heap, the caller frees. NULL without
  * memory. */
 char *flows_render(const struct fabric_view *view);
+
+/* One slice of a view that has a rate. Its guests on this node share one OpenFlow meter, whose id
+ * is the VNI; it counts what they send into tunnels. */
+struct meter {
+    uint32_t vni;
+    uint32_t rate_kbps;
+};
+
+/* The meters that the rules of flows_render() name, ascending; heap, the caller frees. 0; -ENOMEM.
+ */
+int meters_of(const struct fabric_view *view, struct meter **ret, uint32_t *ret_n);
 
 #endif
