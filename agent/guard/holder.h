@@ -19,6 +19,7 @@ struct holder {
     uint64_t floor_index; /* starts decided on an older state are refused */
     uint64_t lease_end_us;
     bool lapsed;
+    uint64_t lapsed_at_us; /* only stamps issued since then can lift; 0 since the start */
 };
 
 enum holder_outcome {

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "netfabric/flows.h"
 
-enum { GUARD_PACKET_MAX = 192 * 1024, GUARD_MAX_FDS = 3 };
+enum { GUARD_PACKET_MAX = 192 * 1024, GUARD_MAX_FDS = 3, GUARD_MAX_GRACE_MS = 10 * 60 * 1000 };
 
 enum guard_op {
     GUARD_HELLO = 1,  /* lease or work -> guard_hello in the reply */

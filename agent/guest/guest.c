@@ -1,0 +1,89 @@
+#include "agent/guest/guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/units.h"
+
+static void hex(const uint8_t *bytes, size_t size, char *ret)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
+#define PATH(field, ...) snprintf(paths->field, sizeof(paths->field), __VA_ARGS__)
+
+void guest_paths_init(struct guest_paths *paths, const char *name,
+                      const uint8_t digest[DIGEST_SIZE])
+{
+    char digest_text[2 * DIGEST_SIZE + 1];
+
+    hex(digest, DIGEST_SIZE, digest_text);
+    PATH(image_root, "/var/lib/skein/roots/%s", digest_text);
+    PATH(upper, "/var/lib/skein/guests/%s/upper", name);
+    PATH(work, "/var/lib/skein/guests/%s/work", name);
+    PATH(merged, "/run/skein/guests/%s/root", name);
+    PATH(log, "/var/log/skein/guests/%s.log", name);
+    PATH(netns, "/run/skein/netns/%s", name);
+    PATH(checkpoint, "/run/skein/guests/%s/checkpoint", name);
+}
+
+void guest_run_deinit(struct guest_run *run)
+{
+    guest_spec_deinit(&run->spec);
+    memset(run, 0, sizeof(*run));
+}
+
+void guest_run_encode(const struct guest_run *run, struct writer *w)
+{
+    guest_spec_encode(&run->spec, w);
+    write_u64(w, run->epoch);
+    write_bytes(w, run->digest, DIGEST_SIZE);
+    write_u32(w, run->n_cores);
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        write_u16(w, run->cores[i]);
+    write_u32(w, run->vni);
+    write_u32(w, run->ip);
+    write_u8(w, run->prefix);
+    write_u16(w, run->port);
+}
+
+/* Cores ascend and exist; a network is whole or absent. */
+static bool run_is_sound(const struct guest_run *run)
+{
+    for (uint32_t i = 0; i < run->n_cores; i++) {
+        if (run->cores[i] >= MAX_CORES || (i > 0 && run->cores[i] <= run->cores[i - 1]))
+            return false;
+    }
+    if (!name_is_valid(run->spec.name) || run->spec.n_argv == 0 || run->epoch == 0)
+        return false;
+    if (run->vni == 0)
+        return run->ip == 0 && run->port == 0;
+    return run->vni < 1u << 24 && run->ip != 0 && run->port != 0 && run->prefix >= 8 &&
+           run->prefix <= 30;
+}
+
+int guest_run_decode(struct reader *r, struct guest_run *ret)
+{
+    int rc;
+
+    memset(ret, 0, sizeof(*ret));
+    rc = guest_spec_decode(r, &ret->spec);
+    if (rc < 0)
+        return rc;
+    ret->epoch = read_u64(r);
+    read_bytes(r, ret->digest, DIGEST_SIZE);
+    ret->n_cores = read_count(r, MAX_GUEST_CORES);
+    for (uint32_t i = 0; i < ret->n_cores; i++)
+        ret->cores[i] = read_u16(r);
+    ret->vni = read_u32(r);
+    ret->ip = read_u32(r);
+    ret->prefix = read_u8(r);
+    ret->port = read_u16(r);
+    if (!r->failed && run_is_sound(ret))
+        return 0;
+    reader_fail(r);
+    guest_run_deinit(ret);
+    return -EBADMSG;
+}

@@ -1,0 +1,60 @@
+#include "agent/lease.h"
+
+#include <string.h>
+
+#include "base/units.h"
+
+bool stamp_is_equal(const struct stamp *a, const struct stamp *b)
+{
+    return a->run == b->run && a->sequence == b->sequence &&
+           memcmp(a->boot_nonce, b->boot_nonce, NONCE_SIZE) == 0;
+}
+
+void stamp_encode(const struct stamp *stamp, struct writer *w)
+{
+    write_bytes(w, stamp->boot_nonce, NONCE_SIZE);
+    write_u32(w, stamp->run);
+    write_u64(w, stamp->sequence);
+}
+
+void stamp_decode(struct reader *r, struct stamp *ret)
+{
+    read_bytes(r, ret->boot_nonce, NONCE_SIZE);
+    ret->run = read_u32(r);
+    ret->sequence = read_u64(r);
+}
+
+void lease_ack_encode(const struct lease_ack *ack, struct writer *w)
+{
+    stamp_encode(&ack->stamp, w);
+    write_u64(w, ack->term);
+    write_u32(w, ack->lease_ms);
+    write_u64(w, ack->index);
+    write_bool(w, ack->has_copies);
+    write_u32(w, ack->n_copies);
+    for (uint32_t i = 0; i < ack->n_copies; i++) {
+        write_string(w, ack->copies[i].guest);
+        write_u64(w, ack->copies[i].epoch);
+    }
+}
+
+void lease_ack_decode(struct reader *r, struct lease_ack *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    stamp_decode(r, &ret->stamp);
+    ret->term = read_u64(r);
+    ret->lease_ms = read_u32(r);
+    ret->index = read_u64(r);
+    ret->has_copies = read_bool(r);
+    ret->n_copies = read_count(r, MAX_NODE_GUESTS);
+    for (uint32_t i = 0; i < ret->n_copies; i++) {
+        read_string(r, ret->copies[i].guest, sizeof(ret->copies[i].guest));
+        ret->copies[i].epoch = read_u64(r);
+        if (!name_is_valid(ret->copies[i].guest))
+            reader_fail(r);
+    }
+    if (ret->lease_ms > MAX_LEASE_MS || (!ret->has_copies && ret->n_copies > 0))
+        reader_fail(r);
+    if (r->failed)
+        memset(ret, 0, sizeof(*ret));
+}
