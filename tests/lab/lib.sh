@@ -1,0 +1,89 @@
+# Helpers of the lab scenarios (sourced, bash): TAP points and waiting. A scenario has a lab of its own, $LAB, which goes
+# down when the scenario ends, however it ends. No sleeps: wait_until an event, with a limit.
+set -uo pipefail
+scenarios=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+skein_root=$(cd "$scenarios/../.." && pwd -P)
+export LAB=${LAB:-t$$-$(basename "$0" .t)}
+points=0
+failures=0
+work=$(mktemp -d)
+trap 'lab down; rm -rf "$work"' EXIT
+trap 'exit 143' TERM INT HUP
+
+lab() { "$skein_root/deploy/lab" "$@"; }
+# on K CMD...: CMD in node K
+on() { lab exec "n$1" -- "${@:2}"; }
+
+point() {
+    points=$((points + 1))
+    if [ "$1" = ok ]; then echo "ok $points - $2"; else echo "not ok $points - $2"; failures=$((failures + 1)); fi
+}
+
+# ok NAME CMD...: passes when CMD succeeds; its output is shown when not.
+ok() {
+    local name=$1
+    shift
+    if "$@" >"$work/output" 2>&1; then
+        point ok "$name"
+    else
+        point no "$name"
+        echo "#   failed: $*"
+        sed 's/^/#   /' "$work/output"
+    fi
+}
+
+# fails NAME CMD...: passes when CMD fails.
+fails() {
+    local name=$1
+    shift
+    if "$@" >"$work/output" 2>&1; then
+        point no "$name"
+        echo "#   should have failed: $*"
+    else
+        point ok "$name"
+    fi
+}
+
+# is NAME GOT WANTED
+is() {
+    if [ "$2" = "$3" ]; then
+        point ok "$1"
+    else
+        point no "$1"
+        printf '#   got:    %s\n#   wanted: %s\n' "$2" "$3"
+    fi
+}
+
+# skip NAME WHY
+skip() {
+    points=$((points + 1))
+    echo "ok $points - $1 # SKIP $2"
+}
+
+# bail WHY: nothing further makes sense.
+bail() {
+    point no "$1"
+    done_testing
+}
+
+# wait_until SECONDS CMD...: polls CMD until it succeeds; fails when the limit passes first.
+wait_until() {
+    local deadline=$(($(date +%s%N) + $1 * 1000000000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s%N)" -lt "$deadline" ] || return 1
+        sleep 0.02
+    done
+}
+
+# milliseconds CMD...: how long CMD takes; its output goes away.
+milliseconds() {
+    local start=$(date +%s%N)
+    "$@" >/dev/null 2>&1
+    echo $((($(date +%s%N) - start) / 1000000))
+}
+
+done_testing() {
+    echo "1..$points"
+    exit $((failures > 0))
+}
