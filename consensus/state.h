@@ -62,6 +62,9 @@ void state_skip(struct state *state, uint64_t index, uint64_t term);
 /* The whole state as bytes, the same for the same log; and back. -EBADMSG leaves `ret` empty. */
 void state_snapshot(const struct state *state, struct writer *w);
 int state_restore(struct state *ret, const void *data, size_t size, struct err *err);
+/* What is true of every state that a log can make: order, references, one owner a core. 0, or
+ * -EBADMSG with what is wrong. state_restore checks it. */
+int state_check(const struct state *state, struct err *err);
 /* 64-bit FNV-1a of the snapshot's bytes, to compare replicas. */
 uint64_t state_digest(const struct state *state);
 
