@@ -1,0 +1,115 @@
+#include "agent/cli/commands.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        VALUE_END, NULL, NULL, NULL, NULL, 0, false, false                                         \
+    }
+#define FLAG(type, name, param, metavar, help)                                                     \
+    {                                                                                              \
+        type, name, param, metavar, help, 0, false, false                                          \
+    }
+#define LIST(type, name, param, metavar, help)                                                     \
+    {                                                                                              \
+        type, name, param, metavar, help, 0, true, false                                           \
+    }
+#define OPERAND(type, name, param)                                                                 \
+    {                                                                                              \
+        type, name, param, NULL, NULL, 0, false, true                                              \
+    }
+
+/* Settings of this board that init and join may say; kept in its data directory. */
+#define BOARD_FLAGS                                                                                \
+    FLAG(VALUE_NAME, "name", "name", "NAME", "this board's name (its host name)"),                 \
+        FLAG(VALUE_ADDRESS, "address", "address", "A.B.C.D", "where the others reach it"),         \
+        LIST(VALUE_LABEL, "label", "label", "KEY=VALUE", "a label, for placing guests"),           \
+        FLAG(VALUE_NUMBER, "cores", "cores", "N", "declare N cores instead of the machine's own"), \
+        FLAG(VALUE_TEXT, "isolated-cores", "isolated_cores", "LIST", "which of them, as 1-3,5"),   \
+        FLAG(VALUE_MEMORY, "memory", "memory", "SIZE", "memory for guests, as 2g"),                \
+        FLAG(VALUE_RATE, "backhaul", "backhaul", "RATE", "rate of its uplink, as 100mbit"),        \
+    {                                                                                              \
+        VALUE_SET, "witness", "witness", NULL, "votes, but takes no guests", 0, false, false       \
+    }
+
+static const struct value_spec init_flags[] = {BOARD_FLAGS, END};
+static const struct value_spec join_operands[] = {OPERAND(VALUE_TEXT, "TOKEN", "token"), END};
+
+static const struct value_spec token_flags[] = {
+    FLAG(VALUE_SECONDS, "expires", "expires_s", "TIME", "how long it can be used (1h)"), END};
+
+static const struct value_spec name_operand[] = {OPERAND(VALUE_NAME, "NAME", "name"), END};
+
+static const struct value_spec slice_flags[] = {
+    {VALUE_SUBNET, "subnet", "subnet", "A.B.C.D/P", "its addresses", 0, false, true},
+    FLAG(VALUE_RATE, "rate", "rate", "RATE", "limit on each uplink, as 20mbit"),
+    END};
+
+static const struct value_spec image_operands[] = {OPERAND(VALUE_NAME, "NAME", "name"),
+                                                   OPERAND(VALUE_TEXT, "FILE", NULL), END};
+
+static const struct value_spec guest_flags[] = {
+    {VALUE_NAME, "image", "image", "NAME", "what it runs", 0, false, true},
+    FLAG(VALUE_NAME, "slice", "slice", "NAME", "its network (none)"),
+    FLAG(VALUE_NUMBER, "cores", "cores", "N", "whole isolated cores; 0: the shared ones (0)"),
+    FLAG(VALUE_MEMORY, "memory", "memory", "SIZE", "its limit, as 64m (64m)"),
+    LIST(VALUE_LABEL, "label", "label", "KEY=VALUE", "only on nodes with this label"),
+    FLAG(VALUE_NAME, "on", "on", "NODE", "only on this node"),
+    LIST(VALUE_ENV, "env", "env", "KEY=VALUE", "environment"),
+    FLAG(VALUE_RESTART, "restart", "restart", "POLICY", "always, on-failure or never (always)"),
+    FLAG(VALUE_FAILOVER, "failover", "failover", "POLICY", "restart, stay or restore (restart)"),
+    FLAG(VALUE_NUMBER, "priority", "priority", "N", "higher comes back first (100)"),
+    END};
+
+static const struct value_spec migrate_flags[] = {
+    FLAG(VALUE_NAME, "to", "to", "NODE", "where to (the best other node)"), END};
+
+static const struct value_spec events_flags[] = {
+    {VALUE_SET, "follow", "follow", NULL, "go on as they happen", 'w', false, false}, END};
+static const struct value_spec logs_flags[] = {
+    {VALUE_SET, "follow", "follow", NULL, "go on as it grows", 'w', false, false}, END};
+
+const struct command_spec commands[] = {
+    {"init", NULL, "cluster.init", "Makes this board the first one of a new cluster.", NULL,
+     init_flags, false, false},
+    {"join", NULL, "cluster.join", "Joins this board to the cluster that made TOKEN.",
+     join_operands, init_flags, false, false},
+    {"status", NULL, "status", "How the cluster is.", NULL, NULL, false, false},
+    {"events", NULL, "events", "What happened lately, as this node saw it.", NULL, events_flags,
+     false, false},
+    {"token", "create", "token.create", "Makes a single-use join token (the last line).", NULL,
+     token_flags, false, false},
+    {"node", "list", "node.list", "Lists the nodes.", NULL, NULL, false, false},
+    {"node", "show", "node.show", "Shows one node.", name_operand, NULL, false, false},
+    {"node", "cordon", "node.cordon", "No further guests are placed on the node.", name_operand,
+     NULL, false, false},
+    {"node", "uncordon", "node.uncordon", "Guests are placed on the node again.", name_operand,
+     NULL, false, false},
+    {"slice", "create", "slice.create", "Makes a slice: a network of its own across the nodes.",
+     name_operand, slice_flags, false, false},
+    {"slice", "list", "slice.list", "Lists the slices.", NULL, NULL, false, false},
+    {"slice", "rm", "slice.rm", "Removes a slice without guests.", name_operand, NULL, false,
+     false},
+    {"image", "add", "image.add",
+     "Adds an image from a tar, tar.gz or tar.zst; returns when every present node holds it.",
+     image_operands, NULL, false, false},
+    {"image", "list", "image.list", "Lists the images.", NULL, NULL, false, false},
+    {"image", "rm", "image.rm", "Removes an image that no guest uses.", name_operand, NULL, false,
+     false},
+    {"guest", "plan", "guest.plan",
+     "Says where a guest would go, and for each other node why not; changes nothing.", name_operand,
+     guest_flags, true, false},
+    {"guest", "run", "guest.run", "Runs a new guest.", name_operand, guest_flags, true, true},
+    {"guest", "list", "guest.list", "Lists the guests.", NULL, NULL, false, false},
+    {"guest", "show", "guest.show", "Shows one guest.", name_operand, NULL, false, false},
+    {"guest", "stop", "guest.stop", "Stops a guest; it stays known.", name_operand, NULL, false,
+     false},
+    {"guest", "start", "guest.start", "Starts a stopped guest.", name_operand, NULL, false, false},
+    {"guest", "rm", "guest.rm", "Removes a stopped guest.", name_operand, NULL, false, false},
+    {"guest", "migrate", "guest.migrate", "Moves a running guest, live.", name_operand,
+     migrate_flags, false, false},
+    {"guest", "exec", "guest.exec",
+     "Runs a command inside a guest; its exit code is the command's.", name_operand, NULL, true,
+     true},
+    {"guest", "logs", "guest.logs", "Prints what the guest wrote to its stdout and stderr.",
+     name_operand, logs_flags, false, false},
+    {NULL, NULL, NULL, NULL, NULL, NULL, false, false},
+};

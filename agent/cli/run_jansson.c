@@ -1,0 +1,176 @@
+#include "agent/cli/run_jansson.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/cli/params_jansson.h"
+#include "agent/cli/show_jansson.h"
+#include "base/clean.h"
+
+enum { RETRY_MS = 200, RETRY_FOR_MS = 8000 };
+
+static long long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static const char *command_words(const struct run *run, char *ret, size_t size)
+{
+    const struct command_spec *command = run->args->command;
+
+    snprintf(ret, size, "%s%s%s", command->noun, command->verb != NULL ? " " : "",
+             command->verb != NULL ? command->verb : "");
+    return ret;
+}
+
+int run_error(const struct run *run, int code, const struct err *err)
+{
+    char words[64];
+
+    fprintf(stderr, "skein: %s: %s\n", command_words(run, words, sizeof(words)), err->text);
+    return code == -ETIMEDOUT ? EXIT_NOT_NOW : EXIT_FAILED;
+}
+
+int run_refusal(const struct run *run, const json_t *answer)
+{
+    static const struct {
+        const char *kind;
+        int code;
+    } kinds[] = {
+        {"invalid", EXIT_USAGE},
+        {"no_place", EXIT_NO_PLACE},
+        {"not_now", EXIT_NOT_NOW},
+    };
+    const json_t *error = json_object_get(answer, "error");
+    const char *kind = json_string_value(json_object_get(error, "kind"));
+    const char *text = json_string_value(json_object_get(error, "text"));
+    char words[64];
+
+    fprintf(stderr, "skein: %s: %s\n", command_words(run, words, sizeof(words)),
+            text != NULL ? text : "skeind gave no reason");
+    for (size_t i = 0; kind != NULL && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kind, kinds[i].kind) == 0)
+            return kinds[i].code;
+    }
+    return EXIT_FAILED;
+}
+
+static bool is_not_now(const json_t *answer)
+{
+    const char *kind = json_string_value(json_object_get(json_object_get(answer, "error"), "kind"));
+
+    return kind != NULL && strcmp(kind, "not_now") == 0;
+}
+
+static void print_progress(const struct run *run, const json_t *message)
+{
+    const char *text = json_string_value(json_object_get(message, "text"));
+
+    (void)run;
+    if (text != NULL)
+        fprintf(stderr, "%s\n", text);
+}
+
+/* Waits for the message with "ok". */
+static int wait_answer(struct run *run, long long until, json_t **ret)
+{
+    struct client_message message;
+    struct err err = {0};
+
+    for (;;) {
+        long long left = until - now_ms();
+        int rc = client_receive(run->client, left > 0 ? (int)left : 0, -1, &message, &err);
+
+        if (rc == -ETIMEDOUT)
+            err_set(&err, rc,
+                    "no answer within %d ms, the outcome is unknown; look at skein status, then "
+                    "try again",
+                    run->timeout_ms);
+        if (rc < 0)
+            return run_error(run, rc, &err);
+        if (json_object_get(message.json, "ok") != NULL)
+            break;
+        print_progress(run, message.json);
+        client_message_deinit(&message);
+    }
+    *ret = json_incref(message.json);
+    client_message_deinit(&message);
+    return 0;
+}
+
+int run_ask(struct run *run, const char *method, json_t *params, const void *data, size_t size,
+            json_t **ret)
+{
+    long long start = now_ms(), until = start + run->timeout_ms;
+    long long retry_until = run->timeout_ms < RETRY_FOR_MS ? until : start + RETRY_FOR_MS;
+    int rc = 0;
+
+    *ret = NULL;
+    for (;;) {
+        struct timespec pause = {0, RETRY_MS * 1000000L};
+        struct err err = {0};
+
+        rc = client_send(run->client, method, json_incref(params), data, size, &err);
+        rc = rc < 0 ? run_error(run, rc, &err) : wait_answer(run, until, ret);
+        if (rc != 0 || !is_not_now(*ret) || now_ms() + RETRY_MS > retry_until)
+            break;
+        json_decref(*ret);
+        *ret = NULL;
+        nanosleep(&pause, NULL);
+    }
+    json_decref(params);
+    return rc;
+}
+
+void run_print(const struct run *run, const char *method, const json_t *result)
+{
+    cleanup_free char *text =
+        run->is_json ? show_json(result) : show_table(method, result, run->colours);
+
+    fputs(text != NULL ? text : "", stdout);
+}
+
+static int run_simple(struct run *run)
+{
+    const char *method = run->args->command->method;
+    json_t *answer;
+    int rc = run_ask(run, method, params_of(run->args), NULL, 0, &answer);
+
+    if (answer == NULL)
+        return rc;
+    if (json_is_true(json_object_get(answer, "ok"))) {
+        const json_t *result = json_object_get(answer, "result");
+        const char *warning = json_string_value(json_object_get(answer, "warning"));
+
+        run_print(run, method, result);
+        if (warning != NULL)
+            fprintf(stderr, "skein: warning: %s\n", warning);
+        rc = show_exit_code(method, result);
+        if (rc == EXIT_NO_PLACE && run->is_json)
+            fprintf(stderr, "skein: guest plan: it fits nowhere\n");
+    } else {
+        rc = run_refusal(run, answer);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+int run_command(struct run *run)
+{
+    const char *method = run->args->command->method;
+
+    if (strcmp(method, "image.add") == 0)
+        return run_image_add(run);
+    if (strcmp(method, "guest.exec") == 0)
+        return run_exec(run);
+    if (strcmp(method, "events") == 0 || strcmp(method, "guest.logs") == 0)
+        return run_stream(run);
+    return run_simple(run);
+}

@@ -1,0 +1,366 @@
+#include "agent/cli/show_jansson.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/cli/table.h"
+#include "base/clean.h"
+
+enum { CELL_SIZE = 256 };
+
+struct column {
+    const char *title, *key;
+    /* Writes the value for people; NULL: as it is. */
+    void (*format)(const json_t *value, char *ret, size_t size);
+};
+
+static void format_plain(const json_t *value, char *ret, size_t size)
+{
+    size_t used = 0;
+    json_t *item;
+    const char *key;
+    size_t i;
+
+    ret[0] = '\0';
+    if (json_is_string(value)) {
+        snprintf(ret, size, "%s", json_string_value(value));
+    } else if (json_is_integer(value)) {
+        snprintf(ret, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else if (json_is_real(value)) {
+        snprintf(ret, size, "%.1f", json_real_value(value));
+    } else if (json_is_boolean(value)) {
+        snprintf(ret, size, "%s", json_is_true(value) ? "yes" : "no");
+    } else if (json_is_array(value)) {
+        json_array_foreach(value, i, item)
+        {
+            char cell[CELL_SIZE];
+
+            format_plain(item, cell, sizeof(cell));
+            if (used + strlen(cell) + 2 < size)
+                used += (size_t)snprintf(ret + used, size - used, "%s%s", i > 0 ? "," : "", cell);
+        }
+    } else if (json_is_object(value)) {
+        json_object_foreach((json_t *)value, key, item)
+        {
+            char cell[CELL_SIZE];
+
+            format_plain(item, cell, sizeof(cell));
+            if (used + strlen(key) + strlen(cell) + 3 < size)
+                used += (size_t)snprintf(ret + used, size - used, "%s%s=%s", used > 0 ? "," : "",
+                                         key, cell);
+        }
+    }
+}
+
+static void format_mib(const json_t *value, char *ret, size_t size)
+{
+    format_memory((unsigned long long)json_integer_value(value), ret, size);
+}
+
+static void format_kbps(const json_t *value, char *ret, size_t size)
+{
+    format_rate((unsigned long long)json_integer_value(value), ret, size);
+}
+
+static void format_size(const json_t *value, char *ret, size_t size)
+{
+    format_bytes((unsigned long long)json_integer_value(value), ret, size);
+}
+
+static void format_digest(const json_t *value, char *ret, size_t size)
+{
+    snprintf(ret, size, "%.12s", json_is_string(value) ? json_string_value(value) : "");
+}
+
+static void format_star(const json_t *value, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s", json_is_true(value) ? "*" : "");
+}
+
+static void format_ms(const json_t *value, char *ret, size_t size)
+{
+    snprintf(ret, size, "%.1f ms", json_number_value(value));
+}
+
+static const struct column node_columns[] = {
+    {"NAME", "name", NULL},
+    {"ID", "id", NULL},
+    {"ROLE", "role", NULL},
+    {"STATE", "state", NULL},
+    {"LEADER", "leader", format_star},
+    {"CORES", "cores_isolated", NULL},
+    {"FREE", "cores_free", NULL},
+    {"MEMORY", "memory_mib", format_mib},
+    {"FREE", "memory_free_mib", format_mib},
+    {"ADDRESS", "address", NULL},
+    {NULL, NULL, NULL},
+};
+
+static const struct column guest_columns[] = {
+    {"NAME", "name", NULL}, {"KIND", "kind", NULL},   {"STATE", "state", NULL},
+    {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL}, {"CORES", "cores", NULL},
+    {"IP", "ip", NULL},     {"SLICE", "slice", NULL}, {"IMAGE", "image", NULL},
+    {NULL, NULL, NULL},
+};
+
+static const struct column slice_columns[] = {
+    {"NAME", "name", NULL},     {"VNI", "vni", NULL},
+    {"SUBNET", "subnet", NULL}, {"RATE", "rate_kbps", format_kbps},
+    {"GUESTS", "guests", NULL}, {NULL, NULL, NULL},
+};
+
+static const struct column image_columns[] = {
+    {"NAME", "name", NULL},
+    {"DIGEST", "digest", format_digest},
+    {"SIZE", "size_bytes", format_size},
+    {"HOLDERS", "holders", NULL},
+    {"GUESTS", "guests", NULL},
+    {NULL, NULL, NULL},
+};
+
+static const struct column plan_columns[] = {
+    {"NODE", "node", NULL},
+    {"VERDICT", "verdict", NULL},
+    {"REASON", "reason", NULL},
+    {NULL, NULL, NULL},
+};
+
+static const struct column status_columns[] = {
+    {"NODE", "name", NULL},       {"STATE", "state", NULL},
+    {"ROLE", "role", NULL},       {"LEADER", "leader", format_star},
+    {"PRESENT", "present", NULL}, {"BACKHAUL", "backhaul_permille", NULL},
+    {NULL, NULL, NULL},
+};
+
+/* How single values of an object are written. */
+static const struct column formats[] = {
+    {NULL, "memory_mib", format_mib},  {NULL, "memory_free_mib", format_mib},
+    {NULL, "rate_kbps", format_kbps},  {NULL, "backhaul_kbps", format_kbps},
+    {NULL, "size_bytes", format_size}, {NULL, "bytes", format_size},
+    {NULL, "blackout_ms", format_ms},  {NULL, "total_ms", format_ms},
+};
+
+static void format_cell(const struct column *column, const json_t *row, char *ret, size_t size)
+{
+    const json_t *value = json_object_get(row, column->key);
+
+    ret[0] = '\0';
+    if (value == NULL || json_is_null(value))
+        return;
+    (column->format != NULL ? column->format : format_plain)(value, ret, size);
+}
+
+static char *show_rows(const struct column *columns, const json_t *rows, bool colours)
+{
+    const char *titles[TABLE_MAX_COLUMNS], *cells[TABLE_MAX_COLUMNS];
+    char words[TABLE_MAX_COLUMNS][CELL_SIZE];
+    struct table table;
+    size_t n = 0, i;
+    json_t *row;
+    char *text = NULL;
+    int rc;
+
+    for (; columns[n].title != NULL; n++) {
+        titles[n] = columns[n].title;
+        cells[n] = words[n];
+    }
+    rc = table_init(&table, titles, n);
+    json_array_foreach(rows, i, row)
+    {
+        for (size_t c = 0; c < n; c++)
+            format_cell(&columns[c], row, words[c], CELL_SIZE);
+        if (rc == 0)
+            rc = table_add(&table, cells);
+    }
+    if (rc == 0)
+        text = table_render(&table, colours);
+    table_deinit(&table);
+    return text;
+}
+
+static void print_object(FILE *out, const json_t *object)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)object, key, value)
+    {
+        struct column column = {NULL, key, NULL};
+        char cell[1024];
+
+        for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+            if (strcmp(formats[i].key, key) == 0)
+                column.format = formats[i].format;
+        }
+        format_cell(&column, object, cell, sizeof(cell));
+        fprintf(out, "%-18s %s\n", key, cell[0] != '\0' ? cell : "-");
+    }
+}
+
+static void print_status(FILE *out, const json_t *status, bool colours)
+{
+    cleanup_free char *nodes = NULL;
+    const char *reason = json_string_value(json_object_get(status, "reason"));
+    char guests[32];
+    json_t *warning;
+    size_t i;
+
+    if (!json_is_true(json_object_get(status, "initialised"))) {
+        fprintf(out, "not initialised: %s\n",
+                reason != NULL ? reason : "run skein init or skein join TOKEN");
+        return;
+    }
+    snprintf(guests, sizeof(guests), "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(status, "guests_total")));
+    fprintf(out, "cluster  %s\nleader   %s%s\nnodes    %d up, %d lost\n",
+            json_string_value(json_object_get(status, "cluster")),
+            json_is_string(json_object_get(status, "leader"))
+                ? json_string_value(json_object_get(status, "leader"))
+                : "none",
+            json_is_true(json_object_get(status, "quorum")) ? "" : " (no quorum)",
+            (int)json_integer_value(json_object_get(status, "nodes_up")),
+            (int)json_integer_value(json_object_get(status, "nodes_lost")));
+    fprintf(out, "guests   %s, %d running, %d pending\n\n", guests,
+            (int)json_integer_value(json_object_get(status, "guests_running")),
+            (int)json_integer_value(json_object_get(status, "guests_pending")));
+    nodes = show_rows(status_columns, json_object_get(status, "nodes"), colours);
+    fputs(nodes != NULL ? nodes : "", out);
+    json_array_foreach(json_object_get(status, "warnings"), i, warning)
+    {
+        fprintf(out, "%swarning: %s%s\n", colours ? "\x1b[33m" : "", json_string_value(warning),
+                colours ? "\x1b[0m" : "");
+    }
+}
+
+static void print_plan(FILE *out, const json_t *plan, bool colours)
+{
+    cleanup_free char *rows = show_rows(plan_columns, json_object_get(plan, "nodes"), colours);
+    char cores[CELL_SIZE];
+
+    fputs(rows != NULL ? rows : "", out);
+    format_plain(json_object_get(plan, "cores"), cores, sizeof(cores));
+    if (!json_is_string(json_object_get(plan, "chosen")))
+        fputs("it fits nowhere\n", out);
+    else if (cores[0] != '\0')
+        fprintf(out, "cores on %s: %s\n", json_string_value(json_object_get(plan, "chosen")),
+                cores);
+}
+
+static const struct column *columns_of(const char *method)
+{
+    static const struct {
+        const char *method;
+        const struct column *columns;
+    } lists[] = {
+        {"node.list", node_columns},
+        {"guest.list", guest_columns},
+        {"slice.list", slice_columns},
+        {"image.list", image_columns},
+    };
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (strcmp(lists[i].method, method) == 0)
+            return lists[i].columns;
+    }
+    return NULL;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text != NULL ? text : "-";
+}
+
+/* One line of success for what changed something. */
+static void print_done(FILE *out, const char *method, const json_t *result)
+{
+    char cores[CELL_SIZE];
+
+    format_plain(json_object_get(result, "cores"), cores, sizeof(cores));
+    if (strcmp(method, "token.create") == 0)
+        fprintf(out, "%s\n", text_of(result, "token"));
+    else if (strcmp(method, "guest.run") == 0 || strcmp(method, "guest.start") == 0)
+        fprintf(out, "%s: on %s%s%s\n", text_of(result, "name"), text_of(result, "node"),
+                cores[0] != '\0' ? ", cores " : "", cores);
+    else if (strcmp(method, "guest.migrate") == 0)
+        fprintf(out, "%s: %s -> %s, %s, blackout %.1f ms, %.0f ms in all\n",
+                text_of(result, "guest"), text_of(result, "from"), text_of(result, "to"),
+                text_of(result, "mode"), json_number_value(json_object_get(result, "blackout_ms")),
+                json_number_value(json_object_get(result, "total_ms")));
+    else if (strcmp(method, "cluster.init") == 0 || strcmp(method, "cluster.join") == 0)
+        fprintf(out, "%s is node %d of cluster %s\n", text_of(result, "name"),
+                (int)json_integer_value(json_object_get(result, "id")), text_of(result, "cluster"));
+    else
+        fprintf(out, "%s: done\n", text_of(result, "name"));
+}
+
+static bool is_show(const char *method)
+{
+    const char *dot = strchr(method, '.');
+
+    return dot != NULL && strcmp(dot, ".show") == 0;
+}
+
+char *show_table(const char *method, const json_t *result, bool colours)
+{
+    const struct column *columns = columns_of(method);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out;
+
+    if (columns != NULL)
+        return show_rows(columns, result, colours);
+    out = open_memstream(&text, &size);
+    if (out == NULL)
+        return NULL;
+    if (strcmp(method, "status") == 0)
+        print_status(out, result, colours);
+    else if (strcmp(method, "guest.plan") == 0)
+        print_plan(out, result, colours);
+    else if (is_show(method))
+        print_object(out, result);
+    else
+        print_done(out, method, result);
+    return fclose(out) == 0 ? text : NULL;
+}
+
+char *show_json(const json_t *result)
+{
+    char *text = json_dumps(result, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *line = NULL;
+
+    if (text != NULL && asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
+    free(text);
+    return line;
+}
+
+char *show_event(const json_t *record)
+{
+    json_int_t ms = json_integer_value(json_object_get(record, "time_ms"));
+    time_t seconds = (time_t)(ms / 1000);
+    char when[16] = "";
+    struct tm local;
+    char *line = NULL;
+    const char *guest = json_string_value(json_object_get(record, "guest"));
+    const char *node = json_string_value(json_object_get(record, "node"));
+
+    localtime_r(&seconds, &local);
+    strftime(when, sizeof(when), "%H:%M:%S", &local);
+    if (asprintf(&line, "%s.%03d  %-22s %s%s%s  %s\n", when, (int)(ms % 1000),
+                 text_of(record, "what"), guest != NULL ? guest : "",
+                 guest != NULL && node != NULL ? " on " : "", node != NULL ? node : "",
+                 text_of(record, "text")) < 0)
+        return NULL;
+    return line;
+}
+
+int show_exit_code(const char *method, const json_t *result)
+{
+    return strcmp(method, "guest.plan") == 0 && !json_is_string(json_object_get(result, "chosen"))
+               ? 3
+               : 0;
+}
