@@ -45,7 +45,8 @@ struct mover_ops {
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);
-    /* Restores; ret_pid is its init. The guest is running on return, in its cgroups. */
+    /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
+     * guest's cgroups before, so the guest is in them when it runs, which it does on return. */
     int (*activate)(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
     /* Source: after an abort. Undoes what capture changed (network lock, checkpoint); the guest is
      * thawed by the caller. */

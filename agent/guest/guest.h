@@ -42,17 +42,21 @@ struct guest_kind_ops {
     enum guest_kind kind;
     const char *name;
     bool can_exec, can_capture;
-    /* Starts it; ret_pid is its init, in the caller's pid namespace. The process is not a child
-     * that must be waited for by the caller: it is watched by pidfd. It is in the guest's cgroups
-     * from its first instruction. */
+    /* Starts it; ret_pid is its init, in the caller's pid namespace. The caller has joined the
+     * guest's cgroups before, so the guest is in them from its first instruction, and whoever kills
+     * or freezes those cgroups reaches a start under way as well. The init is a child of the caller
+     * and goes to the caller's reaper when that ends; it is watched by pidfd, exits as the guest's
+     * command does, with 128 + signal where that was killed. */
     int (*start)(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
                  struct err *err);
     /* Asks it to end (SIGTERM to its init). */
     int (*terminate)(pid_t pid, struct err *err);
-    /* Runs argv inside the guest with the three descriptors; ret_status as of waitpid. */
+    /* Runs argv inside the guest with the three descriptors; ret_status as of waitpid. The caller
+     * has joined the guest's cgroups, as for start. */
     int (*exec)(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],
                 int *ret_status, struct err *err);
-    /* Unmounts and removes what start made; `keep_upper` leaves what the guest wrote. */
+    /* Removes what start made, for a guest of which nothing runs any more; `keep_upper` leaves what
+     * the guest wrote, and its log. */
     int (*clean_up)(const struct guest_paths *paths, bool keep_upper, struct err *err);
 };
 

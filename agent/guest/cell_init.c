@@ -1,0 +1,238 @@
+/* cell-init: the small static program inside every cell.
+ *
+ *   init run COMMAND…    first process of the cell: runs COMMAND, reaps, hands signals on, and
+ * pumps the cell's output into the log, which never grows past its limit init exec COMMAND… becomes
+ * COMMAND, for `guest exec`
+ *
+ * It stands in the cell's own root (/.skein/init), so that it moves with the cell. Descriptors of
+ * `run`: RUN_OUTPUT, the read end of the pipe that is the cell's stdout and stderr; RUN_INPUT, its
+ * write end; RUN_STATUS, where READY is written first, and words when COMMAND cannot be run; it is
+ * closed once COMMAND runs. The log is opened anew for each write: no descriptor leads out of the
+ * cell, which CRIU would have to know.
+ */
+#include "agent/guest/cell_init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CHUNK = 16 * 1024 };
+
+static const int handed_on[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+static volatile sig_atomic_t arrived[NSIG];
+
+static void on_signal(int number)
+{
+    arrived[number] = 1;
+}
+
+/* Catches what run_loop() waits for; they arrive only inside ppoll, with *ret_open. */
+static void catch_signals(sigset_t *ret_open)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t blocked;
+
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++) {
+        sigaction(handed_on[i], &action, NULL);
+        sigaddset(&blocked, handed_on[i]);
+    }
+    sigaction(SIGCHLD, &action, NULL);
+    sigaddset(&blocked, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &blocked, ret_open);
+}
+
+static void write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+/* Keeps the log's newer half: the file shrinks in place, whoever reads it keeps his descriptor. */
+static void cut_log(off_t size)
+{
+    static const char mark[] = "[skein: older output was cut here]\n";
+    static char buffer[CHUNK];
+    off_t from = size - CELL_LOG_MAX / 2, to;
+    int fd = open(CELL_LOG_PATH, O_RDWR | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return;
+    to = pwrite(fd, mark, sizeof(mark) - 1, 0);
+    while (to >= 0 && (n = pread(fd, buffer, sizeof(buffer), from)) > 0) {
+        n = pwrite(fd, buffer, (size_t)n, to);
+        if (n <= 0)
+            break;
+        from += n;
+        to += n;
+    }
+    if (to >= 0)
+        (void)!ftruncate(fd, to);
+    close(fd);
+}
+
+static void append_to_log(const char *data, size_t size)
+{
+    int fd = open(CELL_LOG_PATH, O_WRONLY | O_APPEND | O_CLOEXEC);
+    struct stat status;
+
+    if (fd < 0)
+        return;
+    write_all(fd, data, size);
+    if (fstat(fd, &status) < 0)
+        status.st_size = 0;
+    close(fd);
+    if (status.st_size > CELL_LOG_MAX)
+        cut_log(status.st_size);
+}
+
+/* False when nobody holds the other end any more. */
+static bool pump_output(void)
+{
+    static char buffer[CHUNK];
+    ssize_t n = read(RUN_OUTPUT, buffer, sizeof(buffer));
+
+    if (n > 0)
+        append_to_log(buffer, (size_t)n);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* What the pipe holds when the command has ended; others may still write, so no more than that. */
+static void drain_output(void)
+{
+    static char buffer[CHUNK];
+
+    for (int i = 0; i < 64; i++) {
+        ssize_t n = read(RUN_OUTPUT, buffer, sizeof(buffer));
+
+        if (n <= 0)
+            return;
+        append_to_log(buffer, (size_t)n);
+    }
+}
+
+static void hand_signals_on(pid_t command)
+{
+    for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++) {
+        if (arrived[handed_on[i]]) {
+            arrived[handed_on[i]] = 0;
+            kill(command, handed_on[i]);
+        }
+    }
+}
+
+/* True when the command itself has ended: *ret_code is what to exit with. */
+static bool reap(pid_t command, int *ret_code)
+{
+    bool ended = false;
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == command) {
+            *ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+            ended = true;
+        }
+    }
+    return ended;
+}
+
+static int run_loop(pid_t command, const sigset_t *open_signals)
+{
+    struct pollfd output = {.fd = RUN_OUTPUT, .events = POLLIN};
+    int code = 0;
+
+    for (;;) {
+        int n = ppoll(&output, 1, NULL, open_signals);
+
+        hand_signals_on(command);
+        if (arrived[SIGCHLD]) {
+            arrived[SIGCHLD] = 0;
+            if (reap(command, &code))
+                break;
+        }
+        if (n > 0 && !pump_output())
+            output.fd = -1;
+    }
+    drain_output();
+    return code;
+}
+
+static void say_failure(int fd, const char *command, int error)
+{
+    dprintf(fd, "cannot run %s: %s", command, strerror(error));
+}
+
+static void become_command(char **argv, const sigset_t *open_signals)
+{
+    for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
+        signal(handed_on[i], SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, open_signals, NULL);
+    setsid();
+    dup2(RUN_INPUT, STDOUT_FILENO);
+    dup2(RUN_INPUT, STDERR_FILENO);
+    close(RUN_OUTPUT);
+    close(RUN_INPUT);
+    fcntl(RUN_STATUS, F_SETFD, FD_CLOEXEC);
+    execvp(argv[0], argv);
+    say_failure(RUN_STATUS, argv[0], errno);
+    _exit(127);
+}
+
+static int run_command(char **argv)
+{
+    static const char ready = READY;
+    sigset_t open_signals;
+    pid_t command;
+
+    write_all(RUN_STATUS, &ready, 1);
+    catch_signals(&open_signals);
+    command = fork();
+    if (command < 0) {
+        dprintf(RUN_STATUS, "cannot fork: %s", strerror(errno));
+        return 127;
+    }
+    if (command == 0)
+        become_command(argv, &open_signals);
+    close(RUN_INPUT);
+    close(RUN_STATUS);
+    fcntl(RUN_OUTPUT, F_SETFL, O_RDONLY | O_NONBLOCK);
+    return run_loop(command, &open_signals);
+}
+
+static int exec_command(char **argv)
+{
+    int error;
+
+    execvp(argv[0], argv);
+    error = errno;
+    say_failure(STDERR_FILENO, argv[0], error);
+    dprintf(STDERR_FILENO, "\n");
+    return error == ENOENT ? 127 : 126;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 3 && strcmp(argv[1], "run") == 0)
+        return run_command(argv + 2);
+    if (argc >= 3 && strcmp(argv[1], "exec") == 0)
+        return exec_command(argv + 2);
+    return 2;
+}

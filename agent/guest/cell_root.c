@@ -1,0 +1,189 @@
+#include "agent/guest/cell_root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "agent/guest/cell_init.h"
+#include "agent/guest/cell_init_image.h"
+#include "base/clean.h"
+#include "base/tree_posix.h"
+#include "migrate/ground_criu.h"
+
+static const struct {
+    const char *name;
+    unsigned major, minor;
+} devices[] = {
+    {"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+    {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+};
+
+static const struct {
+    const char *name, *target;
+} links[] = {
+    {"/dev/ptmx", "pts/ptmx"},          {"/dev/fd", "/proc/self/fd"},
+    {"/dev/stdin", "/proc/self/fd/0"},  {"/dev/stdout", "/proc/self/fd/1"},
+    {"/dev/stderr", "/proc/self/fd/2"},
+};
+
+/* Root in a cell is root to the file permissions of /proc: what it could reach the node by is read
+ * only, or empty. */
+static const char *const read_only[] = {"/proc/sys", "/proc/sysrq-trigger", "/proc/irq",
+                                        "/proc/bus", "/proc/fs"};
+static const char *const emptied[] = {"/proc/kcore", "/proc/keys", "/proc/timer_list",
+                                      "/proc/latency_stats", "/proc/sched_debug"};
+
+static int failed(const char *what, struct err *err)
+{
+    return err_set(err, -errno, "cannot set up the guest's %s: %s", what, strerror(errno));
+}
+
+int cell_root_prepare(const struct guest_paths *paths, struct err *err)
+{
+    const char *const directories[] = {paths->upper, paths->work, paths->merged};
+    cleanup_close int log = -1;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < sizeof(directories) / sizeof(directories[0]); i++) {
+        r = tree_make_above(directories[i], 0755, err);
+        if (r == 0 && mkdir(directories[i], 0755) < 0 && errno != EEXIST)
+            r = failed("directories", err);
+    }
+    if (r == 0)
+        r = tree_make_above(paths->log, 0755, err);
+    if (r < 0)
+        return r;
+    log = open(paths->log, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    return log < 0 ? failed("log", err) : 0;
+}
+
+static int make_point(const char *path)
+{
+    return mkdir(path, 0755) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+static int mount_at(const char *path, const char *type, unsigned long flags, const char *options,
+                    struct err *err)
+{
+    if (make_point(path) < 0 || mount(type, path, type, flags, options) < 0)
+        return failed(path, err);
+    return 0;
+}
+
+static int make_dev(struct err *err)
+{
+    char path[32];
+    int r = mount_at("/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k", err);
+
+    for (size_t i = 0; r == 0 && i < sizeof(devices) / sizeof(devices[0]); i++) {
+        snprintf(path, sizeof(path), "/dev/%s", devices[i].name);
+        if (mknod(path, S_IFCHR, makedev(devices[i].major, devices[i].minor)) < 0 ||
+            chmod(path, 0666) < 0)
+            r = failed(path, err);
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++) {
+        if (symlink(links[i].target, links[i].name) < 0)
+            r = failed(links[i].name, err);
+    }
+    if (r == 0)
+        r = mount_at("/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+                     "newinstance,ptmxmode=0666,mode=620", err);
+    if (r == 0)
+        r = mount_at("/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777", err);
+    return r;
+}
+
+static int make_proc(struct err *err)
+{
+    const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    int r = mount_at("/proc", "proc", safe, NULL, err);
+
+    for (size_t i = 0; r == 0 && i < sizeof(read_only) / sizeof(read_only[0]); i++) {
+        const char *path = read_only[i];
+
+        if (mount(path, path, NULL, MS_BIND, NULL) < 0) {
+            if (errno != ENOENT)
+                r = failed(path, err);
+            continue;
+        }
+        if (mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | safe, NULL) < 0)
+            r = failed(path, err);
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(emptied) / sizeof(emptied[0]); i++) {
+        if (mount("/dev/null", emptied[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+            r = failed(emptied[i], err);
+    }
+    return r;
+}
+
+static int write_init(struct err *err)
+{
+    const uint8_t *at = cell_init_image;
+    cleanup_close int fd = -1;
+
+    unlink(CELL_INIT_PATH);
+    fd = open(CELL_INIT_PATH, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
+    if (fd < 0)
+        return failed("init", err);
+    while (at < cell_init_image_end) {
+        ssize_t n = write(fd, at, (size_t)(cell_init_image_end - at));
+
+        if (n < 0)
+            return failed("init", err);
+        at += n;
+    }
+    return 0;
+}
+
+/* The log stays a file of the node; it is bound into the cell, which can write it but not replace
+ * it. */
+static int bind_log(int tree, struct err *err)
+{
+    struct mount_attr safe = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+    cleanup_close int point =
+        open(CELL_LOG_PATH, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+
+    if (point < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &safe, sizeof(safe)) < 0 ||
+        move_mount(tree, "", AT_FDCWD, CELL_LOG_PATH, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return failed("log", err);
+    return 0;
+}
+
+static int move_into(const char *merged, struct err *err)
+{
+    if (chdir(merged) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+        umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        return failed("root", err);
+    return 0;
+}
+
+int cell_root_enter(const struct guest_paths *paths, struct err *err)
+{
+    cleanup_close int log = -1;
+    int r;
+
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return failed("mount namespace", err);
+    log =
+        open_tree(AT_FDCWD, paths->log, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    if (log < 0)
+        return failed("log", err);
+    r = ground_mount_root(paths->image_root, paths->upper, paths->work, paths->merged, err);
+    if (r == 0)
+        r = move_into(paths->merged, err);
+    if (r == 0)
+        r = make_dev(err);
+    if (r == 0)
+        r = make_proc(err);
+    if (r == 0 && make_point(CELL_INIT_DIRECTORY) < 0)
+        r = failed(CELL_INIT_DIRECTORY, err);
+    if (r == 0)
+        r = write_init(err);
+    return r < 0 ? r : bind_log(log, err);
+}

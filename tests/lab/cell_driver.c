@@ -1,0 +1,135 @@
+/* cell_driver: the contracts of cells and their mover as a command, for the lab scenario of cells.
+ *
+ *   cell_driver unpack FILE                  -> its digest
+ *   cell_driver start NAME DIGEST CMD…       -> pid
+ *   cell_driver exec NAME PID CMD…           ends as CMD ends
+ *   cell_driver terminate PID
+ *   cell_driver clean-up NAME [keep]
+ *
+ * A guest NAME has its namespace and directories where agent/guest/guest.h says.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/guest/guest.h"
+#include "agent/guest/unpack_archive.h"
+#include "base/digest_sodium.h"
+
+struct words {
+    int n;
+    char **word;
+};
+
+static int done(int r, const struct err *err)
+{
+    if (r < 0)
+        fprintf(stderr, "cell_driver: %s (%d)\n", err->text, r);
+    return r < 0 ? 125 : 0;
+}
+
+static void read_digest(const char *text, uint8_t ret[DIGEST_SIZE])
+{
+    memset(ret, 0, DIGEST_SIZE);
+    for (size_t i = 0; i < DIGEST_SIZE && strlen(text) == 2 * DIGEST_SIZE; i++)
+        sscanf(text + 2 * i, "%2hhx", &ret[i]);
+}
+
+static int unpack(const struct words *w, struct err *err)
+{
+    uint8_t digest[DIGEST_SIZE];
+    char text[DIGEST_TEXT_SIZE];
+    struct guest_paths paths;
+    int fd = open(w->word[0], O_RDONLY | O_CLOEXEC), r;
+
+    r = digest_of_file(fd, digest, NULL, err);
+    if (r < 0)
+        return done(r, err);
+    guest_paths_init(&paths, "none", digest);
+    r = unpack_image(fd, digest, paths.image_root, err);
+    if (r == 0)
+        puts(digest_format(digest, text));
+    return done(r, err);
+}
+
+static void make_run(const char *name, char **argv, uint32_t n_argv, struct guest_run *ret)
+{
+    static char *env[] = {(char *)"GREETING=hello"};
+
+    *ret = (struct guest_run){.epoch = 1};
+    snprintf(ret->spec.name, sizeof(ret->spec.name), "%s", name);
+    ret->spec.kind = KIND_CELL;
+    ret->spec.env = env;
+    ret->spec.n_env = 1;
+    ret->spec.argv = argv;
+    ret->spec.n_argv = n_argv;
+}
+
+static int start(const struct words *w, struct err *err)
+{
+    uint8_t digest[DIGEST_SIZE];
+    struct guest_paths paths;
+    struct guest_run run;
+    pid_t pid;
+    int r;
+
+    read_digest(w->word[1], digest);
+    guest_paths_init(&paths, w->word[0], digest);
+    make_run(w->word[0], w->word + 2, (uint32_t)w->n - 2, &run);
+    r = guest_cell_ops.start(&run, &paths, &pid, err);
+    if (r == 0)
+        printf("%d\n", pid);
+    return done(r, err);
+}
+
+static int exec_in(const struct words *w, struct err *err)
+{
+    const int stdio[3] = {0, 1, 2};
+    struct guest_run run;
+    int status, r;
+
+    make_run(w->word[0], NULL, 0, &run);
+    r = guest_cell_ops.exec(atoi(w->word[1]), &run, w->word + 2, stdio, &status, err);
+    if (r < 0)
+        return done(r, err);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int terminate(const struct words *w, struct err *err)
+{
+    return done(guest_cell_ops.terminate(atoi(w->word[0]), err), err);
+}
+
+static int clean_up(const struct words *w, struct err *err)
+{
+    const uint8_t digest[DIGEST_SIZE] = {0};
+    struct guest_paths paths;
+
+    guest_paths_init(&paths, w->word[0], digest);
+    return done(guest_cell_ops.clean_up(&paths, w->n > 1, err), err);
+}
+
+static const struct {
+    const char *name;
+    int n_words; /* at least */
+    int (*run)(const struct words *w, struct err *err);
+} verbs[] = {
+    {"unpack", 1, unpack},       {"start", 3, start},       {"exec", 3, exec_in},
+    {"terminate", 1, terminate}, {"clean-up", 1, clean_up},
+};
+
+int main(int argc, char **argv)
+{
+    struct words w = {.n = argc - 2, .word = argv + 2};
+    struct err err = {0};
+
+    for (size_t i = 0; argc > 1 && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(argv[1], verbs[i].name) == 0 && w.n >= verbs[i].n_words)
+            return verbs[i].run(&w, &err);
+    }
+    fprintf(stderr, "usage: see the head of cell_driver.c\n");
+    return 2;
+}
