@@ -44,6 +44,23 @@ fails() {
     fi
 }
 
+# refused NAME CODE WORDS CMD...: passes when CMD exits with CODE and its error says WORDS (a grep pattern).
+refused() {
+    local name=$1 code=$2 words=$3 rc=0
+    shift 3
+    "$@" >"$work/output" 2>"$work/error" || rc=$?
+    if [ "$rc" -eq "$code" ] && grep -qi -- "$words" "$work/error"; then
+        point ok "refused: $name"
+    else
+        point no "refused: $name"
+        echo "#   exit $rc, wanted $code; the error should say '$words': $*"
+        sed 's/^/#   /' "$work/output" "$work/error"
+    fi
+}
+
+# json K FILTER CMD...: what jq -r makes of CMD's JSON, on node K
+json() { on "$1" sh -c '"$@" -f json | jq -r "$0"' "$2" "${@:3}"; }
+
 # is NAME GOT WANTED
 is() {
     if [ "$2" = "$3" ]; then
