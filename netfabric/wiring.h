@@ -43,7 +43,9 @@ int wiring_plug(const struct wiring_port *port, struct err *err);
 int wiring_unplug(const char *guest, uint16_t port, struct err *err);
 /* Host side up or down; async-signal-free, one ioctl: also called by the lease thread. */
 int wiring_set_up(uint16_t port, bool is_up, struct err *err);
-/* Blocks until the switch that was set up dies or `stop_fd` is readable; 0 = it died. */
+/* Blocks until the switch that was set up dies (0; also when it is gone already, or another one
+ * runs in its place) or `stop_fd` is readable (1). After a death: wiring_setup(), then
+ * wiring_apply(). */
 int wiring_wait_for_death(int stop_fd, struct err *err);
 /* Path of the guest's network namespace. */
 void wiring_netns_path(const char *guest, char *ret, unsigned long size);

@@ -1,0 +1,283 @@
+#include "agent/stream_uv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/mailbox_uv.h"
+#include "agent/stream_job_uv.h"
+#include "base/clean.h"
+#include "consensus/keyring.h"
+#include "consensus/link_uv.h"
+
+/* Orders under way are bounded; each tells at most once, so the mailbox of the main thread never
+ * overflows. */
+enum { ORDERS_MAX = 256, MAILBOX_CAPACITY = 2 * ORDERS_MAX };
+
+struct streams {
+    struct streams_config config;
+    uv_loop_t loop; /* the stream thread's, like everything down to `inbox` */
+    struct link *link;
+    struct stream_jobs jobs;
+    struct mailbox *inbox;
+    struct mailbox *outbox; /* to the main thread */
+    uv_thread_t thread;
+    int n_orders; /* main thread's */
+};
+
+/* What the main thread wants, and then what became of it. Travels to the stream thread and back. */
+struct order {
+    struct streams *streams;
+    uint64_t node;
+    struct stream_header header;
+    stream_opened_cb opened;
+    stream_fetched_cb fetched;
+    void *context;
+    int status;
+    int fd;
+};
+
+static int make_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? flags : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+/* ---- on the main thread */
+
+static void order_told(void *argument)
+{
+    struct order *order = argument;
+
+    order->streams->n_orders--;
+    if (order->fetched != NULL)
+        order->fetched(order->context, order->status);
+    else
+        order->opened(order->context, order->status, order->fd);
+    free(order);
+}
+
+static void migration_arrived(void *argument)
+{
+    struct order *order = argument;
+    const struct streams_config *config = &order->streams->config;
+
+    config->on_migration(config->context, order->node, order->header.migration, order->fd);
+    free(order);
+}
+
+/* ---- on the stream thread */
+
+static void order_done(void *context, int status)
+{
+    struct order *order = context;
+
+    order->status = status;
+    mailbox_post(order->streams->outbox, order_told, order);
+}
+
+static void begin_order(struct order *order, int fd)
+{
+    uint8_t bytes[STREAM_HEADER_SIZE];
+    int r;
+
+    if (order->fetched != NULL) {
+        r = stream_job_fetch(&order->streams->jobs, fd, order->header.digest, order_done, order);
+        if (r < 0)
+            order_done(order, r);
+        return;
+    }
+    stream_header_encode(&order->header, bytes);
+    if (write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes) || make_blocking(fd) < 0) {
+        close(fd);
+        order_done(order, -EPIPE);
+        return;
+    }
+    order->fd = fd;
+    order_done(order, 0);
+}
+
+static void on_connected(void *data, int status, const struct link_peer *peer, int fd)
+{
+    (void)peer;
+    if (status < 0)
+        order_done(data, status);
+    else
+        begin_order(data, fd);
+}
+
+static void take_order(void *argument)
+{
+    struct order *order = argument;
+    struct streams *streams = order->streams;
+    struct keyring_entry entry;
+    int r = -ENOKEY;
+
+    if (keyring_find(streams->config.keyring, order->node, &entry))
+        r = link_connect(streams->link, order->node, entry.address, streams->config.peer_port,
+                         on_connected, order);
+    if (r < 0)
+        order_done(order, r);
+}
+
+static void on_accepted(void *context, int status, uint64_t from,
+                        const struct stream_header *header, int fd)
+{
+    struct streams *streams = context;
+    struct order *order;
+
+    if (status < 0 || header->kind != STREAM_MIGRATION)
+        return;
+    order = calloc(1, sizeof(*order));
+    if (order == NULL || make_blocking(fd) < 0) {
+        close(fd);
+        free(order);
+        return;
+    }
+    *order = (struct order){.streams = streams, .node = from, .header = *header, .fd = fd};
+    if (mailbox_post(streams->outbox, migration_arrived, order) < 0) {
+        close(fd);
+        free(order);
+    }
+}
+
+static void on_link(void *data, const struct link_peer *peer, int fd)
+{
+    struct streams *streams = data;
+
+    stream_job_accept(&streams->jobs, fd, peer->node_id, on_accepted, streams);
+}
+
+static void take_end(void *argument)
+{
+    struct streams *streams = argument;
+
+    stream_jobs_cancel(&streams->jobs);
+    link_close(streams->link, NULL, NULL);
+    mailbox_close(streams->inbox);
+}
+
+static void run(void *argument)
+{
+    struct streams *streams = argument;
+
+    uv_run(&streams->loop, UV_RUN_DEFAULT);
+}
+
+/* ---- life, on the main thread */
+
+static int open_link(struct streams *streams, struct err *err)
+{
+    struct link_config link = {
+        .loop = &streams->loop,
+        .identity = streams->config.identity,
+        .keyring = streams->config.keyring,
+        .purpose = "stream",
+        .node_id = streams->config.node,
+        .address = streams->config.address,
+        .port = streams->config.port,
+        .tos = LINK_TOS_BULK,
+        .on_accept = on_link,
+        .data = streams,
+    };
+    int r;
+
+    memcpy(link.cluster, streams->config.cluster, NONCE_SIZE);
+    r = link_open(&link, &streams->link, err);
+    return r < 0 ? r : link_listen(streams->link, err);
+}
+
+/* Ends what streams_new began; the thread does not run. */
+static void unwind(struct streams *streams)
+{
+    if (streams->link != NULL)
+        link_close(streams->link, NULL, NULL);
+    if (streams->inbox != NULL)
+        mailbox_close(streams->inbox);
+    uv_run(&streams->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&streams->loop);
+    if (streams->outbox != NULL)
+        mailbox_close(streams->outbox);
+    free(streams);
+}
+
+int streams_new(const struct streams_config *config, struct streams **ret, struct err *err)
+{
+    struct streams *streams = calloc(1, sizeof(*streams));
+    int r;
+
+    if (streams == NULL || uv_loop_init(&streams->loop) != 0) {
+        free(streams);
+        return err_set(err, -ENOMEM, "no memory for the streams between nodes");
+    }
+    streams->config = *config;
+    streams->jobs = (struct stream_jobs){.loop = &streams->loop, .store = config->store};
+    r = open_link(streams, err);
+    if (r == 0 && (mailbox_new(&streams->loop, MAILBOX_CAPACITY, &streams->inbox) < 0 ||
+                   mailbox_new(config->main_loop, MAILBOX_CAPACITY, &streams->outbox) < 0 ||
+                   uv_thread_create(&streams->thread, run, streams) != 0))
+        r = err_set(err, -ENOMEM, "no memory for the streams between nodes");
+    if (r < 0) {
+        unwind(streams);
+        return r;
+    }
+    *ret = streams;
+    return 0;
+}
+
+uint16_t streams_port(const struct streams *streams)
+{
+    return link_port(streams->link);
+}
+
+static int send_order(struct streams *streams, const struct order *wanted)
+{
+    struct order *order = streams->n_orders < ORDERS_MAX ? malloc(sizeof(*order)) : NULL;
+
+    if (order == NULL)
+        return -ENOBUFS;
+    *order = *wanted;
+    order->streams = streams;
+    order->fd = -1;
+    if (mailbox_post(streams->inbox, take_order, order) < 0) {
+        free(order);
+        return -ENOBUFS;
+    }
+    streams->n_orders++;
+    return 0;
+}
+
+int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
+                           stream_opened_cb cb, void *context)
+{
+    struct order order = {.node = node, .opened = cb, .context = context};
+
+    order.header.kind = STREAM_MIGRATION;
+    order.header.migration = migration;
+    return send_order(streams, &order);
+}
+
+int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t digest[DIGEST_SIZE],
+                        stream_fetched_cb cb, void *context)
+{
+    struct order order = {.node = node, .fetched = cb, .context = context};
+
+    order.header.kind = STREAM_IMAGE;
+    memcpy(order.header.digest, digest, DIGEST_SIZE);
+    return send_order(streams, &order);
+}
+
+void streams_close(struct streams *streams)
+{
+    if (streams == NULL)
+        return;
+    while (mailbox_post(streams->inbox, take_end, streams) < 0)
+        uv_run(streams->config.main_loop, UV_RUN_NOWAIT);
+    uv_thread_join(&streams->thread);
+    uv_loop_close(&streams->loop);
+    mailbox_close(streams->outbox);
+    free(streams);
+}

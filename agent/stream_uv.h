@@ -1,0 +1,55 @@
+/* stream_uv: the thread that carries bulk data between nodes (port 7402, sealed, lowest traffic
+ * class).
+ *
+ * A stream begins with a fixed header that says what it is: an image wanted from its holder, or the
+ * state of a migrating guest. Images are served and fetched whole by this thread; a migration's
+ * stream is only made here and handed to the main thread, which gives it to the guard.
+ *
+ * Every function is called on the main thread, and every callback comes there.
+ */
+#ifndef SKEIN_AGENT_STREAM_UV_H
+#define SKEIN_AGENT_STREAM_UV_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/image_store.h"
+#include "base/err.h"
+
+struct identity;
+struct keyring;
+struct streams;
+
+struct streams_config {
+    uv_loop_t *main_loop;
+    const struct identity *identity; /* borrowed, like the keyring and the store, until closed */
+    struct keyring *keyring;
+    struct image_store *store;
+    uint8_t cluster[NONCE_SIZE];
+    uint64_t node; /* own id */
+    uint32_t address;
+    uint16_t port;      /* PORT_STREAM; others in tests; 0 = any, see streams_port */
+    uint16_t peer_port; /* PORT_STREAM */
+    void *context;
+    /* A peer opened the stream of a migration; `fd` (blocking) is the callee's. */
+    void (*on_migration)(void *context, uint64_t from, uint64_t migration, int fd);
+};
+
+/* `fd` (blocking) is the callee's when status is 0; else -errno: no such stream could be had. */
+typedef void (*stream_opened_cb)(void *context, int status, int fd);
+/* 0: the store holds the image, checked. -ENOENT: the holder has it no longer; else -errno. */
+typedef void (*stream_fetched_cb)(void *context, int status);
+
+int streams_new(const struct streams_config *config, struct streams **ret, struct err *err);
+uint16_t streams_port(const struct streams *streams);
+/* -ENOBUFS: too much is under way; then no callback comes. */
+int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
+                           stream_opened_cb cb, void *context);
+/* Fetches an image from a holder into the store. */
+int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t digest[DIGEST_SIZE],
+                        stream_fetched_cb cb, void *context);
+/* Ends the thread (streams in transfer are cut, their callbacks come with -ECANCELED); blocks until
+ * it has ended. */
+void streams_close(struct streams *streams);
+
+#endif

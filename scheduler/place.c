@@ -1,0 +1,209 @@
+#include "scheduler/place.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "consensus/capacity.h"
+#include "scheduler/cores.h"
+
+/* What speaks for a node that fits, the most important first. */
+struct merit {
+    uint32_t headroom; /* of its uplink, in tenths: a few percent more or less decide nothing */
+    uint32_t room; /* ‰ of memory, and for a guest with cores ‰ of its cores, free afterwards */
+    uint32_t use_permille; /* of its uplink, for words */
+};
+
+enum { HEADROOM_STEP = 100, HEADROOM_WEIGHT = 10000 };
+
+struct candidate {
+    const struct node *node;
+    struct place_row *row;
+    struct merit merit;
+    struct placement placement;
+};
+
+/* Rows of telemetry and nodes both ascend: `at` only goes forward. */
+static const struct node_telemetry *telemetry_of(const struct place_request *request, uint64_t node,
+                                                 size_t *at)
+{
+    while (*at < request->n_telemetry && request->telemetry[*at].node < node)
+        *at += 1;
+    if (*at == request->n_telemetry || request->telemetry[*at].node != node)
+        return NULL;
+    return &request->telemetry[*at];
+}
+
+static uint32_t permille(uint64_t part, uint64_t whole)
+{
+    return whole == 0 ? 0 : (uint32_t)(part * 1000 / whole);
+}
+
+static struct merit merit_of(const struct state *state, const struct place_request *request,
+                             const struct node *node, uint32_t use_permille)
+{
+    const struct guest_spec *spec = request->spec;
+    const char *except = request->is_move ? spec->name : NULL;
+    uint64_t memory = node->facts.memory_mib;
+    uint64_t used = capacity_memory_used_mib(state, node->id, except) + spec->memory_mib;
+    uint32_t use = use_permille < 1000 ? use_permille : 1000;
+    struct merit merit = {.headroom = (1000 - use + HEADROOM_STEP - 1) / HEADROOM_STEP,
+                          .use_permille = use};
+
+    merit.room = permille(used < memory ? memory - used : 0, memory);
+    if (spec->n_cores > 0) {
+        uint32_t n_free = cores_n_free(state, node), n_isolated = 0;
+
+        for (uint32_t i = 0; i < node->facts.n_cores; i++)
+            n_isolated += node->facts.cores[i].isolated;
+        merit.room += permille(n_free > spec->n_cores ? n_free - spec->n_cores : 0, n_isolated);
+    }
+    return merit;
+}
+
+static int64_t score_of(struct merit merit)
+{
+    return (int64_t)merit.headroom * HEADROOM_WEIGHT + merit.room;
+}
+
+/* 0 with the placement filled, or the reason in words. */
+static int fit(const struct state *state, const struct place_request *request,
+               const struct image *image, const struct node_telemetry *telemetry,
+               struct candidate *c)
+{
+    const struct guest_spec *spec = request->spec;
+    const char *except = request->is_move ? spec->name : NULL;
+    char *reason = c->row->reason;
+    int code;
+
+    if (c->node->id == request->not_on)
+        return reason_set(reason, -EINVAL, "the guest is there already");
+    code = capacity_node_takes(c->node, spec, reason);
+    if (code < 0)
+        return code;
+    if (telemetry == NULL || !telemetry->present)
+        return reason_set(reason, -ESTALE, "no live lease");
+    if (!image_is_held(image, c->node->id))
+        return reason_set(reason, -ESTALE, "does not hold image %s", image->name);
+    code = capacity_check_memory(state, c->node, spec->memory_mib, except, reason);
+    if (code < 0)
+        return code;
+    code = cores_choose(state, c->node, spec->n_cores, except, c->placement.cores, reason);
+    if (code < 0)
+        return code;
+    c->placement.node = c->node->id;
+    c->placement.n_cores = spec->n_cores;
+    c->merit = merit_of(state, request, c->node, telemetry->backhaul_permille);
+    return 0;
+}
+
+static bool is_better(const struct candidate *a, const struct candidate *b)
+{
+    int64_t score_a = score_of(a->merit), score_b = score_of(b->merit);
+
+    return score_a != score_b ? score_a > score_b : strcmp(a->node->name, b->node->name) < 0;
+}
+
+/* Why `best` is preferred to `other`, for the row of either. */
+static void explain(const struct candidate *best, const struct candidate *other, char *ret)
+{
+    const char *of = ret == best->row->reason ? other->node->name : best->node->name;
+
+    if (best->merit.headroom != other->merit.headroom)
+        reason_set(ret, 0, "fits; uplink of %s %u%% busy, of %s %u%% busy", best->node->name,
+                   best->merit.use_permille / 10, other->node->name,
+                   other->merit.use_permille / 10);
+    else if (best->merit.room != other->merit.room)
+        reason_set(ret, 0,
+                   ret == best->row->reason ? "fits; more memory and cores free than %s"
+                                            : "fits; %s has more memory and cores free",
+                   of);
+    else
+        reason_set(ret, 0,
+                   ret == best->row->reason ? "fits; as good as %s, and first by name"
+                                            : "fits; %s is as good, and first by name",
+                   of);
+}
+
+/* Marks the best of the candidates and words every row; false when there is none. */
+static void choose(struct candidate *candidates, size_t n, struct place_result *ret)
+{
+    struct candidate *best = NULL, *second = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        struct candidate *c = &candidates[i];
+
+        if (best == NULL || is_better(c, best)) {
+            second = best;
+            best = c;
+        } else if (second == NULL || is_better(c, second)) {
+            second = c;
+        }
+    }
+    if (best == NULL)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        if (&candidates[i] != best)
+            explain(best, &candidates[i], candidates[i].row->reason);
+    }
+    if (second != NULL)
+        explain(best, second, best->row->reason);
+    else
+        reason_set(best->row->reason, 0, "the only node that fits");
+    best->row->verdict = VERDICT_CHOSEN;
+    ret->placement = best->placement;
+}
+
+static int check_request(const struct state *state, const struct guest_spec *spec, struct err *err)
+{
+    if (state_image(state, spec->image) == NULL)
+        return err_set(err, -ENOENT, "image %s is unknown", spec->image);
+    if (spec->slice[0] != '\0' && state_slice(state, spec->slice) == NULL)
+        return err_set(err, -ENOENT, "slice %s is unknown", spec->slice);
+    if (spec->on[0] != '\0' && state_node_by_name(state, spec->on) == NULL)
+        return err_set(err, -ENOENT, "node %s is unknown", spec->on);
+    return 0;
+}
+
+int place_guest(const struct state *state, const struct place_request *request,
+                struct place_result *ret, struct err *err)
+{
+    const struct image *image = state_image(state, request->spec->image);
+    size_t n = 0, at = 0, n_nodes = state->n_nodes > 0 ? state->n_nodes : 1;
+    struct candidate *candidates;
+    int code = check_request(state, request->spec, err);
+
+    if (code < 0)
+        return code;
+    *ret = (struct place_result){0};
+    ret->rows = calloc(n_nodes, sizeof(*ret->rows));
+    candidates = calloc(n_nodes, sizeof(*candidates));
+    if (ret->rows == NULL || candidates == NULL) {
+        free(candidates);
+        place_result_deinit(ret);
+        return err_set(err, -ENOMEM, "no memory for a placement");
+    }
+    ret->n_rows = state->n_nodes;
+    for (size_t i = 0; i < state->n_nodes; i++) {
+        const struct node *node = &state->nodes[i];
+        struct candidate *c = &candidates[n];
+
+        *c = (struct candidate){.node = node, .row = &ret->rows[i]};
+        c->row->node = node->id;
+        c->row->verdict = VERDICT_REFUSED;
+        if (fit(state, request, image, telemetry_of(request, node->id, &at), c) < 0)
+            continue;
+        c->row->verdict = VERDICT_POSSIBLE;
+        c->row->score = score_of(c->merit);
+        n++;
+    }
+    choose(candidates, n, ret);
+    free(candidates);
+    return 0;
+}
+
+void place_result_deinit(struct place_result *result)
+{
+    free(result->rows);
+    *result = (struct place_result){0};
+}
