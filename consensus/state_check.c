@@ -120,6 +120,8 @@ static bool migration_link_is_sane(const struct state *s, const struct guest *gu
 
 static int check_guests(const struct state *s, struct err *err)
 {
+    bool slot_taken[MAX_GUESTS] = {false};
+
     for (size_t i = 0; i < s->n_guests; i++) {
         const struct guest *guest = &s->guests[i];
 
@@ -129,6 +131,9 @@ static int check_guests(const struct state *s, struct err *err)
             !placement_is_sane(s, &guest->placement, guest->spec.n_cores) ||
             !migration_link_is_sane(s, guest))
             return bad(err, "guest", guest->spec.name);
+        if (guest->slot >= MAX_GUESTS || slot_taken[guest->slot])
+            return bad(err, "the slot of guest", guest->spec.name);
+        slot_taken[guest->slot] = true;
         for (size_t k = 0; guest->ip != 0 && k < i; k++) {
             if (s->guests[k].ip == guest->ip &&
                 strcmp(s->guests[k].spec.slice, guest->spec.slice) == 0)

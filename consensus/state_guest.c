@@ -51,6 +51,19 @@ static uint32_t free_address(const struct state *s, const struct slice *slice)
     return 0;
 }
 
+/* There is one: a cluster has at most MAX_GUESTS guests. */
+static uint16_t free_slot(const struct state *s)
+{
+    bool taken[MAX_GUESTS + 1] = {false};
+    uint16_t slot = 0;
+
+    for (size_t i = 0; i < s->n_guests; i++)
+        taken[s->guests[i].slot] = true;
+    while (taken[slot])
+        slot++;
+    return slot;
+}
+
 /* Bytes of the guest's words: they are what makes a snapshot large. */
 static size_t text_size(const struct guest_spec *spec)
 {
@@ -134,6 +147,7 @@ void apply_guest_create(struct entry *e)
     const struct placement *placement = &e->command->guest_create.placement;
     const struct slice *slice;
     struct guest *guest;
+    uint16_t slot;
     uint32_t ip = 0;
 
     if (refuse_spec(e, spec) || refuse_placement(e, spec, placement))
@@ -149,10 +163,12 @@ void apply_guest_create(struct entry *e)
             return;
         }
     }
+    slot = free_slot(s);
     guest =
         array_insert(&s->guests, &s->n_guests, sizeof(*guest), state_guest_position(s, spec->name));
     memory_must(guest_spec_copy(&guest->spec, spec));
     guest->created = e->index;
+    guest->slot = slot;
     guest->desired = DESIRED_RUNNING;
     guest->ip = ip;
     guest_put(guest, placement, e->index);

@@ -48,6 +48,7 @@ static void guest_encode(const struct guest *guest, struct writer *w)
 {
     guest_spec_encode(&guest->spec, w);
     write_u64(w, guest->created);
+    write_u16(w, guest->slot);
     write_enum(w, guest->desired);
     write_u32(w, guest->ip);
     placement_encode(&guest->placement, w);
@@ -59,6 +60,7 @@ static int guest_decode(struct reader *r, struct guest *ret)
     int code = guest_spec_decode(r, &ret->spec);
 
     ret->created = read_u64(r);
+    ret->slot = read_u16(r);
     ret->desired = (enum desired_state)read_enum(r, DESIRED_STOPPED);
     ret->ip = read_u32(r);
     placement_decode(r, &ret->placement);

@@ -127,6 +127,7 @@ struct placement {
 struct guest {
     struct guest_spec spec;
     uint64_t created; /* index */
+    uint16_t slot;    /* the lowest number that no other guest had then; names its switch port */
     enum desired_state desired;
     uint32_t ip; /* in its slice, given by the state; 0 without a slice */
     struct placement placement;

@@ -306,6 +306,8 @@ static void a_guest_gets_the_lowest_free_address_and_its_epoch(void **state)
     cluster_by_name(c, COMMAND_GUEST_REMOVE, "a");
     assert_int_equal(cluster_guest(c, "c", cluster_place(c, "n2", 1, 1), FAILOVER_RESTART), 0);
     assert_int_equal(state_guest(&c->state, "c")->ip, 0x0a070002);
+    assert_int_equal(state_guest(&c->state, "b")->slot, 1); /* kept */
+    assert_int_equal(state_guest(&c->state, "c")->slot, 0); /* the one that "a" had */
 }
 
 static void a_full_subnet_refuses(void **state)
