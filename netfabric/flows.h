@@ -18,7 +18,7 @@ enum {
     FABRIC_MAX_ENDPOINTS = MAX_GUESTS,
     FABRIC_TUNNEL_PORT = 1000,
     FABRIC_FIRST_PORT = 2000,
-    FABRIC_LAST_PORT = 61999,
+    FABRIC_LAST_PORT = FABRIC_FIRST_PORT + MAX_GUESTS - 1,
 };
 
 /* One guest in a slice, seen from one node. */
@@ -43,8 +43,8 @@ struct fabric_view {
     struct endpoint *endpoints; /* by guest name; heap, owned */
 };
 
-/* The OpenFlow port of a guest's own port, the same on every node, known before it starts and
- * stable for its whole life. The guest's creation index modulo the number of ports. */
+/* The OpenFlow port of a guest: the same on every node, known before it starts, unique in the
+ * cluster and unchanged until the guest is removed, because the state gives each guest a slot. */
 uint16_t fabric_port_of(const struct state *state, const struct guest *guest);
 
 /* The view of `node` (an id). `ret` must hold nothing. 0; -ENOENT for an unknown node; -ENOMEM. */

@@ -8,11 +8,11 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/magic.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -205,9 +205,42 @@ static int enter(const char *path)
     return fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
+/* The index of a cable's other end, where that is, as RTM_GETLINK says it; 0 when there is none. */
+static int link_of(const char *name)
+{
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+    } request = {.header = {.nlmsg_len = sizeof(request),
+                            .nlmsg_type = RTM_GETLINK,
+                            .nlmsg_flags = NLM_F_REQUEST},
+                 .link = {.ifi_index = (int)if_nametoindex(name)}};
+    union {
+        struct nlmsghdr header;
+        char bytes[8192];
+    } reply;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), index = 0;
+    ssize_t size = -1;
+    struct rtattr *attribute;
+
+    if (fd >= 0 && send(fd, &request, sizeof(request), 0) == (ssize_t)sizeof(request))
+        size = recv(fd, &reply, sizeof(reply), 0);
+    if (fd >= 0)
+        close(fd);
+    if (size <= 0 || !NLMSG_OK(&reply.header, (size_t)size) ||
+        reply.header.nlmsg_type != RTM_NEWLINK)
+        return 0;
+    size = (ssize_t)IFLA_PAYLOAD(&reply.header);
+    attribute = IFLA_RTA(NLMSG_DATA(&reply.header));
+    for (; RTA_OK(attribute, size); attribute = RTA_NEXT(attribute, size))
+        if (attribute->rta_type == IFLA_LINK)
+            memcpy(&index, RTA_DATA(attribute), sizeof(index));
+    return index;
+}
+
 struct expectation {
-    const struct netns_interface *interface;
-    int index;
+    const uint8_t *mac; /* or NULL */
+    int peer;           /* index in the host's namespace */
 };
 
 static int check_inside(const char *path, const void *argument)
@@ -216,27 +249,22 @@ static int check_inside(const char *path, const void *argument)
     struct ifreq request = request_for("eth0");
     int fd;
 
-    if (enter(path) < 0 || (int)if_nametoindex("eth0") != expected->index)
+    if (enter(path) < 0 || link_of("eth0") != expected->peer)
         return -ENODEV;
     fd = control_socket();
     if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request) < 0)
         return -ENODEV;
-    return memcmp(request.ifr_hwaddr.sa_data, expected->interface->mac, MAC_SIZE) == 0 ? 0
-                                                                                       : -ENODEV;
+    if (expected->mac != NULL && memcmp(request.ifr_hwaddr.sa_data, expected->mac, MAC_SIZE) != 0)
+        return -ENODEV;
+    return 0;
 }
 
 bool netns_holds(const char *path, const struct netns_interface *interface, const char *peer)
 {
-    struct expectation expected = {.interface = interface};
-    char file[64], text[16] = "";
-    cleanup_close int fd = -1;
+    struct expectation expected = {.mac = interface == NULL ? NULL : interface->mac,
+                                   .peer = (int)if_nametoindex(peer)};
 
-    snprintf(file, sizeof(file), "/sys/class/net/%s/iflink", peer);
-    fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || !is_namespace(path))
-        return false;
-    expected.index = atoi(text);
-    return in_child(check_inside, path, &expected) == 0;
+    return expected.peer != 0 && is_namespace(path) && in_child(check_inside, path, &expected) == 0;
 }
 
 static int configure_inside(const char *path, const void *argument)

@@ -21,8 +21,8 @@ struct netns_interface {
 int netns_make(const char *path, struct err *err);
 /* Unbinds it; it ends with its last process. Nothing there is no error. */
 int netns_remove(const char *path, struct err *err);
-/* True when `path` is a namespace whose eth0 has the MAC and is the far end of the host's `peer`.
- */
+/* True when `path` is a namespace whose eth0 is the far end of the host's `peer`, and has the MAC
+ * wanted, where `interface` is not NULL. */
 bool netns_holds(const char *path, const struct netns_interface *interface, const char *peer);
 /* Inside: lo up, no IPv6, eth0 with its address, no offloads, up. */
 int netns_configure(const char *path, const struct netns_interface *interface, struct err *err);

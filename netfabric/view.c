@@ -11,8 +11,7 @@
 uint16_t fabric_port_of(const struct state *state, const struct guest *guest)
 {
     (void)state;
-    return (uint16_t)(FABRIC_FIRST_PORT +
-                      guest->created % (FABRIC_LAST_PORT - FABRIC_FIRST_PORT + 1));
+    return (uint16_t)(FABRIC_FIRST_PORT + guest->slot);
 }
 
 static int compare_u32(const void *a, const void *b)
@@ -27,6 +26,14 @@ static uint32_t vtep_of(const struct state *state, uint64_t node)
     const struct node *n = node == 0 ? NULL : state_node(state, node);
 
     return n == NULL ? 0 : n->facts.vtep;
+}
+
+/* Of a migration's other end: a lost node sends nothing of the guest that counts. */
+static uint32_t live_vtep_of(const struct state *state, uint64_t node)
+{
+    const struct node *n = node == 0 ? NULL : state_node(state, node);
+
+    return n == NULL || n->state == NODE_LOST ? 0 : n->facts.vtep;
 }
 
 static void fill_peers(const struct state *state, struct fabric_view *view)
@@ -60,7 +67,7 @@ static bool endpoint_of(const struct state *state, const struct guest *guest, ui
         .ip = guest->ip,
         .rate_kbps = slice->rate_kbps,
         .vtep = vtep_of(state, guest->placement.node),
-        .other_vtep = vtep_of(state, other),
+        .other_vtep = live_vtep_of(state, other),
         .is_owner = guest->placement.node == node,
         .has_left = m != NULL && m->phase == MIGRATION_COMMITTED && other == node,
     };

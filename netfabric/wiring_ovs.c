@@ -294,17 +294,21 @@ int wiring_plug(const struct wiring_port *port, struct err *err)
     return code < 0 ? err_prefix(err, "port of %s", port->guest) : 0;
 }
 
+/* A port number is used again once its guest is removed: the port is taken away only while it is
+ * the far end of this guest's cable. */
 int wiring_unplug(const char *guest, uint16_t port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
     const char *const argv[] = {"ovs-vsctl", "--timeout=5", "--if-exists", "del-port",
                                 "br-int",    name,          NULL};
-    int code;
+    int code = 0;
 
     port_name(port, name);
     wiring_netns_path(guest, path, sizeof(path));
-    code = run_program(argv, NULL, NULL, 0, err);
-    delete_interface(name);
+    if (netns_holds(path, NULL, name)) {
+        code = run_program(argv, NULL, NULL, 0, err);
+        delete_interface(name);
+    }
     if (code == 0)
         code = netns_remove(path, err);
     return code < 0 ? err_prefix(err, "port of %s", guest) : 0;

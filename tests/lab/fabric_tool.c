@@ -4,7 +4,7 @@
  *   backhaul KBPS
  *   node ID VTEP
  *   slice NAME VNI SUBNET RATE_KBPS
- *   guest NAME SLICE IP NODE CREATED       (NODE 0: it has no place)
+ *   guest NAME SLICE IP NODE SLOT          (NODE 0: it has no place)
  *   migration GUEST FROM TO reserved|committed
  *
  * Nodes come in the order of their ids, slices and guests in the order of their names.
@@ -103,7 +103,7 @@ static void read_line(struct cluster *c, const char *line)
         memcpy(guest->spec.slice, text, sizeof(text));
         guest->ip = address(ip);
         guest->placement.node = a;
-        guest->created = b;
+        guest->slot = (uint16_t)b;
         c->state.n_guests++;
     } else if (sscanf(line, "migration %32s %u %u %32s", name, &a, &b, text) == 4) {
         read_migration(c, name, a, b, text);
