@@ -460,6 +460,6 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 10);
-    printf("# seed %llu\n", (unsigned long long)seed);
+    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
