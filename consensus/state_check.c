@@ -19,8 +19,8 @@ static int check_nodes(const struct state *s, struct err *err)
     for (size_t i = 0; i < s->n_nodes; i++) {
         const struct node *node = &s->nodes[i];
 
-        if (node->id == 0 || (i > 0 && node->id <= s->nodes[i - 1].id) || node->epoch > s->index ||
-            state_node_by_name(s, node->name) != node)
+        if (node->id == 0 || node->id > s->index || (i > 0 && node->id <= s->nodes[i - 1].id) ||
+            node->epoch > s->index || state_node_by_name(s, node->name) != node)
             return bad(err, "node", node->name);
     }
     return 0;

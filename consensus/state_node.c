@@ -314,6 +314,14 @@ void apply_node_remove(struct entry *e)
         refuse(e, -EBUSY, "node %s is the leader; let another node lead first", node->name);
         return;
     }
+    if (node->role == ROLE_VOTER && state_n_voters(s) == 1) {
+        refuse(e, -EBUSY, "node %s is the only voter", node->name);
+        return;
+    }
+    if (s->n_nodes == 1) {
+        refuse(e, -EBUSY, "node %s is the only node", node->name);
+        return;
+    }
     e->outcome->id = node->id;
     for (size_t i = 0; i < s->n_images; i++)
         forget_holder(&s->images[i], node->id);
