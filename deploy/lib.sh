@@ -13,7 +13,7 @@ die() { say "$*"; exit 1; }
 # Starts the calling script again as root, through sudo, when it is not root. Call with the script's arguments.
 take_root() {
     [ "$(id -u)" -eq 0 ] && return
-    command -v sudo >/dev/null || die "needs root, and there is no sudo here: run it as root"
+    [ -x "$(command -v sudo)" ] || die "needs root, and there is no sudo here: run it as root"
     if ! sudo -n true 2>/dev/null && ! { [ -t 0 ] && sudo -v; }; then
         die "needs root, and sudo refuses: run it as root, or as a user who may use sudo"
     fi
