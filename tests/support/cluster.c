@@ -36,6 +36,8 @@ void cluster_facts(unsigned i, uint32_t n_cores, struct node_facts *ret)
     ret->address = ret->vtep = 0x0a000000 + i;
     memset(ret->link_key, (int)i, KEY_SIZE);
     memset(ret->curve_key, (int)i + 100, KEY_SIZE);
+    ret->link_key[KEY_SIZE - 1] ^= (uint8_t)(i >> 8);
+    ret->curve_key[KEY_SIZE - 1] ^= (uint8_t)(i >> 8);
     ret->n_cores = n_cores;
     ret->cores = calloc(n_cores, sizeof(*ret->cores));
     assert(ret->cores != NULL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "scheduler/cores.h"
 #include "scheduler/place.h"
@@ -28,6 +29,7 @@ static const struct core_row core_rows[] = {
     {"too few free", 4, 64, 64, 1, 1, 1, 3, "2 of 3 isolated cores free, 3 wanted"},
     {"too few at all", 2, 64, 64, 1, 0, 0, 2, "1 of 1 isolated cores free, 2 wanted"},
     {"the smaller cluster first", 8, 8, 4, 1, 0, 0, 2, "1 2"},
+    {"the first of equals", 8, 8, 3, 1, 0, 0, 2, "1 2"},
     {"the cluster that is full enough", 8, 8, 4, 1, 1, 2, 1, "3"},
     {"one cluster rather than two", 8, 8, 4, 1, 1, 2, 2, "4 5"},
     {"two clusters of one NUMA node", 8, 8, 2, 1, 0, 0, 5, "1 2 3 4 5"},
@@ -325,6 +327,40 @@ static void every_choice_is_applied(void **state)
     assert_true(n >= 7);
 }
 
+/* Not a limit, a figure: a thousand nodes, every fifth of them full. */
+static void a_large_cluster_is_timed(void **state)
+{
+    enum { N_NODES = 1000 };
+    struct node_telemetry *telemetry = calloc(N_NODES, sizeof(*telemetry));
+    struct scene *s = *state;
+    struct timespec from, to;
+    struct cluster c;
+    char name[NAME_SIZE];
+
+    assert_non_null(telemetry);
+    cluster_form(&c, N_NODES);
+    for (unsigned i = 0; i < N_NODES; i++)
+        telemetry[i] = (struct node_telemetry){.node = c.state.nodes[i].id, .present = true};
+    for (unsigned i = 0; i < 200; i++) { /* the slice has room for 253 */
+        snprintf(name, sizeof(name), "n%u", 1 + i * 5);
+        struct placement at = cluster_place(&c, name, 1, 3);
+
+        snprintf(name, sizeof(name), "g%u", i);
+        assert_int_equal(cluster_guest(&c, name, at, FAILOVER_RESTART), 0);
+    }
+    s->request =
+        (struct place_request){.spec = &s->spec, .telemetry = telemetry, .n_telemetry = N_NODES};
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    assert_int_equal(place_guest(&c.state, &s->request, &s->result, &s->err), 0);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    print_message("# one placement among %d nodes and %zu guests: %ld us\n", N_NODES,
+                  c.state.n_guests,
+                  (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
+    assert_true(s->result.placement.node != 0);
+    cluster_deinit(&c);
+    free(telemetry);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_scene, clear_scene)
 
 int main(void)
@@ -340,6 +376,7 @@ int main(void)
         TEST(unknown_names_are_errors),
         TEST(a_moving_guest_does_not_stand_in_its_own_way),
         TEST(every_choice_is_applied),
+        TEST(a_large_cluster_is_timed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

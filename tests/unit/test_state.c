@@ -364,6 +364,100 @@ static void impossible_guests_are_refused(void **state)
     assert_int_equal(c->state.n_guests, 1);
 }
 
+/* What the scheduler looked at is looked at again: it may have changed on the way through the log.
+ */
+static void hard_rules_are_checked_again(void **state)
+{
+    static const struct {
+        const char *on, *key, *value, *env, *image, *slice;
+        enum guest_kind kind;
+        int code;
+        const char *reason;
+    } rows[] = {
+        {"n1", "", "", "", "web", "red", KIND_CELL, -EINVAL, "node n2: the guest must run on n1"},
+        {"", "zone", "a", "", "web", "red", KIND_CELL, -ESTALE,
+         "node n2: label zone=a wanted, has zone=b"},
+        {"", "gpu", "a", "", "web", "red", KIND_CELL, -ESTALE,
+         "node n2: label gpu=a wanted, has none"},
+        {"", "", "", "", "web", "red", KIND_VM, -EINVAL, "node n2: cannot run guests of kind vm"},
+        {"", "", "", "A", "web", "red", KIND_CELL, -EINVAL,
+         "guest web: its environment must be KEY=VALUE"},
+        {"", "", "", "", "none", "red", KIND_CELL, -ENOENT, "guest web: image none is unknown"},
+        {"", "", "", "", "web", "blue", KIND_CELL, -ENOENT, "guest web: slice blue is unknown"},
+        {"n2", "zone", "b", "A=", "web", "", KIND_CELL, 0, ""},
+    };
+    struct cluster *c = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *argv[] = {"server"}, env[4], *envs[] = {env};
+        struct command command = {.type = COMMAND_GUEST_CREATE,
+                                  .guest_create = {.spec = {.name = "web",
+                                                            .kind = rows[i].kind,
+                                                            .memory_mib = 64,
+                                                            .restart = RESTART_ALWAYS,
+                                                            .failover = FAILOVER_RESTART,
+                                                            .n_constraints = rows[i].key[0] != '\0',
+                                                            .n_env = rows[i].env[0] != '\0',
+                                                            .env = envs,
+                                                            .n_argv = 1,
+                                                            .argv = argv},
+                                                   .placement = cluster_place(c, "n2", 0, 0)}};
+        struct guest_spec *spec = &command.guest_create.spec;
+
+        strcpy(env, rows[i].env);
+        strcpy(spec->on, rows[i].on);
+        strcpy(spec->image, rows[i].image);
+        strcpy(spec->slice, rows[i].slice);
+        strcpy(spec->constraints[0].key, rows[i].key);
+        strcpy(spec->constraints[0].value, rows[i].value);
+        cluster_apply(c, &command);
+        assert_refused(c, rows[i].code, rows[i].reason);
+    }
+    assert_int_equal(state_guest(&c->state, "web")->ip, 0);
+}
+
+static void no_physical_core_is_shared(void **state)
+{
+    struct cluster *c = *state;
+    struct command facts = {.type = COMMAND_NODE_FACTS, .node_facts.node = cluster_node(c, "n2")};
+
+    cluster_facts(2, 6, &facts.node_facts.facts);
+    for (uint16_t i = 0; i < 6; i++)
+        facts.node_facts.facts.cores[i].sibling = i / 2;
+    assert_int_equal(cluster_apply(c, &facts), 0);
+    command_deinit(&facts);
+    assert_int_equal(cluster_guest(c, "a", cluster_place(c, "n2", 2, 1), FAILOVER_RESTART), 0);
+    cluster_guest(c, "b", cluster_place(c, "n2", 3, 1), FAILOVER_RESTART);
+    assert_refused(c, -ESTALE, "node n2: core 3 shares a physical core with another guest");
+    assert_int_equal(cluster_guest(c, "b", cluster_place(c, "n2", 4, 2), FAILOVER_RESTART), 0);
+}
+
+static void limits_are_refusals(void **state)
+{
+    struct cluster *c = *state;
+    struct command ceiling = {.type = COMMAND_NODE_CEILING,
+                              .node_ceiling = {.node = 1, .ceiling_ms = MAX_LEASE_MS + 1}};
+
+    cluster_apply(c, &ceiling);
+    assert_refused(c, -EINVAL, "a lease lasts 1 to 3000 ms, not 3001");
+    for (uint8_t i = 0; i < MAX_TOKENS; i++)
+        assert_int_equal(cluster_token(c, (uint8_t)(100 + i), 1), 0);
+    cluster_token(c, 99, 1);
+    assert_refused(c, -ENOSPC, "64 join tokens are open; wait until one is used or expires");
+    c->time_s += 60;
+    assert_int_equal(cluster_token(c, 99, 1), 0);
+    assert_int_equal(c->state.n_tokens, 1); /* the expired ones made room */
+    {
+        struct cluster alone;
+
+        cluster_form(&alone, 1);
+        alone.state.leader = 0;
+        cluster_by_name(&alone, COMMAND_NODE_REMOVE, "n1");
+        assert_refused(&alone, -EBUSY, "node n1 is the only voter");
+        cluster_deinit(&alone);
+    }
+}
+
 static void memory_is_counted(void **state)
 {
     struct cluster *c = *state;
@@ -688,6 +782,9 @@ int main(void)
         TEST(a_guest_gets_the_lowest_free_address_and_its_epoch),
         TEST(a_full_subnet_refuses),
         TEST(impossible_guests_are_refused),
+        TEST(hard_rules_are_checked_again),
+        TEST(no_physical_core_is_shared),
+        TEST(limits_are_refusals),
         TEST(memory_is_counted),
         TEST(an_image_must_be_on_the_node),
         TEST(a_guest_stops_starts_and_goes),

@@ -11,7 +11,7 @@
 
 #include "tests/support/stream.h"
 
-enum { N_SEEDS = 40, N_STEPS = 400 };
+enum { N_SEEDS = 20, N_STEPS = 400 };
 
 static uint64_t only_seed; /* 0 = all */
 static unsigned n_done[COMMAND_TYPE_END], n_refused[COMMAND_TYPE_END];
