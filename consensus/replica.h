@@ -2,7 +2,8 @@
  *
  * One replica is one thread of its own that does nothing but Raft. Its owner (the main thread)
  * proposes and hears what was committed; both directions are queues with a limit, nothing here
- * blocks the caller. All functions but replica_start and replica_stop may be called by any thread.
+ * blocks the caller. All functions but replica_start, replica_stop and replica_next_event may be
+ * called by any thread.
  *
  * The owner keeps its own copy of the state by applying REPLICA_COMMITTED in order, beginning from
  * nothing or from the last REPLICA_RESTORED. The replica keeps another one behind `struct
@@ -33,7 +34,6 @@ struct replica;
 
 enum {
     REPLICA_EXIT_CODE = 75,
-    REPLICA_MAX_MEMBERS = 64,     /* servers in Raft's configuration */
     REPLICA_MAX_PROPOSALS = 1024, /* accepted by replica_propose, not yet handed to Raft */
     REPLICA_MAX_EVENTS = 65536,   /* not yet taken by the owner */
     REPLICA_MAX_EVENT_BYTES = 64 * 1024 * 1024,
@@ -92,12 +92,15 @@ enum replica_event_type {
      * once the leader has said how far they are committed, as COMMITTED. */
     REPLICA_STARTED = 1,
     /* It did not start, and its thread has ended: .failed. -ESTALE: identity law. -EEXIST:
-     * bootstrap over a log, or the directory is another id's or cluster's. -EBADMSG: unreadable
-     * log. */
+     * bootstrap over a log, or the directory is another id's or cluster's. -EADDRINUSE, …: cannot
+     * listen. -EBADMSG: unreadable log. */
     REPLICA_FAILED,
-    REPLICA_COMMITTED,      /* .entry: in order, each index once; also those that others proposed */
-    REPLICA_RESTORED,       /* .entry: replace the state by this snapshot. Also sent in place of
-                             * COMMITTED when the owner was too slow to take its events. */
+    /* .entry: in order, each index once; also those that others proposed. Indexes of Raft's own
+     * entries (barriers, configurations) are left out. */
+    REPLICA_COMMITTED,
+    /* .entry: replace the state by this snapshot: all up to index; term is of the last command in
+     * it. Also sent in place of COMMITTED when the owner was too slow to take its events. */
+    REPLICA_RESTORED,
     REPLICA_ROLE,           /* .role: this server's role, term or known leader changed */
     REPLICA_MEMBERS,        /* .members: Raft's committed configuration changed */
     REPLICA_PROPOSE_FAILED, /* .propose_failed */
@@ -127,7 +130,7 @@ struct replica_event {
         struct {
             uint64_t index; /* of the configuration */
             uint32_t n;
-            struct replica_member members[REPLICA_MAX_MEMBERS];
+            struct replica_member *members; /* owned by the event */
         } members;
         struct {
             uint8_t request[NONCE_SIZE];
@@ -161,8 +164,8 @@ int replica_inspect(const char *directory, struct replica_record *ret, struct er
 int replica_discard(const char *directory, struct err *err);
 
 /* Starts the thread and returns at once; STARTED or FAILED tells what became of it. Errors here are
- * the caller's (-EINVAL) or the process's (-ENOMEM, -EAGAIN, or that the port is taken:
- * -EADDRINUSE). */
+ * the caller's (-EINVAL) or the process's (-ENOMEM, -EAGAIN). From then on the process ignores
+ * SIGPIPE and SIGXFSZ, unless it handles them. */
 int replica_start(const struct replica_config *config, struct replica **ret, struct err *err);
 
 /* Ends the thread, waits for it (bounded by disk_stall_ms) and frees everything. NULL is fine. */
@@ -176,12 +179,13 @@ void replica_event_deinit(struct replica_event *event);
 
 /* Proposes an entry; the bytes are copied. 0: COMMITTED with these bytes or PROPOSE_FAILED will
  * follow (or a RESTORED that covers it). -ENOBUFS: too many are waiting; -EMSGSIZE: more than
- * COMMAND_MAX_SIZE. */
+ * COMMAND_MAX_SIZE; -ESHUTDOWN: it has failed or is being stopped. */
 int replica_propose(struct replica *replica, const uint8_t request[NONCE_SIZE], const void *bytes,
                     size_t size);
 
 /* Membership, on the leader only, one change at a time; REPLICA_CHANGE_DONE with the cookie tells
- * the outcome. A new member begins as a spare; a voter is caught up before it counts. -ENOBUFS. */
+ * the outcome. A new member begins as a spare; a voter is caught up before it counts. Errors as of
+ * replica_propose. */
 int replica_add(struct replica *replica, uint64_t cookie, uint64_t id, uint32_t address,
                 uint16_t port);
 int replica_assign(struct replica *replica, uint64_t cookie, uint64_t id, enum raft_role role);
@@ -194,7 +198,7 @@ int replica_transfer(struct replica *replica, uint64_t cookie, uint64_t id);
  * read it after the stamp has arrived. Any thread; never blocks. */
 uint64_t replica_published_term(const struct replica *replica);
 
-/* The port that it listens on. */
+/* The port that it listens on; 0 before REPLICA_STARTED. */
 uint16_t replica_port(const struct replica *replica);
 
 #endif
