@@ -734,6 +734,36 @@ static void losses_during_a_migration(void **state)
     }
 }
 
+/* A loss places such a guest nowhere else: it stays with whoever owned it, and nothing is in
+ * flight. */
+static void a_guest_that_stays_stays_with_its_owner(void **state)
+{
+    static const struct {
+        bool committed;
+        const char *lost;
+    } rows[] = {{false, "n2"}, {true, "n3"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+        uint64_t id, epoch;
+
+        cluster_form(&c, 3);
+        cluster_guest(&c, "web", cluster_place(&c, "n2", 1, 1), FAILOVER_STAY);
+        cluster_reserve(&c, "web", cluster_place(&c, "n3", 1, 1));
+        id = c.out.id;
+        if (rows[i].committed)
+            cluster_step(&c, COMMAND_MIGRATION_COMMIT, id);
+        epoch = place_of(&c, "web")->epoch;
+        assert_int_equal(cluster_event(&c, COMMAND_NODE_LOST, rows[i].lost, 0), 0);
+        assert_int_equal(place_of(&c, "web")->node, cluster_node(&c, rows[i].lost));
+        assert_int_equal(place_of(&c, "web")->epoch, epoch);
+        assert_int_equal(state_guest(&c.state, "web")->migration, 0);
+        assert_int_equal(c.state.n_migrations, 0);
+        cluster_deinit(&c);
+    }
+}
+
 static void a_guest_that_ends_ends_its_migration(void **state)
 {
     struct cluster *c = *state;
@@ -796,6 +826,7 @@ int main(void)
         TEST(an_abort_leaves_the_guest_at_the_source),
         TEST(reservations_are_refused_where_they_make_no_sense),
         cmocka_unit_test(losses_during_a_migration),
+        cmocka_unit_test(a_guest_that_stays_stays_with_its_owner),
         TEST(a_guest_that_ends_ends_its_migration),
         cmocka_unit_test(names_and_their_enums),
     };
