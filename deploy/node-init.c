@@ -168,11 +168,26 @@ static void step_start(struct step *step)
     write_file(path, pid);
 }
 
+/* How long a service that ended waits for its next start. */
+static uint32_t step_pause_ms(struct step *step, int status, uint64_t ran_ms)
+{
+    uint32_t pause_ms;
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_RESTART)
+        return ran_ms < BACKOFF_MIN_MS ? BACKOFF_MIN_MS : 0;
+    if (ran_ms >= STEADY_MS)
+        step->backoff_ms = 0;
+    pause_ms = step->backoff_ms;
+    step->backoff_ms = pause_ms ? pause_ms * 2 : BACKOFF_MIN_MS;
+    if (step->backoff_ms > BACKOFF_MAX_MS)
+        step->backoff_ms = BACKOFF_MAX_MS;
+    return pause_ms;
+}
+
 static void step_ended(struct step *step, int status)
 {
     char path[128];
     uint64_t now = now_ms();
-    bool steady = now - step->started_ms >= STEADY_MS;
 
     step->pid = 0;
     snprintf(path, sizeof(path), "/run/node/%s.pid", step->name);
@@ -181,15 +196,7 @@ static void step_ended(struct step *step, int status)
         note("%s was killed by signal %d", step->name, WTERMSIG(status));
     else if (step->kind == STEP_KEEP || WEXITSTATUS(status) != 0)
         note("%s ended with %d", step->name, WEXITSTATUS(status));
-
-    if (steady)
-        step->backoff_ms = 0;
-    step->due_ms = now;
-    if (!(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_RESTART))
-        step->due_ms += step->backoff_ms;
-    step->backoff_ms = step->backoff_ms ? step->backoff_ms * 2 : BACKOFF_MIN_MS;
-    if (step->backoff_ms > BACKOFF_MAX_MS)
-        step->backoff_ms = BACKOFF_MAX_MS;
+    step->due_ms = now + step_pause_ms(step, status, now - step->started_ms);
 }
 
 static void node_reap(struct node *node)
