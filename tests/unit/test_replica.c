@@ -495,6 +495,62 @@ static void a_removed_member_is_left_out(void **state)
     assert_true(gone->owner.n <= before + 1);
 }
 
+static void set_peers(struct bench *b, struct server *n, bool with_others)
+{
+    struct keyring_entry table[N_NODES] = {{0}};
+    size_t n_entries = 0;
+
+    for (int i = 1; i <= N_NODES; i++) {
+        const struct server *o = &b->nodes[i];
+
+        if (o != n && !with_others)
+            continue;
+        table[n_entries].id = o->id;
+        table[n_entries].address = loopback + (uint32_t)i - 1;
+        memcpy(table[n_entries++].link_key, o->identity.link_public, KEY_SIZE);
+    }
+    assert_int_equal(keyring_replace(n->keyring, table, n_entries), 0);
+}
+
+static uint64_t mark_of(struct server *n)
+{
+    struct replica_record record = {0};
+
+    replica_inspect(n->directory, &record, NULL);
+    return record.mark_index;
+}
+
+/* A leader that is cut off keeps entries that nobody else has; they give way to the new leader's.
+ */
+static void what_was_not_agreed_is_dropped(void **state)
+{
+    struct bench *b = *state;
+    struct server *old = found_three(b), *leader;
+    uint64_t agreed;
+
+    propose_many(b, old, 10);
+    RUN_UNTIL(b, are_equal(old, &b->nodes[2]) && are_equal(old, &b->nodes[3]));
+    agreed = old->owner.index;
+    set_peers(b, old, false);
+    for (int i = 0; i < 20; i++)
+        propose(old, "nobody hears this");
+    RUN_UNTIL(b, old->propose_error != NO_ERROR);
+    assert_int_equal(old->propose_error, -EAGAIN); /* unknown: it might have got through */
+    assert_int_not_equal(old->role, REPLICA_LEADER);
+    RUN_UNTIL(b, mark_of(old) == agreed + 20); /* on its disk all the same */
+    RUN_UNTIL(b, leader_of(b) != NULL && leader_of(b) != old);
+    leader = leader_of(b);
+    propose_many(b, leader, 3);
+
+    set_peers(b, old, true);
+    RUN_UNTIL(b, are_equal(old, leader));
+    assert_int_equal(old->owner.n, 13);
+    stop(old);
+    assert_true(mark_of(old) <= leader->owner.index);
+    launch(b, old, false); /* the shorter log is no loss */
+    RUN_UNTIL(b, are_equal(old, leader));
+}
+
 static void a_lost_log_does_not_vote(void **state)
 {
     struct bench *b = *state;
@@ -669,6 +725,7 @@ int main(void)
         TEST(leadership_is_handed_over),
         TEST(a_fresh_member_gets_a_snapshot),
         TEST(a_removed_member_is_left_out),
+        TEST(what_was_not_agreed_is_dropped),
         TEST(a_lost_log_does_not_vote),
         TEST(a_directory_belongs_to_one_id),
         TEST(a_successor_waits_for_the_lock),
