@@ -267,6 +267,21 @@ bool netns_holds(const char *path, const struct netns_interface *interface, cons
     return expected.peer != 0 && is_namespace(path) && in_child(check_inside, path, &expected) == 0;
 }
 
+/* ARP is answered by the node's own switch, at once or, while the port is down or the switch
+ * restarts, not at all. So ask again soon (the default second would be added to every blackout),
+ * and give up after as long as ever. */
+static void ask_again_soon(void)
+{
+    static const char *const settings[][2] = {
+        {"/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms", "20"},
+        {"/proc/sys/net/ipv4/neigh/eth0/mcast_solicit", "150"},
+        {"/proc/sys/net/ipv4/neigh/eth0/ucast_solicit", "150"},
+    };
+
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        write_file(settings[i][0], settings[i][1]);
+}
+
 static int configure_inside(const char *path, const void *argument)
 {
     const struct netns_interface *interface = argument;
@@ -276,6 +291,7 @@ static int configure_inside(const char *path, const void *argument)
         return fd;
     interface_disable_ipv6("all");
     interface_disable_ipv6("default");
+    ask_again_soon();
     disable_offloads(fd, "eth0");
     code = set_flags(fd, "lo", true);
     if (code == 0)

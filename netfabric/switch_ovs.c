@@ -24,6 +24,9 @@ static const char *const record_path = "/run/skein/switch";
 
 enum { IDENTITY_SIZE = 48, CONTROL_TIMEOUT_S = 5 };
 
+/* A neighbour that no packet went to for so long is forgotten, and asked for by ARP. */
+#define LONGEST_AGE_S "\"3600\""
+
 static int read_text(const char *path, char *ret, size_t size)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -135,33 +138,42 @@ static int control_read_reply(int fd)
     return -EMSGSIZE;
 }
 
-static int set_neighbour(int fd, uint32_t vtep, unsigned id)
+/* `params` is JSON. */
+static int control_call(int fd, const char *method, const char *params)
 {
-    char request[192], ip[IPV4_TEXT_SIZE], mac[MAC_TEXT_SIZE];
-    uint8_t bytes[MAC_SIZE];
-    int n;
+    char request[192];
+    int n = snprintf(request, sizeof(request), "{\"id\":0,\"method\":\"%s\",\"params\":[%s]}",
+                     method, params);
 
-    mac_of_vtep(vtep, bytes);
-    n = snprintf(request, sizeof(request),
-                 "{\"id\":%u,\"method\":\"tnl/neigh/set\",\"params\":[\"br-phy\",\"%s\",\"%s\"]}",
-                 id, ipv4_format(vtep, ip), mac_format(bytes, mac));
     if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
         return -errno;
     return control_read_reply(fd);
 }
 
+static int set_neighbour(int fd, uint32_t vtep)
+{
+    char params[96], ip[IPV4_TEXT_SIZE], mac[MAC_TEXT_SIZE];
+    uint8_t bytes[MAC_SIZE];
+
+    mac_of_vtep(vtep, bytes);
+    snprintf(params, sizeof(params), "\"br-phy\",\"%s\",\"%s\"", ipv4_format(vtep, ip),
+             mac_format(bytes, mac));
+    return control_call(fd, "tnl/neigh/set", params);
+}
+
 int switch_set_neighbours(const uint32_t *vteps, uint32_t n, struct err *err)
 {
     cleanup_close int fd = -1;
-    int code = 0;
+    int code;
 
     if (n == 0)
         return 0;
     fd = control_connect();
     if (fd < 0)
         return err_set(err, fd, "cannot reach ovs-vswitchd: %s", strerror(-fd));
+    code = control_call(fd, "tnl/neigh/aging", LONGEST_AGE_S);
     for (uint32_t i = 0; code == 0 && i < n; i++)
-        code = set_neighbour(fd, vteps[i], i);
+        code = set_neighbour(fd, vteps[i]);
     if (code < 0)
         return err_set(err, code, "ovs-vswitchd takes no tunnel neighbour: %s", strerror(-code));
     return 0;

@@ -167,10 +167,10 @@ static int set_meter(const struct meter *meter, bool is_new, struct err *err)
     const char *const argv[] = {"ovs-ofctl", "-O", "OpenFlow14", is_new ? "add-meter" : "mod-meter",
                                 "br-int",    text, NULL};
 
-    /* The bucket holds 100 ms at the rate: TCP needs some, and ten full frames are the least. */
+    /* A bucket of 250 ms at the rate lets TCP have nearly all of it (of 100 ms: half). Ten full
+     * frames are the least. */
     snprintf(text, sizeof(text), "meter=%u,kbps,burst,stats,bands=type=drop,rate=%u,burst_size=%u",
-             meter->vni, meter->rate_kbps,
-             meter->rate_kbps / 10 < 120 ? 120 : meter->rate_kbps / 10);
+             meter->vni, meter->rate_kbps, meter->rate_kbps / 4 < 120 ? 120 : meter->rate_kbps / 4);
     return run_program(argv, NULL, NULL, 0, err);
 }
 

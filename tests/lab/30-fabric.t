@@ -67,6 +67,7 @@ took=$(tool 1 apply)
 ok "an apply takes less than 200 ms ($took)" test "${took%.*}" -lt 200
 is 'a guest has its address and nothing else' \
     "$(in_guest 1 red1 ip -o addr show dev eth0 | awk '{ print $3, $4 }')" 'inet 10.7.0.1/24'
+is 'it asks for a neighbour again soon' "$(in_guest 1 red1 cat /proc/sys/net/ipv4/neigh/eth0/retrans_time_ms)" 20
 is 'no default route' "$(in_guest 1 red1 ip route show default)" ''
 
 # Reachability and isolation
