@@ -56,11 +56,13 @@ static void on_trace(struct raft_tracer *tracer, int type, const void *data)
                                         "sync data directory", "prepare segment "};
     const struct raft_tracer_info *info = data;
     struct replica *r = tracer->impl;
-    const char *message;
+    char message[160];
 
     if (type != RAFT_TRACER_DIAGNOSTIC)
         return;
-    message = info->diagnostic.message;
+    /* libraft formats it in static memory, where another thread may be at work on the same text:
+     * strncmp reads some bytes twice, and a change between the two made it say "equal". */
+    snprintf(message, sizeof(message), "%s", info->diagnostic.message);
     for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
         if (begins(message, fatal[i]))
             replica_fail_stop("writing the log in %s failed (%s)", r->directory, message);
