@@ -13,7 +13,7 @@
 
 enum { JOIN_TOKEN_MAX_ENDPOINTS = 3, JOIN_TOKEN_SECRET_SIZE = 32, JOIN_TOKEN_TEXT_SIZE = 320 };
 
-struct endpoint {
+struct join_endpoint {
     uint32_t address;
     uint16_t port;
 };
@@ -21,7 +21,7 @@ struct endpoint {
 struct join_token {
     uint8_t cluster[NONCE_SIZE];
     uint8_t n_endpoints;                                 /* 1… */
-    struct endpoint endpoints[JOIN_TOKEN_MAX_ENDPOINTS]; /* API of members, the issuer's first */
+    struct join_endpoint endpoints[JOIN_TOKEN_MAX_ENDPOINTS]; /* API of members, the issuer's first */
     uint8_t curve_key[KEY_SIZE];                         /* the issuer's */
     uint8_t link_key[KEY_SIZE];                          /* the issuer's */
     uint8_t secret[JOIN_TOKEN_SECRET_SIZE];
