@@ -1,0 +1,24 @@
+/* command_jansson: what a user wants, from the API's JSON to a command (docs/api.md). */
+#ifndef SKEIN_AGENT_COMMAND_JANSSON_H
+#define SKEIN_AGENT_COMMAND_JANSSON_H
+
+#include <jansson.h>
+
+#include "consensus/command.h"
+
+/* Fills a command as far as the user says it. -ENOENT: the method makes no command; -EINVAL with
+ * words for the user. The caller ends `ret` with command_deinit. */
+int command_of_json(const char *method, const json_t *params, struct command *ret, struct err *err);
+
+/* A guest as plan and run describe it. Owned by the caller. */
+int guest_spec_of_json(const json_t *params, struct guest_spec *ret, struct err *err);
+
+/* "params.KEY" as a name into ret; -EINVAL when missing or no name. */
+int name_of_json(const json_t *params, const char *key, char ret[NAME_SIZE], struct err *err);
+
+/* 2 n hex digits -> n bytes; -EINVAL. */
+int hex_decode(const char *text, uint8_t *ret, size_t n);
+/* ret holds 2 n + 1. */
+const char *hex_encode(const uint8_t *bytes, size_t n, char *ret);
+
+#endif

@@ -1,0 +1,116 @@
+/* status_jansson: the cluster at a glance, with what an operator should worry about. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/command_jansson.h"
+#include "agent/show_jansson.h"
+
+enum { BACKHAUL_HIGH_PERMILLE = 900 };
+
+__attribute__((format(printf, 2, 3))) static void warn(json_t *list, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    json_array_append_new(list, json_string(text));
+}
+
+static void warn_of_voters(const struct state *state, json_t *warnings)
+{
+    size_t n = state_n_voters(state);
+
+    if (n == 2)
+        warn(warnings, "two voters: when either one is lost, everything freezes until it is back; "
+                       "join a third node, or a witness");
+    else if (n == 1 && state->n_nodes > 1)
+        warn(warnings, "one voter: when it is lost, nothing can be changed");
+}
+
+static void warn_of_nodes(const struct show *show, json_t *warnings)
+{
+    const struct state *state = core_state(show->core);
+
+    for (size_t i = 0; i < state->n_nodes; i++) {
+        const struct node *node = &state->nodes[i];
+        struct node_view view = {0};
+
+        core_node_view(show->core, node->id, show->now, &view);
+        if (node->state == NODE_LOST)
+            warn(warnings, "node %s is lost", node->name);
+        else if (view.heard && view.lapsed)
+            warn(warnings, "node %s: its lease lapsed, its guests are frozen", node->name);
+        if (view.heard && view.backhaul_permille > BACKHAUL_HIGH_PERMILLE)
+            warn(warnings, "node %s: its uplink is %u %% full", node->name,
+                 view.backhaul_permille / 10);
+    }
+}
+
+static void warn_of_images(const struct state *state, json_t *warnings)
+{
+    for (size_t i = 0; i < state->n_images; i++) {
+        for (size_t n = 0; n < state->n_nodes; n++) {
+            const struct node *node = &state->nodes[n];
+
+            if (node->state == NODE_UP && !node->facts.witness &&
+                !image_is_held(&state->images[i], node->id))
+                warn(warnings, "image %s is not on node %s yet", state->images[i].name, node->name);
+        }
+    }
+}
+
+struct counts {
+    int running, pending;
+};
+
+static struct counts count_guests(const struct show *show, json_t *warnings)
+{
+    const struct state *state = core_state(show->core);
+    struct counts counts = {0};
+
+    for (size_t i = 0; i < state->n_guests; i++) {
+        const struct guest *guest = &state->guests[i];
+        const char *word = core_guest_state_word(show->core, guest->spec.name);
+
+        counts.running += strcmp(word, "running") == 0;
+        if (guest->desired != DESIRED_RUNNING || guest->placement.node != 0)
+            continue;
+        counts.pending++;
+        warn(warnings, "guest %s has no place; skein guest plan says why", guest->spec.name);
+    }
+    return counts;
+}
+
+json_t *show_status(const struct show *show)
+{
+    const struct state *state = core_state(show->core);
+    const struct node *own = state_node(state, show->own_id);
+    const struct node *leader = state_node(state, core_leader(show->core));
+    bool quorum = core_is_leader(show->core) && core_has_authority(show->core, show->now);
+    char cluster[2 * NONCE_SIZE + 1];
+    json_t *warnings = json_array(), *ret;
+    int up = 0, lost = 0;
+    struct counts guests;
+
+    for (size_t i = 0; i < state->n_nodes; i++) {
+        up += state->nodes[i].state == NODE_UP;
+        lost += state->nodes[i].state == NODE_LOST;
+    }
+    if (!quorum)
+        warn(warnings, "no quorum: nothing can be changed now");
+    warn_of_voters(state, warnings);
+    warn_of_nodes(show, warnings);
+    warn_of_images(state, warnings);
+    guests = count_guests(show, warnings);
+    ret = json_pack(
+        "{s:b, s:n, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "initialised", 1,
+        "reason", "cluster", hex_encode(state->cluster, NONCE_SIZE, cluster), "answered_by",
+        own != NULL ? json_string(own->name) : json_null(), "leader",
+        leader != NULL ? json_string(leader->name) : json_null(), "quorum", quorum, "index",
+        (json_int_t)state->index, "nodes_up", up, "nodes_lost", lost, "guests_total",
+        (int)state->n_guests, "guests_running", guests.running, "guests_pending", guests.pending,
+        "nodes", show_nodes(show), "warnings", warnings);
+    return ret;
+}
