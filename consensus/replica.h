@@ -13,6 +13,10 @@
  * outstanding longer than `disk_stall_ms`, ends the process with REPLICA_EXIT_CODE and one clear
  * last line. It never goes on with a log that may be torn.
  *
+ * Its disk work uses the process's libuv thread pool (as does everything on uv_queue_work): whoever
+ * keeps all of its threads busy for long stalls the log, and after `disk_stall_ms` ends the
+ * process.
+ *
  * Identity (law): the directory records the id that it belongs to and a mark (index, term) below
  * which nothing may be missing. When the log on disk is older than the mark, the replica does not
  * start: REPLICA_FAILED with -ESTALE; the node must come back under a new id (replica_discard).
