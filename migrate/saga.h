@@ -1,0 +1,122 @@
+/* saga: the steps of moving a running guest, as decisions (pure; the law is DESIGN: moving a
+ * guest).
+ *
+ * Three parties decide, each by what it sees at this moment, so that any of them may restart in the
+ * middle: the target and the source by the replicated phase and the copy that their guard reports;
+ * the leader by the phase and both reports. The leader alone keeps a step, for its limits of time.
+ *
+ *   step       source's copy   target's copy    who acts
+ *   PREPARING  running         none → prepared  target: PREPARE, RECEIVE
+ *   COPYING    running → …     prepared → …     leader tells the source to capture
+ *   VERIFIED   handed over     received         leader proposes the commit
+ *   COMMITTED  handed over     received → …     target: ACTIVATE
+ *   RUNNING    handed over     running          leader proposes done; then source: DISCARD
+ *   ABORTING   any             any              leader proposes abort; then RESUME and DISCARD
+ */
+#ifndef SKEIN_MIGRATE_SAGA_H
+#define SKEIN_MIGRATE_SAGA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+
+enum { /* limits, ms */
+       SAGA_PREPARE_LIMIT_MS = 30000,
+       SAGA_COPY_LIMIT_MS = 60000,
+       SAGA_ORDER_AGAIN_MS = 100, /* an order to capture may be lost */
+};
+
+/* The migration as the cluster has agreed on it. */
+enum saga_phase {
+    SAGA_PHASE_OVER = 0,  /* done, aborted, or its guest was lost */
+    SAGA_PHASE_RESERVED,  /* the source owns the guest */
+    SAGA_PHASE_COMMITTED, /* the target owns it */
+};
+
+/* What a node says of its copy of the guest, as far as it belongs to this migration. */
+enum saga_copy {
+    SAGA_COPY_UNHEARD = 0, /* the leader has no report of this node yet */
+    SAGA_COPY_NONE,
+    SAGA_COPY_RUNNING, /* as the owner's copy does; also while it is frozen by a lease */
+    SAGA_COPY_BUSY,    /* on its way to the next one */
+    SAGA_COPY_PREPARED,
+    SAGA_COPY_RECEIVED,
+    SAGA_COPY_HANDED_OVER,
+    SAGA_COPY_ENDED, /* the guest ended by itself */
+};
+
+/* ---- source and target */
+
+struct saga_local {
+    enum saga_phase phase;
+    bool is_owner; /* over: the state still places this copy here */
+    enum saga_copy copy;
+    bool ordered;      /* source: the leader told it to capture */
+    bool failed;       /* its part failed before */
+    bool image_ready;  /* target */
+    bool switch_ready; /* target: its own switch knows of the commit */
+    bool lease_live;   /* target */
+};
+
+enum saga_deed {
+    SAGA_REST = 0, /* nothing to do now */
+    SAGA_PREPARE,
+    SAGA_RECEIVE,
+    SAGA_CAPTURE,
+    SAGA_ACTIVATE,
+    SAGA_RESUME,      /* source: thaw, it stays the owner */
+    SAGA_DISCARD,     /* this copy is not needed any more */
+    SAGA_START_FRESH, /* target owns the guest, but has nothing to bring to life */
+};
+
+enum saga_deed saga_source(const struct saga_local *local);
+enum saga_deed saga_target(const struct saga_local *local);
+
+/* ---- leader */
+
+enum saga_step {
+    SAGA_PREPARING = 1,
+    SAGA_COPYING,
+    SAGA_VERIFIED,
+    SAGA_COMMITTED,
+    SAGA_RUNNING,
+    SAGA_ABORTING,
+    SAGA_STEP_END
+};
+
+struct saga {
+    uint64_t id;
+    enum saga_step step;
+    uint64_t since_us; /* of the step */
+    uint64_t order_us; /* when the source was last told to capture */
+    char reason[REASON_SIZE];
+};
+
+struct saga_facts {
+    enum saga_phase phase;
+    enum saga_copy source, target;
+    bool source_failed, target_failed;
+    const char *source_text, *target_text; /* why */
+};
+
+enum saga_advice {
+    SAGA_WAIT = 0,
+    SAGA_ORDER_CAPTURE, /* tell the source (a message) */
+    SAGA_PROPOSE_COMMIT,
+    SAGA_PROPOSE_ABORT, /* saga->reason says why */
+    SAGA_PROPOSE_DONE,
+};
+
+/* A leader meets a migration: its own new one, or one that it found. */
+void saga_init(struct saga *saga, uint64_t id, uint64_t now);
+/* Level-triggered: asked again with the same facts it advises the same (but an order to capture
+ * only every SAGA_ORDER_AGAIN_MS). */
+enum saga_advice saga_step(struct saga *saga, const struct saga_facts *facts, uint64_t now);
+uint64_t saga_deadline(const struct saga *saga); /* UINT64_MAX = none */
+/* True when the commit is in reach: the loss of the source waits for it. */
+bool saga_is_verified(const struct saga_facts *facts);
+bool saga_step_is_legal(enum saga_step from, enum saga_step to);
+const char *saga_step_name(enum saga_step step);
+
+#endif
