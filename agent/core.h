@@ -29,6 +29,18 @@ struct core_config {
     uint8_t salt[NONCE_SIZE]; /* fresh random at every start: request ids are derived from it */
     struct node_facts facts;  /* own; proposed as NODE_FACTS when the state has others. Copied */
     uint32_t max_voters;      /* 3, 5 or 7 */
+    /* Nodes that it knew when it last ended (or that its join answer named): they are tried for the
+     * leader while the log is not loaded. Copied; at most CORE_MAX_HINTS count. */
+    uint32_t n_hints;
+    const uint64_t *hints;
+};
+
+enum { CORE_MAX_HINTS = 64, CORE_MAX_MEMBERS = 64 };
+
+/* A server in Raft's own configuration. */
+struct core_member {
+    uint64_t id;
+    enum raft_role role;
 };
 
 enum core_event_type {
@@ -42,13 +54,15 @@ enum core_event_type {
     CORE_PEER_MESSAGE,    /* from, data: sealed, and the sender's key is the state's */
     CORE_GUARD_HELLO,     /* hello: (re)connected */
     CORE_GUARD_LOST,
-    CORE_GUARD_LIST,   /* reports */
-    CORE_GUARD_LEASE,  /* lapsed: froze or lifted */
-    CORE_GUARD_DONE,   /* serial, reply */
-    CORE_REQUEST,      /* a user's wish: ticket, command, no_wait. Needs the leader */
-    CORE_REQUEST_GONE, /* its client went away: ticket */
-    CORE_IMAGE_HELD,   /* the local store holds digest, verified (also once for each at start) */
-    CORE_IMAGE_FAILED, /* a fetch failed: digest, code */
+    CORE_GUARD_LIST,    /* reports */
+    CORE_GUARD_LEASE,   /* lapsed: froze or lifted */
+    CORE_GUARD_DONE,    /* serial, reply */
+    CORE_REQUEST,       /* a user's wish: ticket, command, no_wait. Needs the leader */
+    CORE_REQUEST_GONE,  /* its client went away: ticket */
+    CORE_IMAGE_HELD,    /* the local store holds digest, verified (also once for each at start) */
+    CORE_IMAGE_FAILED,  /* a fetch failed: digest, code */
+    CORE_CONFIGURATION, /* Raft's committed configuration: members. Authority counts its voters;
+                         * until the first one the state's roles stand in */
 };
 
 struct core_event {
@@ -69,9 +83,14 @@ struct core_event {
     const struct guard_report *reports; /* borrowed */
     const struct guard_reply *reply;    /* borrowed */
     /* REQUEST: what the user wants, as far as the user says it. Core completes it: request id where
-     * it is zero, placements, epochs, terms. Taken: core ends it. */
+     * it is zero, placements, epochs, terms. What it owns is taken (core calls command_deinit); the
+     * struct itself stays the caller's. */
     struct command *command;
     uint32_t backhaul_permille; /* STAMP: use of the own uplink */
+    uint64_t wall_s;            /* any: wall clock, seconds since 1970, for what is proposed; 0 = as
+                                 * in an earlier event */
+    uint32_t n_members;
+    const struct core_member *members; /* CONFIGURATION; borrowed */
 };
 
 enum core_action_type {
@@ -89,6 +108,8 @@ enum core_action_type {
     CORE_MEMBERS, /* nodes, keys or addresses changed: the keyring and peers are to be made anew */
     CORE_EVENT,   /* record: for `events` and the log */
     CORE_STOP,    /* answer.text: this node was removed: end */
+    CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
+                      * ends with -ECANCELED, a stream that waits for its request is closed */
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
  * `to` that says the migration's id; RECEIVE the accepted stream of that id from node `to` (the
@@ -129,7 +150,7 @@ struct core_record {
 
 struct core_action {
     enum core_action_type type;
-    uint64_t to, ticket, node;
+    uint64_t to, ticket, node, migration;
     uint32_t serial;
     enum member_op member_op;
     enum raft_role role;

@@ -1,0 +1,341 @@
+/* core_internal: what the parts of the core share (inside agent/core*.c only).
+ *
+ *   core.c          the door, the log, proposals
+ *   core_node.c     the node's part: beats, acks to the guard
+ *   core_guests.c   the node's part: makes the guard's guests equal to the state
+ *   core_goods.c    the node's part: images, the switch, own facts
+ *   core_leader.c   the leader's part: grants, losses, claims, placing
+ *   core_members.c  the leader's part: Raft's roles
+ *   core_request.c  the leader's part: wishes of users
+ *   core_migrate.c  both parts of a migration: glue to migrate/saga
+ *   core_view.c     what the API shows
+ */
+#ifndef SKEIN_AGENT_CORE_INTERNAL_H
+#define SKEIN_AGENT_CORE_INTERNAL_H
+
+#include "agent/core.h"
+#include "agent/detector.h"
+#include "agent/message.h"
+#include "migrate/saga.h"
+
+enum {
+    CORE_SENT_KEPT = 64,      /* own beats whose departure is remembered */
+    CORE_MAX_PROPOSALS = 512, /* under way at once */
+    CORE_MAX_WISHES = 256,
+    CORE_STOP_GRACE_MS = 10000,
+    CORE_RETRY_MS = 200,
+    CORE_RESTART_MIN_MS = 200, /* back-off of restarts doubles from here … */
+    CORE_RESTART_MAX_MS = 30000,
+    CORE_RESTART_CALM_MS = 10000, /* … and begins anew after so long a run */
+    CORE_PROPOSAL_LIMIT_MS = 5000,
+    CORE_NO_AUTHORITY_LIMIT_MS = 2000,
+    CORE_EFFECT_LIMIT_MS = 120000,
+    CORE_MOVE_KEPT_MS = 10000,
+};
+
+/* ---- node's part */
+
+struct local_guest {
+    char name[NAME_SIZE];
+    bool has_report;
+    struct guard_report report;
+    uint32_t busy;          /* serial of what the guard does for it now; 0 = nothing */
+    uint64_t settled_by;    /* generation of the list that must arrive before the next decision */
+    uint64_t epoch;         /* that the following belong to */
+    uint64_t retry_us;      /* nothing before then */
+    uint32_t delay_ms;      /* back-off of restarts */
+    uint64_t running_us;    /* since when it runs, 0 = it does not */
+    bool exit_seen;         /* the back-off for this exit is set */
+    struct claim claim;     /* kind 0 = none */
+    uint64_t capture_order; /* id of the migration that the leader ordered the capture of */
+    uint64_t notice_us;     /* when the source is next told that the guest runs here */
+};
+
+struct local_move {
+    struct move_report report;
+    bool is_captured;   /* source: the guard said that the capture is whole */
+    uint64_t frozen_us; /* source: since when, own clock */
+    uint64_t over_us;   /* when it left the state; 0 = in flight */
+};
+
+enum unpack_state { UNPACK_WANTED = 0, UNPACK_ASKED, UNPACK_DONE, UNPACK_FAILED };
+
+struct local_image {
+    uint8_t digest[DIGEST_SIZE];
+    bool is_held; /* in the store */
+    bool is_fetching;
+    enum unpack_state unpack;
+    uint32_t serial; /* UNPACK_ASKED */
+    uint64_t retry_us;
+    char text[REASON_SIZE]; /* UNPACK_FAILED: why */
+};
+
+/* A request that the guard works on. */
+struct asked {
+    uint32_t serial;
+    enum guard_op op;
+    char guest[NAME_SIZE];
+    uint64_t epoch, migration;
+    bool is_ended; /* its stream is not wanted any more, and the shell was told */
+};
+
+struct node_part {
+    bool is_connected; /* to the guard */
+    bool lapsed;
+    struct guard_hello hello;
+    bool is_listed; /* a list has arrived since the connection was made */
+    uint64_t list_generation, list_done;
+    uint32_t list_serial;
+    bool list_again;
+    uint64_t list_retry_us;
+
+    bool stamp_wanted, beat_soon;
+    uint64_t stamp_us; /* when it was asked for */
+    uint64_t next_beat_us;
+    struct {
+        struct stamp stamp;
+        uint64_t sent_us;
+    } sent[CORE_SENT_KEPT]; /* by sequence modulo */
+    uint32_t round_trip_us;
+    uint32_t n_unanswered;
+    uint64_t leader_hint; /* by word of peers; 0 = none */
+    size_t next_peer;
+    struct leader_stamp echo;
+    uint32_t backhaul_permille;
+
+    bool is_acked;          /* some leader with authority answered in this run of skeind */
+    uint64_t current_index; /* the state counts as current from here on */
+    uint64_t floor_index;   /* of the newest lift: older decisions start nothing */
+    uint64_t acked_by;      /* leader that has … */
+    uint32_t acked_version; /* … this version of the report */
+    uint32_t report_version;
+
+    size_t n_guests, n_images, n_moves, n_asked;
+    struct local_guest *guests;
+    struct local_image *images;
+    struct local_move *moves;
+    struct asked *asked;
+
+    bool fabric_dirty;
+    uint32_t fabric_serial;
+    uint64_t fabric_retry_us, fabric_index, fabric_asked_index;
+    uint8_t *fabric_bytes; /* of the view that the switch shows, or is being given */
+    size_t fabric_size;
+    uint64_t facts_retry_us;
+
+    bool dirty;
+    uint64_t wake_us;
+};
+
+/* ---- leader's part */
+
+enum proposal_kind {
+    PROPOSAL_TERM = 1,
+    PROPOSAL_LOST,
+    PROPOSAL_REBOOTED,
+    PROPOSAL_RETURNED,
+    PROPOSAL_CEILING,
+    PROPOSAL_PLACE,
+    PROPOSAL_STOPPED,
+    PROPOSAL_HELD,
+    PROPOSAL_ROLE,
+    PROPOSAL_FACTS,
+    PROPOSAL_SAGA,
+    PROPOSAL_WISH,
+};
+
+struct proposal {
+    uint8_t request[NONCE_SIZE];
+    enum proposal_kind kind;
+    uint64_t subject; /* node, migration or ticket; what the kind is about */
+    char guest[NAME_SIZE];
+    uint64_t sent_us;
+};
+
+/* What a node said in its newest beats. */
+struct peer {
+    uint64_t id;
+    bool has_report;
+    uint32_t report_version;
+    struct node_report report;
+    uint64_t applied_index, fabric_index;
+    uint32_t backhaul_permille, round_trip_us;
+};
+
+enum wish_phase {
+    WISH_LEAVING = 1, /* node remove: Raft's configuration first */
+    WISH_PROPOSED,
+    WISH_EFFECT, /* applied; what it is about is not so yet */
+};
+
+struct wish {
+    uint64_t ticket;
+    enum wish_phase phase;
+    enum command_type type;
+    struct command *command; /* LEAVING: owned */
+    bool no_wait;
+    char name[NAME_SIZE]; /* guest, image or node */
+    uint64_t epoch;       /* guest's that is waited for */
+    uint64_t began_us, limit_us;
+    struct outcome outcome;
+    uint64_t from, to; /* migrate */
+    uint64_t done_us;  /* migrate: done was applied */
+    bool was_aborted;
+    char text[REASON_SIZE];
+};
+
+struct leader_part {
+    struct detector detector;
+    bool term_proposed;
+    uint64_t propose_after_us; /* after a failed one */
+    uint64_t authority_us;     /* since when without a gap; 0 = it has none */
+    uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
+    size_t n_peers, n_proposals, n_wishes, n_sagas;
+    struct peer *peers; /* by id */
+    struct proposal *proposals;
+    struct wish *wishes;
+    struct saga *sagas;
+
+    struct {
+        uint32_t serial; /* of the change under way; 0 = none */
+        enum member_op op;
+        uint64_t node;
+        enum raft_role role;
+        uint64_t retry_us;
+    } change;
+    uint64_t leaving; /* node that a wish removes; its change goes first */
+
+    bool dirty;
+    uint64_t wake_us;
+};
+
+struct core {
+    struct core_config config;
+    uint64_t hints[CORE_MAX_HINTS];
+    struct state state;
+    uint64_t now, wall_s;
+    struct core_actions *out; /* of this step */
+    uint64_t n_requests_made;
+    uint32_t last_serial;
+
+    bool raft_leads; /* Raft says so */
+    bool leads;      /* … and the first entry of the term is applied */
+    uint64_t term, raft_leader;
+    bool has_members;
+    size_t n_members;
+    struct core_member members[CORE_MAX_MEMBERS];
+
+    struct node_part node;
+    struct leader_part lead;
+};
+
+/* ---- shared tools (core.c) */
+
+/* Array tools: element `n` grown by one, zeroed; or one taken out. No memory ends the process. */
+void *core_append(void *array_pointer, size_t *n, size_t size);
+void core_take_out(void *array, size_t *n, size_t size, size_t at);
+
+struct core_action *core_act(struct core *core, enum core_action_type type);
+void core_send(struct core *core, uint64_t to, const struct message *message);
+void core_record(struct core *core, const char *what, const char *guest, uint64_t node,
+                 uint64_t index, const char *format, ...) __attribute__((format(printf, 6, 7)));
+uint32_t core_serial(struct core *core);
+const char *core_node_name(const struct core *core, uint64_t node);
+void core_wake_at(uint64_t *wake_us, uint64_t at_us);
+
+/* Proposes; false when nothing may be proposed now. `command` stays the caller's. */
+bool core_propose(struct core *core, struct command *command, enum proposal_kind kind,
+                  uint64_t subject, const char *guest);
+/* subject 0 and guest NULL match all of the kind. */
+bool core_is_proposed(const struct core *core, enum proposal_kind kind, uint64_t subject,
+                      const char *guest);
+
+/* ---- node's part */
+
+void core_node_stamp(struct core *core, const struct core_event *event);
+void core_node_ack(struct core *core, uint64_t from, const struct ack *ack);
+void core_node_not_leader(struct core *core, uint64_t from, uint64_t leader);
+void core_node_hello(struct core *core, const struct guard_hello *hello);
+void core_node_lost(struct core *core);
+void core_node_beats(struct core *core); /* asks for a stamp when a beat is due */
+void core_node_run(struct core *core);
+bool core_node_is_current(const struct core *core);
+/* What it tells the leader changed: say so at once. */
+void core_node_changed(struct core *core);
+
+void core_guests_list(struct core *core, const struct guard_report *reports, uint32_t n);
+void core_guests_done(struct core *core, const struct asked *asked,
+                      const struct guard_reply *reply);
+void core_guests_run(struct core *core);
+void core_guests_removed(struct core *core, const char *name);
+struct local_guest *core_local_guest(struct core *core, const char *name);
+/* The report as the leader may take it. */
+struct guard_report core_move_masked(const struct core *core, const struct guard_report *report);
+void core_guests_forget_busy(struct core *core);
+struct guard_request *core_ask(struct core *core, enum guard_op op, const char *guest,
+                               uint64_t epoch, uint64_t migration);
+void core_ask_list(struct core *core);
+/* Fills what the guard needs to run the guest with this placement. False: the image is not ready
+ * here. */
+bool core_fill_run(struct core *core, const struct guest *guest, const struct placement *placement,
+                   uint64_t epoch, struct guest_run *ret);
+bool core_guard_is_away(int code);
+bool core_guard_says_later(int code);
+
+void core_goods_held(struct core *core, const uint8_t digest[DIGEST_SIZE]);
+void core_goods_failed(struct core *core, const uint8_t digest[DIGEST_SIZE]);
+void core_goods_unpacked(struct core *core, uint32_t serial, const struct guard_reply *reply);
+void core_goods_wired(struct core *core, const struct guard_reply *reply);
+void core_goods_dropped(struct core *core, const uint8_t digest[DIGEST_SIZE]);
+void core_goods_run(struct core *core);
+bool core_image_is_ready(const struct core *core, const char *image);
+
+/* ---- migrations */
+
+enum saga_copy core_copy_of(const struct guard_report *report, const struct migration *m,
+                            bool is_source);
+/* The migration in flight that this node is an end of, for a guest; NULL = none. */
+const struct migration *core_move_here(const struct core *core, const char *guest);
+void core_move_run(struct core *core, struct local_guest *local, const struct migration *m);
+void core_move_done(struct core *core, struct local_guest *local, const struct asked *asked,
+                    const struct guard_reply *reply);
+void core_move_order(struct core *core, uint64_t from, uint64_t migration);
+void core_move_notice(struct core *core, uint64_t from, uint64_t migration);
+void core_moves_tidy(struct core *core);
+void core_sagas_run(struct core *core);
+/* The node is the source of a migration whose commit is in reach. */
+bool core_saga_holds_loss(const struct core *core, uint64_t node);
+const struct move_report *core_move_report(const struct core *core, uint64_t node, uint64_t id);
+
+/* ---- leader's part */
+
+void core_lead_begin(struct core *core);
+void core_lead_end(struct core *core);
+void core_lead_hear(struct core *core, uint64_t from, struct beat *beat); /* takes the report */
+void core_lead_facts(struct core *core, uint64_t from, const struct node_facts *facts);
+void core_lead_run(struct core *core);
+struct peer *core_peer(const struct core *core, uint64_t id);
+bool core_peer_has_image(const struct peer *peer, const uint8_t digest[DIGEST_SIZE]);
+const struct guard_report *core_report_of(const struct core *core, uint64_t node, const char *guest,
+                                          uint64_t epoch);
+void core_lead_outcome(struct core *core, const struct proposal *proposal, int code);
+
+void core_members_run(struct core *core);
+void core_members_done(struct core *core, uint32_t serial, int code);
+void core_members_voters(struct core *core); /* tells the detector who votes */
+
+void core_wish(struct core *core, const struct core_event *event);
+void core_wish_gone(struct core *core, uint64_t ticket);
+void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome *outcome);
+void core_wish_failed(struct core *core, uint64_t ticket, int code);
+void core_wish_left(struct core *core, uint64_t node, int code);
+void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, const char *text);
+void core_wishes_run(struct core *core);
+void core_wishes_end(struct core *core);
+
+/* A placement by the scheduler; 0 when there is one. `ret_words` (may be NULL) is heap: why not,
+ * for each node. */
+int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,
+               struct placement *ret, char **ret_words, struct err *err);
+
+#endif

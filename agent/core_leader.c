@@ -1,0 +1,524 @@
+/* core_leader: hears beats and grants leases, decides losses, takes claims into the log, places
+ * what has no place; see core_internal.h and docs/leases.md. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core_internal.h"
+
+enum { PLACE_RETRY_MS = 1000, TERM_RETRY_MS = 50 };
+
+/* ---- leadership */
+
+static void forget(struct core *core)
+{
+    struct leader_part *lead = &core->lead;
+
+    for (size_t i = 0; i < lead->n_peers; i++)
+        node_report_deinit(&lead->peers[i].report);
+    lead->n_peers = 0;
+    lead->n_sagas = 0;
+    lead->change.serial = 0;
+    lead->change.retry_us = 0;
+    lead->leaving = 0;
+    lead->no_authority_us = 0;
+    lead->authority_us = 0;
+    lead->propose_after_us = 0;
+    lead->term_proposed = false;
+}
+
+void core_lead_begin(struct core *core)
+{
+    forget(core);
+    core->lead.n_proposals = 0; /* of an earlier term: resolved before ours begins to apply */
+    detector_lead(&core->lead.detector, core->term, core->now);
+    detector_sync(&core->lead.detector, &core->state, core->now);
+    core_members_voters(core);
+    core->lead.no_authority_us = core->now;
+    core->lead.dirty = true;
+    core->node.beat_soon = true;
+}
+
+void core_lead_end(struct core *core)
+{
+    core_wishes_end(core);
+    detector_yield(&core->lead.detector);
+    forget(core);
+}
+
+static void announce_term(struct core *core)
+{
+    struct command command = {.type = COMMAND_TERM_STARTED};
+
+    command.term_started.node = core->config.id;
+    command.term_started.term = core->term;
+    core->lead.term_proposed = core_propose(core, &command, PROPOSAL_TERM, core->term, NULL);
+}
+
+/* ---- peers */
+
+struct peer *core_peer(const struct core *core, uint64_t id)
+{
+    for (size_t i = 0; i < core->lead.n_peers; i++) {
+        if (core->lead.peers[i].id == id)
+            return &core->lead.peers[i];
+    }
+    return NULL;
+}
+
+static struct peer *peer_made(struct core *core, uint64_t id)
+{
+    struct peer *peer = core_peer(core, id);
+
+    if (peer == NULL) {
+        peer = core_append(&core->lead.peers, &core->lead.n_peers, sizeof(*peer));
+        peer->id = id;
+    }
+    return peer;
+}
+
+const struct guard_report *core_report_of(const struct core *core, uint64_t node, const char *guest,
+                                          uint64_t epoch)
+{
+    const struct peer *peer = core_peer(core, node);
+
+    for (uint32_t i = 0; peer != NULL && i < peer->report.n_guests; i++) {
+        const struct guard_report *report = &peer->report.guests[i];
+
+        if (report->epoch == epoch && strcmp(report->guest, guest) == 0)
+            return report;
+    }
+    return NULL;
+}
+
+static void take_report(struct core *core, uint64_t from, struct beat *beat)
+{
+    struct peer *peer = peer_made(core, from);
+
+    if (beat->applied_index != peer->applied_index || beat->fabric_index != peer->fabric_index)
+        core->lead.dirty = true;
+    peer->applied_index = beat->applied_index;
+    peer->fabric_index = beat->fabric_index;
+    peer->backhaul_permille = beat->backhaul_permille;
+    peer->round_trip_us = beat->round_trip_us;
+    if (!beat->has_report)
+        return;
+    node_report_deinit(&peer->report);
+    peer->report = beat->report;
+    memset(&beat->report, 0, sizeof(beat->report));
+    peer->has_report = true;
+    peer->report_version = beat->report_version;
+    core->lead.dirty = true;
+}
+
+/* ---- answers to beats */
+
+static bool add_copy(struct lease_ack *ack, const char *guest, uint64_t epoch)
+{
+    struct guest_copy *copy;
+
+    if (ack->n_copies == MAX_NODE_GUESTS)
+        return false;
+    copy = &ack->copies[ack->n_copies++];
+    memcpy(copy->guest, guest, NAME_SIZE);
+    copy->epoch = epoch;
+    return true;
+}
+
+/* All copies that the node may have: of its own guests, and of migrations in flight (a target's
+ * copy bears the migration's id until it runs). False when they do not fit. */
+static bool list_copies(const struct core *core, uint64_t node, struct lease_ack *ack)
+{
+    bool fits = true;
+
+    ack->has_copies = true;
+    for (size_t i = 0; i < core->state.n_guests; i++) {
+        const struct guest *guest = &core->state.guests[i];
+
+        if (guest->placement.node == node)
+            fits = fits && add_copy(ack, guest->spec.name, guest->placement.epoch);
+    }
+    for (size_t i = 0; i < core->state.n_migrations; i++) {
+        const struct migration *m = &core->state.migrations[i];
+
+        if (m->to == node)
+            fits = fits && add_copy(ack, m->guest, m->id);
+        if (m->from == node && m->phase == MIGRATION_COMMITTED)
+            fits = fits && add_copy(ack, m->guest, m->source_epoch);
+    }
+    return fits;
+}
+
+static void grant(struct core *core, uint64_t node, const struct beat *beat, uint32_t lease_ms,
+                  struct ack *ack)
+{
+    bool was_present = detector_is_present(&core->lead.detector, node, core->now);
+
+    if (beat->lapsed && !list_copies(core, node, &ack->lease)) {
+        ack->lease.has_copies = false;
+        ack->lease.n_copies = 0;
+        return;
+    }
+    ack->lease.lease_ms = lease_ms;
+    detector_granted(&core->lead.detector, node, lease_ms, core->now);
+    if (!was_present)
+        core->lead.dirty = true;
+}
+
+static void answer(struct core *core, uint64_t to, const struct beat *beat,
+                   enum detector_verdict verdict, uint32_t lease_ms)
+{
+    const struct peer *peer = core_peer(core, to);
+    struct ack *ack = malloc(sizeof(*ack));
+    struct message message = {.type = MESSAGE_ACK, .ack = ack};
+
+    if (ack == NULL)
+        return;
+    ack->stamp = (struct leader_stamp){core->term, core->now};
+    ack->report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
+    ack->again = verdict == DETECTOR_UNPROVEN ||
+                 (verdict == DETECTOR_WITHHELD && beat->echo.term != core->term);
+    ack->lease.stamp = beat->stamp;
+    ack->lease.term = core->term;
+    ack->lease.lease_ms = 0;
+    ack->lease.index = core->state.index;
+    ack->lease.has_copies = false;
+    ack->lease.n_copies = 0;
+    if (verdict == DETECTOR_GRANT)
+        grant(core, to, beat, lease_ms, ack);
+    if (to == core->config.id)
+        core_node_ack(core, to, ack);
+    else
+        core_send(core, to, &message);
+    free(ack);
+}
+
+static void propose_event(struct core *core, enum command_type type, enum proposal_kind kind,
+                          uint64_t id, const uint8_t *boot_nonce)
+{
+    struct command command = {.type = type};
+    const struct node *node = state_node(&core->state, id);
+
+    if (node == NULL || core_is_proposed(core, kind, id, NULL))
+        return;
+    command.node_event.node = id;
+    command.node_event.expect_epoch = node->epoch;
+    command.node_event.term = core->term;
+    if (boot_nonce != NULL)
+        memcpy(command.node_event.boot_nonce, boot_nonce, NONCE_SIZE);
+    if (core_propose(core, &command, kind, id, NULL) && kind == PROPOSAL_LOST) {
+        detector_decide(&core->lead.detector, id, true);
+        core_record(core, "node-silent", NULL, id, 0, "no beat of %s, its lease is over",
+                    node->name);
+    }
+}
+
+static void redirect(struct core *core, uint64_t to)
+{
+    struct message message = {.type = MESSAGE_NOT_LEADER};
+
+    message.not_leader.leader = core->raft_leader != 0 ? core->raft_leader : core->node.leader_hint;
+    message.not_leader.term = core->term;
+    core_send(core, to, &message);
+}
+
+void core_lead_hear(struct core *core, uint64_t from, struct beat *beat)
+{
+    uint32_t lease_ms = 0;
+    enum detector_verdict verdict;
+    bool had_authority;
+
+    if (!core->raft_leads) {
+        redirect(core, from);
+        return;
+    }
+    had_authority = detector_has_authority(&core->lead.detector, core->now);
+    verdict = detector_beat(&core->lead.detector, &core->state, from, beat, core->now, &lease_ms);
+    if (!had_authority && detector_has_authority(&core->lead.detector, core->now))
+        core->lead.dirty = true;
+    if (verdict == DETECTOR_STALE || verdict == DETECTOR_STRANGER)
+        return;
+    if (verdict != DETECTOR_UNPROVEN)
+        take_report(core, from, beat);
+    if (!core->leads)
+        verdict = verdict == DETECTOR_UNPROVEN ? verdict : DETECTOR_WITHHELD;
+    if (verdict == DETECTOR_REBOOTED)
+        propose_event(core, COMMAND_NODE_REBOOTED, PROPOSAL_REBOOTED, from, beat->stamp.boot_nonce);
+    else if (verdict == DETECTOR_RETURNED)
+        propose_event(core, COMMAND_NODE_RETURNED, PROPOSAL_RETURNED, from, NULL);
+    answer(core, from, beat, verdict, lease_ms);
+}
+
+void core_lead_facts(struct core *core, uint64_t from, const struct node_facts *facts)
+{
+    struct command command = {.type = COMMAND_NODE_FACTS};
+
+    if (!core->leads || state_node(&core->state, from) == NULL ||
+        core_is_proposed(core, PROPOSAL_FACTS, from, NULL))
+        return;
+    command.node_facts.node = from;
+    command.node_facts.facts = *facts; /* borrowed for the encoding */
+    core_propose(core, &command, PROPOSAL_FACTS, from, NULL);
+}
+
+/* The outcome of a proposal of ours (a wish's is core_request.c's), or that it surely is not in the
+ * log: code < 0. */
+void core_lead_outcome(struct core *core, const struct proposal *proposal, int code)
+{
+    core->lead.dirty = true;
+    if (proposal->kind == PROPOSAL_LOST)
+        detector_decide(&core->lead.detector, proposal->subject, false);
+    if (proposal->kind == PROPOSAL_TERM && code < 0)
+        core->lead.term_proposed = false;
+    if (code < 0 && core->lead.propose_after_us < core->now + 20000)
+        core->lead.propose_after_us = core->now + 20000; /* refused: not again at once */
+}
+
+/* ---- decisions */
+
+/* More careful than the law asks: a leader that was cut off itself gives the others two beats'
+ * time to be heard again before it calls them lost. */
+static bool hears_well(struct core *core)
+{
+    uint64_t from_us = core->lead.authority_us + 2000ull * core->config.timers.beat_ms;
+
+    if (core->lead.authority_us == 0)
+        return false;
+    if (core->now < from_us)
+        core_wake_at(&core->lead.wake_us, from_us);
+    return core->now >= from_us;
+}
+
+static void losses_run(struct core *core)
+{
+    const struct detector *d = &core->lead.detector;
+    uint64_t id = 0;
+
+    if (!hears_well(core))
+        return;
+    while ((id = detector_next_lost(d, &core->state, id, core->now)) != 0) {
+        if (core_saga_holds_loss(core, id))
+            core_wake_at(&core->lead.wake_us, core->now + 20000);
+        else
+            propose_event(core, COMMAND_NODE_LOST, PROPOSAL_LOST, id, NULL);
+    }
+    id = detector_deadline(d, &core->state);
+    if (id > core->now)
+        core_wake_at(&core->lead.wake_us, id);
+}
+
+/* A lease may only be as long as the state says; a longer one is agreed on before it is granted. */
+static void ceilings_run(struct core *core)
+{
+    for (size_t i = 0; i < core->state.n_nodes; i++) {
+        const struct node *node = &core->state.nodes[i];
+        struct command command = {.type = COMMAND_NODE_CEILING};
+
+        if (node->ceiling_ms >= core->config.timers.lease_ms ||
+            core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
+            continue;
+        command.node_ceiling.node = node->id;
+        command.node_ceiling.ceiling_ms = core->config.timers.lease_ms;
+        core_propose(core, &command, PROPOSAL_CEILING, node->id, NULL);
+    }
+}
+
+static void claim_run(struct core *core, uint64_t node, const struct claim *claim)
+{
+    const struct guest *guest = state_guest(&core->state, claim->guest);
+    struct command command = {.type = COMMAND_GUEST_STOPPED};
+
+    if (claim->kind != CLAIM_STOPPED && claim->kind != CLAIM_EXITED)
+        return;
+    if (guest == NULL || guest->placement.node != node || guest->placement.epoch != claim->epoch ||
+        (claim->kind == CLAIM_STOPPED && guest->desired != DESIRED_STOPPED) ||
+        core_is_proposed(core, PROPOSAL_STOPPED, 0, claim->guest))
+        return;
+    memcpy(command.guest_stopped.name, claim->guest, NAME_SIZE);
+    command.guest_stopped.epoch = claim->epoch;
+    command.guest_stopped.exited = claim->kind == CLAIM_EXITED;
+    core_propose(core, &command, PROPOSAL_STOPPED, node, claim->guest);
+}
+
+static void claims_run(struct core *core)
+{
+    for (size_t p = 0; p < core->lead.n_peers; p++) {
+        const struct peer *peer = &core->lead.peers[p];
+
+        for (uint32_t i = 0; i < peer->report.n_claims; i++)
+            claim_run(core, peer->id, &peer->report.claims[i]);
+    }
+}
+
+bool core_peer_has_image(const struct peer *peer, const uint8_t digest[DIGEST_SIZE])
+{
+    for (uint32_t i = 0; i < peer->report.n_images; i++) {
+        if (memcmp(peer->report.images[i], digest, DIGEST_SIZE) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void holders_run(struct core *core)
+{
+    for (size_t i = 0; i < core->state.n_images; i++) {
+        const struct image *image = &core->state.images[i];
+
+        for (size_t p = 0; p < core->lead.n_peers; p++) {
+            const struct peer *peer = &core->lead.peers[p];
+            struct command command = {.type = COMMAND_IMAGE_HELD};
+
+            if (image_is_held(image, peer->id) || !core_peer_has_image(peer, image->digest) ||
+                state_node(&core->state, peer->id) == NULL ||
+                core_is_proposed(core, PROPOSAL_HELD, peer->id, image->name))
+                continue;
+            memcpy(command.image_held.name, image->name, NAME_SIZE);
+            memcpy(command.image_held.digest, image->digest, DIGEST_SIZE);
+            command.image_held.node = peer->id;
+            core_propose(core, &command, PROPOSAL_HELD, peer->id, image->name);
+        }
+    }
+}
+
+/* ---- placing */
+
+static char *join_reasons(const struct core *core, const struct place_result *result)
+{
+    char *words = NULL;
+    size_t size = 0;
+
+    for (size_t i = 0; i < result->n_rows; i++) {
+        const char *name = core_node_name(core, result->rows[i].node);
+        size_t more = strlen(name) + strlen(result->rows[i].reason) + 5;
+        char *longer;
+
+        if (result->rows[i].verdict != VERDICT_REFUSED)
+            continue;
+        longer = realloc(words, size + more);
+        if (longer == NULL)
+            break;
+        words = longer;
+        /* The scheduler's reasons begin with the node's name or do not: say it once. */
+        size += (size_t)snprintf(words + size, more, "%s%s: %s", size > 0 ? "; " : "", name,
+                                 result->rows[i].reason);
+    }
+    return words;
+}
+
+int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,
+               struct placement *ret, char **ret_words, struct err *err)
+{
+    struct place_request request = {.spec = spec, .is_move = is_move, .not_on = not_on};
+    struct place_result result = {0};
+    struct node_telemetry *telemetry;
+    int code;
+
+    telemetry = core_telemetry(core, core->now, &request.n_telemetry);
+    request.telemetry = telemetry;
+    code = place_guest(&core->state, &request, &result, err);
+    free(telemetry);
+    if (code < 0)
+        return code;
+    *ret = result.placement;
+    if (ret_words != NULL)
+        *ret_words = ret->node == 0 ? join_reasons(core, &result) : NULL;
+    place_result_deinit(&result);
+    return ret->node != 0 ? 0 : err_set(err, -ENOSPC, "%s fits nowhere", spec->name);
+}
+
+static bool waits(const struct guest *guest)
+{
+    return guest->desired == DESIRED_RUNNING && guest->placement.node == 0 && guest->migration == 0;
+}
+
+static bool goes_first(const struct guest *a, const struct guest *b)
+{
+    return a->spec.priority != b->spec.priority ? a->spec.priority > b->spec.priority
+                                                : a->created < b->created;
+}
+
+/* The most important waiting guest after `last` (NULL: of all). */
+static const struct guest *next_waiting(const struct core *core, const struct guest *last)
+{
+    const struct guest *next = NULL;
+
+    for (size_t i = 0; i < core->state.n_guests; i++) {
+        const struct guest *guest = &core->state.guests[i];
+
+        if (waits(guest) && (last == NULL || goes_first(last, guest)) &&
+            (next == NULL || goes_first(guest, next)))
+            next = guest;
+    }
+    return next;
+}
+
+static void propose_place(struct core *core, const struct guest *guest,
+                          const struct placement *placement)
+{
+    struct command command = {.type = COMMAND_GUEST_PLACE};
+
+    memcpy(command.guest_place.name, guest->spec.name, NAME_SIZE);
+    command.guest_place.expect_epoch = guest->placement.epoch;
+    command.guest_place.placement = *placement;
+    core_propose(core, &command, PROPOSAL_PLACE, 0, guest->spec.name);
+}
+
+/* One at a time: the next placement is decided on the state that holds the one before. */
+static void place_run(struct core *core)
+{
+    const struct guest *guest = NULL;
+
+    if (core_is_proposed(core, PROPOSAL_PLACE, 0, NULL))
+        return;
+    while ((guest = next_waiting(core, guest)) != NULL) {
+        struct placement placement;
+        struct err err = {0};
+
+        if (core_place(core, &guest->spec, false, 0, &placement, NULL, &err) == 0) {
+            propose_place(core, guest, &placement);
+            return;
+        }
+        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)PLACE_RETRY_MS * 1000);
+    }
+}
+
+/* ---- the whole */
+
+static void authority_run(struct core *core)
+{
+    struct leader_part *lead = &core->lead;
+    uint64_t end = detector_authority_end(&lead->detector);
+
+    if (end >= core->now) {
+        lead->no_authority_us = 0;
+        if (lead->authority_us == 0)
+            lead->authority_us = core->now;
+        core_wake_at(&lead->wake_us, end + 1);
+        return;
+    }
+    lead->authority_us = 0;
+    if (lead->no_authority_us == 0)
+        lead->no_authority_us = core->now;
+}
+
+void core_lead_run(struct core *core)
+{
+    if (!core->raft_leads)
+        return;
+    if (!core->lead.term_proposed) {
+        announce_term(core);
+        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)TERM_RETRY_MS * 1000);
+    }
+    if (!core->leads)
+        return;
+    authority_run(core);
+    core_sagas_run(core);
+    losses_run(core);
+    ceilings_run(core);
+    claims_run(core);
+    holders_run(core);
+    place_run(core);
+    core_members_run(core);
+    core_wishes_run(core);
+}

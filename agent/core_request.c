@@ -1,0 +1,656 @@
+/* core_request: wishes of users, from the request to its answer; see core_internal.h.
+ *
+ * A wish is completed (placements, epochs), proposed, and answered when its effect is there: not
+ * when it is written down but when the guest runs, the image is everywhere, the move is over.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core_internal.h"
+
+enum { STOP_LIMIT_MS = 60000, BLACKOUT_LIMIT_MS = 1000 };
+
+/* ---- answers */
+
+static struct answer *answer_new(enum answer_kind kind)
+{
+    struct answer *answer = calloc(1, sizeof(*answer));
+
+    if (answer == NULL)
+        abort();
+    answer->kind = kind;
+    return answer;
+}
+
+static void respond(struct core *core, uint64_t ticket, struct answer *answer)
+{
+    struct core_action *action = core_act(core, CORE_RESPOND);
+
+    action->ticket = ticket;
+    action->answer = answer;
+}
+
+static void refuse_ticket(struct core *core, uint64_t ticket, enum answer_kind kind,
+                          const char *text)
+{
+    struct answer *answer = answer_new(kind);
+
+    snprintf(answer->text, sizeof(answer->text), "%s", text);
+    answer->leader = core->raft_leads ? core->config.id : core->raft_leader;
+    respond(core, ticket, answer);
+}
+
+static void wish_remove(struct core *core, struct wish *wish)
+{
+    struct leader_part *lead = &core->lead;
+
+    if (wish->command != NULL)
+        command_deinit(wish->command);
+    free(wish->command);
+    core_take_out(lead->wishes, &lead->n_wishes, sizeof(*wish), (size_t)(wish - lead->wishes));
+}
+
+static void end_wish(struct core *core, struct wish *wish, enum answer_kind kind, const char *text)
+{
+    struct answer *answer = answer_new(kind);
+    const struct guest *guest = state_guest(&core->state, wish->name);
+
+    snprintf(answer->text, sizeof(answer->text), "%s", text);
+    answer->index = wish->outcome.index;
+    answer->id = wish->outcome.id;
+    answer->leader = core->raft_leads ? core->config.id : core->raft_leader;
+    if (wish->type >= COMMAND_GUEST_CREATE && guest != NULL)
+        answer->node = guest->placement.node;
+    if (wish->type == COMMAND_MIGRATION_RESERVE)
+        answer->from = wish->from;
+    respond(core, wish->ticket, answer);
+    wish_remove(core, wish);
+}
+
+static struct wish *wish_of(struct core *core, uint64_t ticket)
+{
+    for (size_t i = 0; i < core->lead.n_wishes; i++) {
+        if (core->lead.wishes[i].ticket == ticket)
+            return &core->lead.wishes[i];
+    }
+    return NULL;
+}
+
+/* ---- completing the command */
+
+static bool refuse_placing(struct core *core, uint64_t ticket, int code, const struct err *err,
+                           const char *words)
+{
+    char text[1024];
+
+    if (code == 0)
+        return false;
+    if (code == -ENOSPC)
+        snprintf(text, sizeof(text), "no node can take it: %s",
+                 words != NULL ? words : "the cluster has no node");
+    refuse_ticket(core, ticket, code == -ENOSPC ? ANSWER_NO_PLACE : ANSWER_REFUSED,
+                  code == -ENOSPC ? text : err->text);
+    return true;
+}
+
+/* Places the guest; false when the ticket is answered. */
+static bool place_wish(struct core *core, uint64_t ticket, const struct guest_spec *spec,
+                       bool is_move, uint64_t not_on, struct placement *ret)
+{
+    struct err err = {0};
+    char *words = NULL;
+    int code = core_place(core, spec, is_move, not_on, ret, &words, &err);
+    bool refused = refuse_placing(core, ticket, code, &err, words);
+
+    free(words);
+    return !refused;
+}
+
+static bool complete_create(struct core *core, uint64_t ticket, struct command *command)
+{
+    const struct guest_spec *spec = &command->guest_create.spec;
+    char text[REASON_SIZE];
+
+    if (state_guest(&core->state, spec->name) != NULL) {
+        snprintf(text, sizeof(text), "guest %s exists already", spec->name);
+        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        return false;
+    }
+    return place_wish(core, ticket, spec, false, 0, &command->guest_create.placement);
+}
+
+static const struct guest *guest_or_refuse(struct core *core, uint64_t ticket, const char *name)
+{
+    const struct guest *guest = state_guest(&core->state, name);
+    char text[REASON_SIZE];
+
+    if (guest != NULL)
+        return guest;
+    snprintf(text, sizeof(text), "guest %s is unknown", name);
+    refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+    return NULL;
+}
+
+static bool complete_start(struct core *core, uint64_t ticket, struct command *command)
+{
+    const struct guest *guest = guest_or_refuse(core, ticket, command->guest_place.name);
+    char text[REASON_SIZE];
+
+    if (guest == NULL)
+        return false;
+    if (guest->placement.node != 0) {
+        snprintf(text, sizeof(text),
+                 guest->desired == DESIRED_RUNNING ? "guest %s runs already, on node %s"
+                                                   : "guest %s is still being stopped on node %s",
+                 guest->spec.name, core_node_name(core, guest->placement.node));
+        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        return false;
+    }
+    command->guest_place.expect_epoch = guest->placement.epoch;
+    return place_wish(core, ticket, &guest->spec, false, 0, &command->guest_place.placement);
+}
+
+/* The user's target is a wish like `on`: the scheduler says whether it can be, and the cores. */
+static bool complete_migrate(struct core *core, uint64_t ticket, struct command *command)
+{
+    const struct guest *guest = guest_or_refuse(core, ticket, command->migration_reserve.guest);
+    uint64_t target = command->migration_reserve.target.node;
+    const struct node *node = state_node(&core->state, target);
+    struct guest_spec spec;
+    char text[REASON_SIZE];
+
+    if (guest == NULL)
+        return false;
+    text[0] = '\0';
+    if (target != 0 && node == NULL)
+        snprintf(text, sizeof(text), "the target node is unknown");
+    else if (guest->placement.node == 0)
+        snprintf(text, sizeof(text), "guest %s runs nowhere: start it instead", guest->spec.name);
+    else if (guest->placement.node == target)
+        snprintf(text, sizeof(text), "guest %s is on node %s already", guest->spec.name,
+                 node->name);
+    else if (node != NULL && guest->spec.on[0] != '\0' && strcmp(guest->spec.on, node->name) != 0)
+        snprintf(text, sizeof(text), "guest %s is bound to node %s", guest->spec.name,
+                 guest->spec.on);
+    if (text[0] != '\0') {
+        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        return false;
+    }
+    spec = guest->spec; /* borrows the heap parts */
+    if (node != NULL)
+        memcpy(spec.on, node->name, sizeof(spec.on));
+    command->migration_reserve.source_epoch = guest->placement.epoch;
+    return place_wish(core, ticket, &spec, true, guest->placement.node,
+                      &command->migration_reserve.target);
+}
+
+static bool complete(struct core *core, uint64_t ticket, struct command *command)
+{
+    switch (command->type) {
+    case COMMAND_GUEST_CREATE:
+        return complete_create(core, ticket, command);
+    case COMMAND_GUEST_START:
+        return complete_start(core, ticket, command);
+    case COMMAND_MIGRATION_RESERVE:
+        return complete_migrate(core, ticket, command);
+    default:
+        return true;
+    }
+}
+
+/* ---- a wish begins */
+
+static const char *name_in(const struct command *command)
+{
+    switch (command->type) {
+    case COMMAND_GUEST_CREATE:
+        return command->guest_create.spec.name;
+    case COMMAND_GUEST_START:
+        return command->guest_place.name;
+    case COMMAND_MIGRATION_RESERVE:
+        return command->migration_reserve.guest;
+    case COMMAND_IMAGE_ADD:
+        return command->image_add.image.name;
+    case COMMAND_NODE_REMOVE:
+    case COMMAND_SLICE_REMOVE:
+    case COMMAND_IMAGE_REMOVE:
+    case COMMAND_GUEST_STOP:
+    case COMMAND_GUEST_REMOVE:
+        return command->by_name.name;
+    default:
+        return "";
+    }
+}
+
+static struct wish *wish_add(struct core *core, const struct core_event *event)
+{
+    struct wish *wish = core_append(&core->lead.wishes, &core->lead.n_wishes, sizeof(*wish));
+
+    wish->ticket = event->ticket;
+    wish->phase = WISH_PROPOSED;
+    wish->type = event->command->type;
+    wish->no_wait = event->no_wait;
+    wish->began_us = core->now;
+    wish->limit_us = core->now + (uint64_t)CORE_PROPOSAL_LIMIT_MS * 1000;
+    snprintf(wish->name, sizeof(wish->name), "%s", name_in(event->command));
+    return wish;
+}
+
+static bool propose_wish(struct core *core, struct wish *wish, struct command *command)
+{
+    if (core_propose(core, command, PROPOSAL_WISH, wish->ticket, NULL))
+        return true;
+    end_wish(core, wish, ANSWER_NOT_NOW, "too much is under way here; try again");
+    return false;
+}
+
+/* Who must do it, or why not now. */
+static bool is_refused_now(struct core *core, const struct core_event *event)
+{
+    uint64_t no_authority_us = core->lead.no_authority_us;
+    bool is_init = event->command->type == COMMAND_CLUSTER_INIT;
+
+    if (!core->raft_leads && core->raft_leader != 0)
+        refuse_ticket(core, event->ticket, ANSWER_NOT_LEADER, "another node leads");
+    else if (!core->raft_leads)
+        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
+                      "no leader is known: is a majority of the voters up and reachable?");
+    else if (!core->leads && !is_init)
+        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
+                      "this node has only just begun to lead; try again");
+    else if (!is_init && no_authority_us != 0 &&
+             core->now >= no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000)
+        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
+                      "no quorum: a majority of the voters does not answer");
+    else if (core->lead.n_wishes >= CORE_MAX_WISHES)
+        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW, "too many requests are under way");
+    else
+        return false;
+    return true;
+}
+
+/* A request that was asked before is answered with its first outcome. */
+static const struct outcome *outcome_before(const struct core *core, const struct command *command)
+{
+    static const uint8_t no_request[NONCE_SIZE];
+
+    if (memcmp(command->request, no_request, NONCE_SIZE) == 0)
+        return NULL;
+    for (size_t i = 0; i < core->state.n_requests; i++) {
+        if (memcmp(core->state.requests[i].request, command->request, NONCE_SIZE) == 0)
+            return &core->state.requests[i].outcome;
+    }
+    return NULL;
+}
+
+static bool refuse_removal(struct core *core, uint64_t ticket, const char *name,
+                           const struct node *node)
+{
+    char text[REASON_SIZE];
+
+    text[0] = '\0';
+    if (node == NULL)
+        snprintf(text, sizeof(text), "node %s is unknown", name);
+    else if (node->id == core->config.id)
+        snprintf(text, sizeof(text), "node %s is the leader; let another node lead first", name);
+    else if (core->lead.leaving != 0)
+        snprintf(text, sizeof(text), "another node is being removed; try again");
+    for (size_t i = 0; text[0] == '\0' && i < core->state.n_guests; i++) {
+        if (core->state.guests[i].placement.node == node->id)
+            snprintf(text, sizeof(text), "node %s has guests; drain it first", name);
+    }
+    if (text[0] == '\0')
+        return false;
+    refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+    return true;
+}
+
+/* A node leaves Raft's configuration first: takes the command. */
+static void begin_removal(struct core *core, const struct core_event *event)
+{
+    const char *name = event->command->by_name.name;
+    const struct node *node = state_node_by_name(&core->state, name);
+    struct wish *wish;
+
+    if (refuse_removal(core, event->ticket, name, node)) {
+        command_deinit(event->command);
+        return;
+    }
+    wish = wish_add(core, event);
+    wish->phase = WISH_LEAVING;
+    wish->command = malloc(sizeof(*wish->command));
+    if (wish->command == NULL)
+        abort();
+    *wish->command = *event->command;
+    memset(event->command, 0, sizeof(*event->command));
+    core->lead.leaving = node->id;
+    core->lead.dirty = true;
+}
+
+void core_wish_left(struct core *core, uint64_t node, int code)
+{
+    char text[REASON_SIZE];
+
+    core->lead.leaving = 0;
+    for (size_t i = 0; i < core->lead.n_wishes; i++) {
+        struct wish *wish = &core->lead.wishes[i];
+
+        if (wish->phase != WISH_LEAVING)
+            continue;
+        if (code < 0) {
+            snprintf(text, sizeof(text), "node %s could not leave the log's members: %s",
+                     core_node_name(core, node), strerror(-code));
+            end_wish(core, wish, ANSWER_NOT_NOW, text);
+            return;
+        }
+        wish->phase = WISH_PROPOSED;
+        wish->limit_us = core->now + (uint64_t)CORE_PROPOSAL_LIMIT_MS * 1000;
+        propose_wish(core, wish, wish->command);
+        return;
+    }
+}
+
+void core_wish(struct core *core, const struct core_event *event)
+{
+    struct command *command = event->command;
+    const struct outcome *before;
+    struct wish *wish;
+
+    if (is_refused_now(core, event)) {
+        command_deinit(command);
+        return;
+    }
+    before = outcome_before(core, command);
+    if (before != NULL) {
+        wish_add(core, event);
+        core_wish_outcome(core, event->ticket, before);
+        command_deinit(command);
+        return;
+    }
+    if (command->type == COMMAND_NODE_REMOVE) {
+        begin_removal(core, event);
+        return;
+    }
+    if (complete(core, event->ticket, command)) {
+        wish = wish_add(core, event);
+        if (propose_wish(core, wish, command))
+            core_wake_at(&core->lead.wake_us, wish->limit_us);
+    }
+    command_deinit(command);
+}
+
+void core_wish_gone(struct core *core, uint64_t ticket)
+{
+    struct wish *wish = wish_of(core, ticket);
+
+    if (wish != NULL && wish->phase != WISH_LEAVING)
+        wish_remove(core, wish);
+}
+
+/* ---- its outcome in the log */
+
+static bool has_effect_to_wait_for(const struct wish *wish)
+{
+    return wish->type == COMMAND_GUEST_CREATE || wish->type == COMMAND_GUEST_START ||
+           wish->type == COMMAND_GUEST_STOP || wish->type == COMMAND_IMAGE_ADD ||
+           wish->type == COMMAND_MIGRATION_RESERVE;
+}
+
+void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome *outcome)
+{
+    struct wish *wish = wish_of(core, ticket);
+    const struct migration *m;
+
+    if (wish == NULL)
+        return;
+    wish->outcome = *outcome;
+    if (outcome->code < 0) {
+        end_wish(core, wish, ANSWER_REFUSED, outcome->reason);
+        return;
+    }
+    if (wish->no_wait || !has_effect_to_wait_for(wish)) {
+        end_wish(core, wish, ANSWER_DONE, "");
+        return;
+    }
+    wish->phase = WISH_EFFECT;
+    wish->epoch = outcome->index;
+    wish->limit_us =
+        core->now + (uint64_t)(wish->type == COMMAND_GUEST_STOP ? (int)STOP_LIMIT_MS
+                                                                : (int)CORE_EFFECT_LIMIT_MS) *
+                        1000;
+    m = state_migration(&core->state, outcome->id);
+    if (wish->type == COMMAND_MIGRATION_RESERVE && m != NULL) {
+        wish->from = m->from;
+        wish->to = m->to;
+    }
+    core->lead.dirty = true;
+}
+
+void core_wish_failed(struct core *core, uint64_t ticket, int code)
+{
+    struct wish *wish = wish_of(core, ticket);
+
+    if (wish == NULL)
+        return;
+    if (code == -EAGAIN || code == -ECANCELED)
+        end_wish(core, wish, ANSWER_NOT_NOW,
+                 "leadership was lost: the outcome is unknown; asking again with the same request "
+                 "id is safe");
+    else if (code == -ENOTCONN)
+        end_wish(core, wish, ANSWER_NOT_NOW, "leadership was lost; try again");
+    else
+        end_wish(core, wish, ANSWER_NOT_NOW, "the log does not take it now; try again");
+}
+
+void core_wishes_end(struct core *core)
+{
+    while (core->lead.n_wishes > 0)
+        end_wish(core, &core->lead.wishes[core->lead.n_wishes - 1], ANSWER_NOT_NOW,
+                 "leadership was lost: the outcome is unknown; asking again with the same request "
+                 "id is safe");
+    core->lead.n_proposals = 0;
+}
+
+/* ---- its effect; each returns true when the wish is ended */
+
+static const struct claim *claim_of(const struct core *core, uint64_t node, enum claim_kind kind,
+                                    const char *name, uint64_t epoch)
+{
+    const struct peer *peer = core_peer(core, node);
+
+    for (uint32_t i = 0; peer != NULL && i < peer->report.n_claims; i++) {
+        const struct claim *claim = &peer->report.claims[i];
+
+        if (claim->kind == kind && claim->epoch == epoch && strcmp(claim->guest, name) == 0)
+            return claim;
+    }
+    return NULL;
+}
+
+/* Runs, and its node's switch knows it. */
+static bool is_serving(const struct core *core, const struct guest *guest,
+                       const struct guard_report *report)
+{
+    const struct peer *peer = core_peer(core, guest->placement.node);
+
+    return report != NULL && report->state == GUEST_RUNNING && peer != NULL &&
+           (guest->spec.slice[0] == '\0' || peer->fabric_index >= guest->placement.epoch);
+}
+
+static bool running_effect(struct core *core, struct wish *wish)
+{
+    const struct guest *guest = state_guest(&core->state, wish->name);
+    const struct guard_report *report;
+    const struct claim *claim;
+    char text[2 * REASON_SIZE];
+
+    if (guest == NULL || guest->desired == DESIRED_STOPPED) {
+        end_wish(core, wish, ANSWER_DONE,
+                 guest == NULL ? "it was removed meanwhile" : "it ran and is stopped again");
+        return true;
+    }
+    if (guest->placement.node == 0)
+        return false;
+    report = core_report_of(core, guest->placement.node, guest->spec.name, guest->placement.epoch);
+    if (is_serving(core, guest, report)) {
+        end_wish(core, wish, ANSWER_DONE, "");
+        return true;
+    }
+    if (report != NULL && report->state == GUEST_EXITED) {
+        snprintf(text, sizeof(text), "it started and ended with status %d", report->exit_status);
+        end_wish(core, wish, ANSWER_DONE, text);
+        return true;
+    }
+    claim = claim_of(core, guest->placement.node, CLAIM_START_FAILED, wish->name,
+                     guest->placement.epoch);
+    if (claim == NULL)
+        return false;
+    snprintf(text, sizeof(text), "guest %s does not start on %s: %s (it is kept and tried again)",
+             wish->name, core_node_name(core, guest->placement.node), claim->text);
+    end_wish(core, wish, ANSWER_REFUSED, text);
+    return true;
+}
+
+static bool stopped_effect(struct core *core, struct wish *wish)
+{
+    const struct guest *guest = state_guest(&core->state, wish->name);
+
+    if (guest != NULL && guest->desired == DESIRED_STOPPED && guest->placement.node != 0)
+        return false;
+    end_wish(core, wish, ANSWER_DONE, "");
+    return true;
+}
+
+static bool image_effect(struct core *core, struct wish *wish)
+{
+    const struct image *image = state_image(&core->state, wish->name);
+    bool is_everywhere = true;
+    char text[2 * REASON_SIZE];
+
+    for (size_t i = 0; image != NULL && i < core->state.n_nodes; i++) {
+        const struct node *node = &core->state.nodes[i];
+        const struct peer *peer = core_peer(core, node->id);
+        const struct claim *claim = claim_of(core, node->id, CLAIM_IMAGE_FAILED, wish->name, 0);
+
+        if (claim != NULL) {
+            snprintf(text, sizeof(text), "image %s cannot be unpacked on %s: %s", wish->name,
+                     node->name, claim->text);
+            end_wish(core, wish, ANSWER_REFUSED, text);
+            return true;
+        }
+        if (node->facts.witness || !detector_is_present(&core->lead.detector, node->id, core->now))
+            continue;
+        is_everywhere = is_everywhere && image_is_held(image, node->id) && peer != NULL &&
+                        core_peer_has_image(peer, image->digest);
+    }
+    if (is_everywhere)
+        end_wish(core, wish, ANSWER_DONE, "");
+    return is_everywhere;
+}
+
+/* ---- migrations: done in the log, then the source's figure may still be on its way */
+
+void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, const char *text)
+{
+    for (size_t i = 0; i < core->lead.n_wishes; i++) {
+        struct wish *wish = &core->lead.wishes[i];
+
+        if (wish->type != COMMAND_MIGRATION_RESERVE || wish->phase != WISH_EFFECT ||
+            wish->outcome.id != id || wish->done_us != 0)
+            continue;
+        wish->done_us = core->now;
+        wish->was_aborted = aborted;
+        snprintf(wish->text, sizeof(wish->text), "%s", text);
+        core->lead.dirty = true;
+    }
+}
+
+static bool migrated_effect(struct core *core, struct wish *wish)
+{
+    const struct move_report *move = core_move_report(core, wish->from, wish->outcome.id);
+    const struct move_report *target = core_move_report(core, wish->to, wish->outcome.id);
+    uint64_t limit_us = wish->done_us + (uint64_t)BLACKOUT_LIMIT_MS * 1000;
+    struct answer *answer;
+    char text[2 * REASON_SIZE];
+
+    if (wish->done_us == 0)
+        return false;
+    if (wish->was_aborted) {
+        snprintf(text, sizeof(text), "guest %s was not moved: %s", wish->name, wish->text);
+        end_wish(core, wish, ANSWER_REFUSED, text);
+        return true;
+    }
+    if ((move == NULL || move->blackout_us == 0) && core->now < limit_us) {
+        core_wake_at(&core->lead.wake_us, limit_us);
+        return false;
+    }
+    answer = answer_new(ANSWER_DONE);
+    answer->index = wish->outcome.index;
+    answer->id = wish->outcome.id;
+    answer->from = wish->from;
+    answer->node = wish->to;
+    answer->bytes = move != NULL ? move->bytes : 0;
+    answer->blackout_us = move != NULL ? move->blackout_us : 0;
+    answer->total_ms = (uint32_t)((wish->done_us - wish->began_us) / 1000);
+    snprintf(answer->mode, sizeof(answer->mode), "%s",
+             target != NULL && target->failed ? "restart" : "stop-and-copy");
+    if (target != NULL && target->failed)
+        snprintf(answer->text, sizeof(answer->text), "it had to start afresh: %s", target->text);
+    respond(core, wish->ticket, answer);
+    wish_remove(core, wish);
+    return true;
+}
+
+static bool effect_is_there(struct core *core, struct wish *wish)
+{
+    switch (wish->type) {
+    case COMMAND_GUEST_CREATE:
+    case COMMAND_GUEST_START:
+        return running_effect(core, wish);
+    case COMMAND_GUEST_STOP:
+        return stopped_effect(core, wish);
+    case COMMAND_IMAGE_ADD:
+        return image_effect(core, wish);
+    case COMMAND_MIGRATION_RESERVE:
+        return migrated_effect(core, wish);
+    default:
+        return false;
+    }
+}
+
+static bool time_is_up(struct core *core, struct wish *wish)
+{
+    uint64_t no_authority_us = core->lead.no_authority_us;
+    uint64_t no_quorum_us = no_authority_us == 0
+                                ? UINT64_MAX
+                                : no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
+
+    if (core->now >= no_quorum_us) {
+        end_wish(core, wish, ANSWER_NOT_NOW,
+                 "no quorum: a majority of the voters does not answer; the outcome is unknown");
+        return true;
+    }
+    if (core->now >= wish->limit_us) {
+        end_wish(core, wish, ANSWER_NOT_NOW,
+                 wish->phase == WISH_EFFECT
+                     ? "it is agreed on, but it has not come about yet; see 'skein status'"
+                     : "the log did not answer in time; the outcome is unknown");
+        return true;
+    }
+    core_wake_at(&core->lead.wake_us, wish->limit_us);
+    core_wake_at(&core->lead.wake_us, no_quorum_us);
+    return false;
+}
+
+void core_wishes_run(struct core *core)
+{
+    for (size_t i = core->lead.n_wishes; i-- > 0;) {
+        struct wish *wish = &core->lead.wishes[i];
+
+        if (wish->phase == WISH_EFFECT && effect_is_there(core, wish))
+            continue;
+        time_is_up(core, wish);
+    }
+}

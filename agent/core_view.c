@@ -1,0 +1,142 @@
+/* core_view: what the API shows of a core; see core.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core_internal.h"
+
+const struct state *core_state(const struct core *core)
+{
+    return &core->state;
+}
+
+bool core_is_leader(const struct core *core)
+{
+    return core->leads;
+}
+
+uint64_t core_leader(const struct core *core)
+{
+    return core->raft_leads ? core->config.id : core->raft_leader;
+}
+
+bool core_has_authority(const struct core *core, uint64_t now)
+{
+    return core->leads && detector_has_authority(&core->lead.detector, now);
+}
+
+static uint64_t since(uint64_t then, uint64_t now)
+{
+    return now > then ? now - then : 0;
+}
+
+static void own_view(const struct core *core, struct node_view *ret)
+{
+    ret->applied_index = core->state.index;
+    ret->lapsed = core->node.lapsed;
+    ret->round_trip_us = core->node.round_trip_us;
+    ret->backhaul_permille = core->node.backhaul_permille;
+}
+
+void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct node_view *ret)
+{
+    const struct detector_node *node = detector_node(&core->lead.detector, id);
+    const struct peer *peer = core_peer(core, id);
+
+    *ret = (struct node_view){0};
+    if (id == core->config.id)
+        own_view(core, ret);
+    if (!core->leads || node == NULL)
+        return;
+    ret->present = detector_is_present(&core->lead.detector, id, now);
+    ret->heard = node->heard;
+    ret->heard_ms_ago = node->heard ? since(node->heard_us, now) / 1000 : 0;
+    ret->lapsed = node->lapsed;
+    if (ret->present)
+        ret->lease_left_ms =
+            (uint32_t)((node->granted_us + (uint64_t)node->granted_ms * 1000 - now) / 1000);
+    if (peer == NULL)
+        return;
+    ret->round_trip_us = peer->round_trip_us;
+    ret->applied_index = peer->applied_index;
+    ret->backhaul_permille = peer->backhaul_permille;
+}
+
+/* The newest word on the guest's present copy: the node's own guard, or a beat to the leader. */
+static const struct guard_report *known_report(const struct core *core, const struct guest *guest)
+{
+    for (size_t i = 0; i < core->node.n_guests; i++) {
+        const struct local_guest *local = &core->node.guests[i];
+
+        if (local->has_report && strcmp(local->name, guest->spec.name) == 0 &&
+            local->report.epoch == guest->placement.epoch)
+            return &local->report;
+    }
+    return core_report_of(core, guest->placement.node, guest->spec.name, guest->placement.epoch);
+}
+
+void core_guest_view(const struct core *core, const char *name, struct guest_view *ret)
+{
+    const struct guest *guest = state_guest(&core->state, name);
+    const struct guard_report *report = guest != NULL ? known_report(core, guest) : NULL;
+
+    *ret = (struct guest_view){0};
+    if (report == NULL)
+        return;
+    ret->known = true;
+    ret->state = report->state;
+    ret->frozen_by = report->frozen_by;
+    ret->exit_status = report->exit_status;
+    ret->pid = report->pid;
+    ret->n_starts = report->n_starts;
+}
+
+static bool knows_about(const struct core *core, uint64_t node)
+{
+    const struct peer *peer = core_peer(core, node);
+
+    return node == core->config.id ? core->node.is_listed : peer != NULL && peer->has_report;
+}
+
+static const char *placed_word(const struct core *core, const struct guest *guest)
+{
+    const struct node *node = state_node(&core->state, guest->placement.node);
+    const struct guard_report *report = known_report(core, guest);
+
+    if (node != NULL && node->state == NODE_LOST)
+        return "lost";
+    if (guest->desired == DESIRED_STOPPED)
+        return "stopping";
+    if (guest->migration != 0)
+        return "migrating";
+    if (report != NULL)
+        return report->state == GUEST_EXITED ? "restarting" : guard_guest_state_name(report->state);
+    return knows_about(core, guest->placement.node) ? "starting" : "unknown";
+}
+
+const char *core_guest_state_word(const struct core *core, const char *name)
+{
+    const struct guest *guest = state_guest(&core->state, name);
+
+    if (guest == NULL)
+        return "unknown";
+    if (guest->placement.node == 0)
+        return guest->desired == DESIRED_RUNNING ? "pending" : "stopped";
+    return placed_word(core, guest);
+}
+
+struct node_telemetry *core_telemetry(const struct core *core, uint64_t now, size_t *ret_n)
+{
+    struct node_telemetry *rows = calloc(core->state.n_nodes + 1, sizeof(*rows));
+
+    if (rows == NULL)
+        abort();
+    for (size_t i = 0; i < core->state.n_nodes; i++) {
+        const struct peer *peer = core_peer(core, core->state.nodes[i].id);
+
+        rows[i].node = core->state.nodes[i].id;
+        rows[i].present = detector_is_present(&core->lead.detector, rows[i].node, now);
+        rows[i].backhaul_permille = peer != NULL ? peer->backhaul_permille : 0;
+    }
+    *ret_n = core->state.n_nodes;
+    return rows;
+}

@@ -1,0 +1,496 @@
+/* The core in small worlds: leases, guests, failover, migrations; see tests/support/world.h. */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/support/world.h"
+
+static void lives(struct world *w, unsigned n)
+{
+    world_init(w, n);
+    world_run(w, 500);
+}
+
+static unsigned created(struct world *w, const char *name, enum restart_policy restart)
+{
+    unsigned at = 0;
+
+    world_create(w, name, restart);
+    assert_true(world_answered(w, 2000));
+    if (w->answer.kind != ANSWER_DONE)
+        print_error("%s\n%s", w->answer.text, w->records);
+    assert_int_equal(w->answer.kind, ANSWER_DONE);
+    assert_int_equal(world_n_running(w, name, &at), 1);
+    assert_int_equal(w->answer.node, w->nodes[at].id);
+    return at;
+}
+
+static void test_leases_are_granted_and_kept(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    for (unsigned i = 1; i <= 3; i++)
+        assert_false(w.nodes[i].guard.holder.lapsed);
+    assert_true(core_is_leader(w.nodes[1].core));
+    assert_true(core_has_authority(w.nodes[1].core, w.now));
+    world_run(&w, 5000);
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_false(w.nodes[i].guard.holder.lapsed);
+        assert_in_range(w.nodes[i].stamps, 100, 140); /* about 20 a second */
+    }
+    world_deinit(&w);
+}
+
+static void test_guest_runs_stops_and_starts(void **unused)
+{
+    struct world w;
+    struct command start = {.type = COMMAND_GUEST_START, .guest_place.name = "web"};
+
+    (void)unused;
+    lives(&w, 3);
+    created(&w, "web", RESTART_ALWAYS);
+
+    world_by_name(&w, COMMAND_GUEST_REMOVE, "web"); /* runs: refused */
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+
+    world_by_name(&w, COMMAND_GUEST_STOP, "web");
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(world_n_running(&w, "web", NULL), 0);
+    assert_string_equal(core_guest_state_word(w.nodes[1].core, "web"), "stopped");
+
+    world_ask(&w, &start);
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+
+    world_by_name(&w, COMMAND_GUEST_STOP, "web");
+    assert_true(world_answered(&w, 1000));
+    world_by_name(&w, COMMAND_GUEST_REMOVE, "web");
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(world_state(&w)->n_guests, 0);
+    world_deinit(&w);
+}
+
+static void test_guest_that_fits_nowhere_is_refused_with_reasons(void **unused)
+{
+    struct world w;
+    char name[NAME_SIZE];
+
+    (void)unused;
+    lives(&w, 3);
+    for (int i = 0; i < 9; i++) { /* three nodes, three isolated cores each */
+        snprintf(name, sizeof(name), "web%d", i);
+        created(&w, name, RESTART_ALWAYS);
+    }
+    world_create(&w, "more", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_NO_PLACE);
+    assert_non_null(strstr(w.answer.text, "n2"));
+    assert_int_equal(world_state(&w)->n_guests, 9);
+    world_deinit(&w);
+}
+
+static void test_guest_that_does_not_start_is_said_to(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    w.fail_op = GUARD_START;
+    w.fail_code = -EIO;
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "made to fail"));
+    world_run(&w, 1000); /* it is tried again */
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    world_deinit(&w);
+}
+
+static void test_restart_policy_and_back_off(void **unused)
+{
+    struct world w;
+    unsigned at;
+    uint64_t died;
+
+    (void)unused;
+    lives(&w, 3);
+    at = created(&w, "web", RESTART_ALWAYS);
+    world_end_guest(&w, at, "web", 1);
+    world_run(&w, 150);
+    assert_int_equal(world_n_running(&w, "web", NULL), 0);
+    world_run(&w, 150); /* 200 ms and its start */
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    world_end_guest(&w, at, "web", 1);
+    died = w.now;
+    while (world_n_running(&w, "web", NULL) == 0 && w.now < died + 2000000)
+        world_run(&w, 10);
+    assert_in_range(w.now - died, 400000, 460000); /* doubled */
+
+    at = created(&w, "once", RESTART_NEVER);
+    world_end_guest(&w, at, "once", 3);
+    world_run(&w, 200);
+    assert_int_equal(world_n_running(&w, "once", NULL), 0);
+    assert_int_equal(state_guest(world_state(&w), "once")->desired, DESIRED_STOPPED);
+    assert_null(world_copy(&w, at, "once"));
+    world_deinit(&w);
+}
+
+static void test_node_dies_and_its_guest_runs_elsewhere(void **unused)
+{
+    struct world w;
+    unsigned at, other = 0;
+    uint64_t died;
+
+    (void)unused;
+    lives(&w, 3);
+    world_lead(&w, 1);
+    world_run(&w, 2000);
+    at = created(&w, "web", RESTART_ALWAYS);
+    if (at == 1) { /* the follower's death is meant here */
+        world_migrate(&w, "web", 2);
+        assert_true(world_answered(&w, 2000));
+        at = 2;
+    }
+    died = w.now;
+    world_kill(&w, at);
+    while (world_n_running(&w, "web", NULL) == 0 && w.now < died + 3000000)
+        world_run(&w, 1);
+    assert_int_equal(world_n_running(&w, "web", &other), 1);
+    assert_int_not_equal(other, at);
+    assert_in_range((w.now - died) / 1000, 550, 750);
+    assert_int_equal(state_node(world_state(&w), w.nodes[at].id)->state, NODE_LOST);
+
+    world_boot(&w, at); /* comes back healthy, with no second copy */
+    world_run(&w, 1000);
+    assert_int_equal(state_node(world_state(&w), w.nodes[at].id)->state, NODE_UP);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_false(w.nodes[at].guard.holder.lapsed);
+    world_deinit(&w);
+}
+
+static void test_partitioned_node_freezes_before_its_guest_runs_elsewhere(void **unused)
+{
+    struct world w;
+    unsigned at;
+
+    (void)unused;
+    lives(&w, 3);
+    world_run(&w, 2000);
+    at = created(&w, "web", RESTART_ALWAYS);
+    if (at == 1) {
+        world_migrate(&w, "web", 3);
+        assert_true(world_answered(&w, 2000));
+        at = 3;
+    }
+    world_isolate(&w, at, true);
+    for (int ms = 0; ms < 2000; ms++) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    assert_non_null(world_copy(&w, at, "web"));
+    assert_int_equal(world_copy(&w, at, "web")->state, GUEST_FROZEN);
+    world_isolate(&w, at, false);
+    for (int ms = 0; ms < 1000; ms++) {
+        world_run(&w, 1);
+        assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    }
+    assert_null(world_copy(&w, at, "web")); /* no longer its own: destroyed */
+    world_deinit(&w);
+}
+
+static void test_short_partition_costs_a_pause_never_a_kill(void **unused)
+{
+    struct world w;
+    unsigned at;
+    uint64_t epoch;
+
+    (void)unused;
+    lives(&w, 3);
+    at = created(&w, "web", RESTART_ALWAYS);
+    epoch = world_copy(&w, at, "web")->epoch;
+    for (unsigned i = 1; i <= 3; i++) /* nobody hears anybody */
+        world_isolate(&w, i, true);
+    world_run(&w, 1000);
+    assert_int_equal(world_n_running(&w, "web", NULL), 0);
+    for (unsigned i = 1; i <= 3; i++)
+        world_isolate(&w, i, false);
+    world_run(&w, 300);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(world_copy(&w, at, "web")->epoch, epoch);
+    assert_int_equal(world_copy(&w, at, "web")->n_starts, 1);
+    world_deinit(&w);
+}
+
+static void test_leader_change_freezes_nobody(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    created(&w, "web", RESTART_ALWAYS);
+    world_lead(&w, 0);
+    for (int ms = 0; ms < 250; ms++) {
+        world_run(&w, 1);
+        assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    }
+    world_lead(&w, 2);
+    for (int ms = 0; ms < 3000; ms++) {
+        world_run(&w, 1);
+        assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    }
+    for (unsigned i = 1; i <= 3; i++)
+        assert_int_equal(state_node(world_state(&w), w.nodes[i].id)->state, NODE_UP);
+    world_deinit(&w);
+}
+
+static void test_restart_of_skeind_disturbs_no_guest(void **unused)
+{
+    struct world w;
+    unsigned at;
+
+    (void)unused;
+    lives(&w, 3);
+    at = created(&w, "web", RESTART_ALWAYS);
+    for (unsigned i = 2; i <= 3; i++) {
+        world_restart_skeind(&w, i);
+        for (int ms = 0; ms < 1000; ms++) {
+            world_run(&w, 1);
+            assert_int_equal(world_n_running(&w, "web", NULL), 1);
+        }
+    }
+    assert_int_equal(world_copy(&w, at, "web")->n_starts, 1);
+    world_deinit(&w);
+}
+
+static void test_reboot_places_guests_anew_at_once(void **unused)
+{
+    struct world w;
+    unsigned at;
+    uint64_t epoch;
+
+    (void)unused;
+    lives(&w, 3);
+    at = created(&w, "web", RESTART_ALWAYS);
+    if (at == 1) {
+        world_migrate(&w, "web", 2);
+        assert_true(world_answered(&w, 2000));
+        at = 2;
+    }
+    epoch = world_copy(&w, at, "web")->epoch;
+    world_kill(&w, at);
+    world_boot(&w, at);
+    world_run(&w, 200); /* far less than a lease */
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_true(world_copy(&w, at, "web")->epoch > epoch);
+    world_deinit(&w);
+}
+
+static void test_migration_moves_the_guest_and_says_its_blackout(void **unused)
+{
+    struct world w;
+    unsigned from, to, at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    to = from % 3 + 1;
+    world_migrate(&w, "web", to);
+    while (!w.has_answer && w.now < 10000000) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    if (w.answer.kind != ANSWER_DONE)
+        print_error("%s\n%s", w.answer.text, w.records);
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(w.answer.from, w.nodes[from].id);
+    assert_int_equal(w.answer.node, w.nodes[to].id);
+    assert_int_equal(w.answer.bytes, 4096);
+    assert_string_equal(w.answer.mode, "stop-and-copy");
+    /* frozen for half the copy, the commit and the start, and no beat interval in between */
+    assert_in_range(w.answer.blackout_us, 45000, 60000);
+    assert_in_range(w.answer.total_ms, 70, 150);
+    world_run(&w, 200);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, to);
+    assert_null(world_copy(&w, from, "web"));
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+/* Every step of the guard that can fail before the commit leaves the guest where it was. */
+static void test_failed_migration_leaves_the_guest_where_it_was(void **unused)
+{
+    static const enum guard_op ops[] = {GUARD_PREPARE, GUARD_CAPTURE, GUARD_RECEIVE};
+
+    (void)unused;
+    for (size_t i = 0; i < 3; i++) {
+        struct world w;
+        unsigned from, at = 0;
+
+        lives(&w, 3);
+        from = created(&w, "web", RESTART_ALWAYS);
+        w.fail_op = ops[i];
+        w.fail_code = -EIO;
+        world_migrate(&w, "web", from % 3 + 1);
+        assert_true(world_answered(&w, 5000));
+        assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+        assert_non_null(strstr(w.answer.text, "made to fail"));
+        world_run(&w, 300);
+        assert_int_equal(world_n_running(&w, "web", &at), 1);
+        assert_int_equal(at, from);
+        assert_null(world_copy(&w, from % 3 + 1, "web"));
+        assert_int_equal(world_state(&w)->n_migrations, 0);
+        world_deinit(&w);
+    }
+}
+
+static void test_guest_that_cannot_be_activated_starts_afresh(void **unused)
+{
+    struct world w;
+    unsigned from, at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    w.fail_op = GUARD_ACTIVATE;
+    w.fail_code = -EIO;
+    world_migrate(&w, "web", from % 3 + 1);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_string_equal(w.answer.mode, "restart");
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, from % 3 + 1);
+    world_deinit(&w);
+}
+
+/* The board of the source or of the target dies at each ms of a migration: one copy in the end, at
+ * most one at any time. */
+static void test_migration_survives_the_death_of_either_end(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 140; ms += 3) {
+        for (unsigned end = 0; end < 2; end++) {
+            struct world w;
+            unsigned from;
+
+            lives(&w, 4);
+            world_run(&w, 2000);
+            from = created(&w, "web", RESTART_ALWAYS);
+            if (from == 1) {
+                world_migrate(&w, "web", 2);
+                assert_true(world_answered(&w, 2000));
+                from = 2;
+            }
+            world_migrate(&w, "web", from == 4 ? 3 : 4);
+            world_run(&w, ms);
+            world_kill(&w, end == 0 ? from : (from == 4 ? 3 : 4));
+            for (int i = 0; i < 1500; i++) {
+                world_run(&w, 1);
+                assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+            }
+            if (world_n_running(&w, "web", NULL) != 1)
+                print_error("end %u dead at %u ms:\n%s", end, ms, w.records);
+            assert_int_equal(world_n_running(&w, "web", NULL), 1);
+            assert_int_equal(world_state(&w)->n_migrations, 0);
+            world_deinit(&w);
+        }
+    }
+}
+
+/* The same with skeind of source, target or leader restarted (the guards go on). */
+static void test_migration_survives_restarts_of_skeind(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 140; ms += 3) {
+        for (unsigned end = 0; end < 2; end++) {
+            struct world w;
+            unsigned from;
+
+            lives(&w, 4);
+            from = created(&w, "web", RESTART_ALWAYS);
+            if (from == 1) {
+                world_migrate(&w, "web", 2);
+                assert_true(world_answered(&w, 2000));
+                from = 2;
+            }
+            world_migrate(&w, "web", from == 4 ? 3 : 4);
+            world_run(&w, ms);
+            world_restart_skeind(&w, end == 0 ? from : (from == 4 ? 3 : 4));
+            for (int i = 0; i < 1500; i++) {
+                world_run(&w, 1);
+                assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+            }
+            if (world_n_running(&w, "web", NULL) != 1)
+                print_error("end %u restarted at %u ms:\n%s", end, ms, w.records);
+            assert_int_equal(world_n_running(&w, "web", NULL), 1);
+            assert_int_equal(world_state(&w)->n_migrations, 0);
+            world_deinit(&w);
+        }
+    }
+}
+
+static void test_no_quorum_is_said(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    world_isolate(&w, 1, true);
+    world_run(&w, 2500);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(w.has_answer); /* at once */
+    assert_int_equal(w.answer.kind, ANSWER_NOT_NOW);
+    world_deinit(&w);
+}
+
+static void test_follower_names_the_leader(void **unused)
+{
+    struct world w;
+    struct command command = {.type = COMMAND_GUEST_STOP, .by_name.name = "web"};
+    struct core_event event = {.type = CORE_REQUEST, .ticket = 9, .command = &command};
+    struct core_actions actions = {0};
+
+    (void)unused;
+    lives(&w, 3);
+    core_step(w.nodes[2].core, &event, w.now, &actions);
+    assert_true(actions.n >= 1);
+    assert_int_equal(actions.list[0].type, CORE_RESPOND);
+    assert_int_equal(actions.list[0].answer->kind, ANSWER_NOT_LEADER);
+    assert_int_equal(actions.list[0].answer->leader, w.nodes[1].id);
+    core_actions_deinit(&actions);
+    world_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_leases_are_granted_and_kept),
+        cmocka_unit_test(test_guest_runs_stops_and_starts),
+        cmocka_unit_test(test_guest_that_fits_nowhere_is_refused_with_reasons),
+        cmocka_unit_test(test_guest_that_does_not_start_is_said_to),
+        cmocka_unit_test(test_restart_policy_and_back_off),
+        cmocka_unit_test(test_node_dies_and_its_guest_runs_elsewhere),
+        cmocka_unit_test(test_partitioned_node_freezes_before_its_guest_runs_elsewhere),
+        cmocka_unit_test(test_short_partition_costs_a_pause_never_a_kill),
+        cmocka_unit_test(test_leader_change_freezes_nobody),
+        cmocka_unit_test(test_restart_of_skeind_disturbs_no_guest),
+        cmocka_unit_test(test_reboot_places_guests_anew_at_once),
+        cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
+        cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
+        cmocka_unit_test(test_guest_that_cannot_be_activated_starts_afresh),
+        cmocka_unit_test(test_migration_survives_the_death_of_either_end),
+        cmocka_unit_test(test_migration_survives_restarts_of_skeind),
+        cmocka_unit_test(test_no_quorum_is_said),
+        cmocka_unit_test(test_follower_names_the_leader),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
