@@ -16,8 +16,4 @@ int cell_confine(struct err *err);
  * needs no_new_privs or CAP_SYS_ADMIN (cell_seccomp.c). */
 int cell_filter_guest(struct err *err);
 
-/* For a process that reads an untrusted archive inside a foreign root: it can load no code any
- * more (cell_seccomp.c). */
-int cell_filter_parser(struct err *err);
-
 #endif

@@ -7,7 +7,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent/guest/cell_init.h"
@@ -15,22 +14,6 @@
 #include "base/clean.h"
 #include "base/tree_posix.h"
 #include "migrate/ground_criu.h"
-
-static const struct {
-    const char *name;
-    unsigned major, minor;
-} devices[] = {
-    {"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
-    {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
-};
-
-static const struct {
-    const char *name, *target;
-} links[] = {
-    {"/dev/ptmx", "pts/ptmx"},          {"/dev/fd", "/proc/self/fd"},
-    {"/dev/stdin", "/proc/self/fd/0"},  {"/dev/stdout", "/proc/self/fd/1"},
-    {"/dev/stderr", "/proc/self/fd/2"},
-};
 
 /* Root in a cell is root to the file permissions of /proc: what it could reach the node by is read
  * only, or empty. */
@@ -78,25 +61,15 @@ static int mount_at(const char *path, const char *type, unsigned long flags, con
 
 static int make_dev(struct err *err)
 {
-    char path[32];
-    int r = mount_at("/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k", err);
+    int r;
 
-    for (size_t i = 0; r == 0 && i < sizeof(devices) / sizeof(devices[0]); i++) {
-        snprintf(path, sizeof(path), "/dev/%s", devices[i].name);
-        if (mknod(path, S_IFCHR, makedev(devices[i].major, devices[i].minor)) < 0 ||
-            chmod(path, 0666) < 0)
-            r = failed(path, err);
-    }
-    for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++) {
-        if (symlink(links[i].target, links[i].name) < 0)
-            r = failed(links[i].name, err);
-    }
+    if (make_point(GROUND_DEV) < 0)
+        return failed(GROUND_DEV, err);
+    r = ground_mount_dev(GROUND_DEV, err);
     if (r == 0)
         r = mount_at("/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
                      "newinstance,ptmxmode=0666,mode=620", err);
-    if (r == 0)
-        r = mount_at("/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777", err);
-    return r;
+    return r < 0 ? r : ground_mount_shm(GROUND_SHM, err);
 }
 
 static int make_proc(struct err *err)

@@ -1,6 +1,6 @@
-/* cell_seccomp: the system call filters of cells and of the image unpacker. A list of what is
- * denied: a cell has no dangerous capability to begin with, so the filter closes the kernel's
- * wide and rarely needed doors, and what could not be moved by CRIU (io_uring). */
+/* cell_seccomp: the system call filter of cells. A list of what is denied: a cell has no dangerous
+ * capability to begin with, so the filter closes the kernel's wide and rarely needed doors, and
+ * what could not be moved by CRIU (io_uring). */
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include "agent/guest/cell_confine.h"
 
@@ -85,35 +84,11 @@ static bool add_guest_rules(scmp_filter_ctx filter)
                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI)) == 0;
 }
 
-static bool add_parser_rules(scmp_filter_ctx filter)
-{
-    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
-                            SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)) == 0 &&
-           seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mprotect), 1,
-                            SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC)) == 0 &&
-           seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 0) == 0 &&
-           seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execveat), 0) == 0 &&
-           seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ptrace), 0) == 0 &&
-           seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 0) == 0;
-}
-
-static int load(bool (*add_rules)(scmp_filter_ctx), struct err *err)
-{
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    int r = -ENOMEM;
-
-    if (filter != NULL && add_rules(filter))
-        r = seccomp_load(filter);
-    seccomp_release(filter);
-    return r < 0 ? err_set(err, r, "cannot load the system call filter: %s", strerror(-r)) : 0;
-}
-
 int cell_filter_guest(struct err *err)
 {
-    return load(add_guest_rules, err);
-}
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int r = filter != NULL && add_guest_rules(filter) ? seccomp_load(filter) : -ENOMEM;
 
-int cell_filter_parser(struct err *err)
-{
-    return load(add_parser_rules, err);
+    seccomp_release(filter);
+    return r < 0 ? err_set(err, r, "cannot load the system call filter: %s", strerror(-r)) : 0;
 }

@@ -4,19 +4,16 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <locale.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/guest/cell_confine.h"
 #include "base/clean.h"
 #include "base/digest_sodium.h"
+#include "base/jail_seccomp.h"
 #include "base/tree_posix.h"
 
 enum {
@@ -178,18 +175,6 @@ int unpack_into_here(int fd, const struct unpack_limits *limits, struct err *err
     return r;
 }
 
-/* The locale comes first: it decides that names are UTF-8 as they are, so that libc needs no
- * converter, which it would look for inside the foreign root. */
-static int lock_in(const char *directory, struct err *err)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setlocale(LC_CTYPE, "C.UTF-8");
-    umask(0);
-    if (chdir(directory) < 0 || chroot(".") < 0)
-        return err_set(err, -errno, "cannot enter %s: %s", directory, strerror(errno));
-    return cell_filter_parser(err);
-}
-
 static int unpack_in_child(int fd, const char *directory, struct err *err)
 {
     static const struct unpack_limits limits = {
@@ -204,7 +189,7 @@ static int unpack_in_child(int fd, const char *directory, struct err *err)
         return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
     pid = fork();
     if (pid == 0) {
-        int r = lock_in(directory, &failure);
+        int r = jail_enter(directory, &failure);
 
         if (r == 0)
             r = unpack_into_here(fd, &limits, &failure);

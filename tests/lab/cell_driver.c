@@ -5,6 +5,10 @@
  *   cell_driver exec NAME PID CMD…           ends as CMD ends
  *   cell_driver terminate PID
  *   cell_driver clean-up NAME [keep]
+ *   cell_driver check NAME PID FREEZER
+ *   cell_driver capture NAME PID FREEZER     the stream to stdout, frozen_us handed_over_us to
+ * stderr cell_driver receive NAME                 the stream from stdin cell_driver activate NAME
+ * DIGEST         -> pid cell_driver resume NAME | discard NAME
  *
  * A guest NAME has its namespace and directories where agent/guest/guest.h says.
  */
@@ -13,11 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/guest/guest.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/digest_sodium.h"
+#include "migrate/mover.h"
 
 struct words {
     int n;
@@ -112,13 +118,122 @@ static int clean_up(const struct words *w, struct err *err)
     return done(guest_cell_ops.clean_up(&paths, w->n > 1, err), err);
 }
 
+static void make_mover_guest(const struct words *w, struct guest_paths *paths,
+                             struct mover_guest *ret)
+{
+    *ret = (struct mover_guest){
+        .name = w->word[0],
+        .pid = w->n > 2 ? atoi(w->word[1]) : 0,
+        .image_root = paths->image_root,
+        .upper = paths->upper,
+        .work = paths->work,
+        .merged = paths->merged,
+        .netns = paths->netns,
+        .checkpoint = paths->checkpoint,
+        .log = paths->log,
+        .freezer = w->n > 2 ? w->word[2] : "",
+    };
+}
+
+/* NAME or NAME PID FREEZER, and no image. */
+static void read_mover_guest(const struct words *w, struct guest_paths *paths,
+                             struct mover_guest *ret)
+{
+    const uint8_t digest[DIGEST_SIZE] = {0};
+
+    guest_paths_init(paths, w->word[0], digest);
+    make_mover_guest(w, paths, ret);
+}
+
+static int check(const struct words *w, struct err *err)
+{
+    struct guest_paths paths;
+    struct mover_guest guest;
+
+    read_mover_guest(w, &paths, &guest);
+    return done(mover_criu_ops.check(&guest, err), err);
+}
+
+static int capture(const struct words *w, struct err *err)
+{
+    struct mover_report report;
+    struct guest_paths paths;
+    struct mover_guest guest;
+    int r;
+
+    read_mover_guest(w, &paths, &guest);
+    r = mover_criu_ops.capture(&guest, 1, &report, err);
+    if (r == 0)
+        fprintf(stderr, "captured bytes=%llu frozen_us=%llu handed_over_us=%llu\n",
+                (unsigned long long)report.bytes, (unsigned long long)report.frozen_us,
+                (unsigned long long)report.handed_over_us);
+    return done(r, err);
+}
+
+static int receive(const struct words *w, struct err *err)
+{
+    struct mover_report report;
+    struct guest_paths paths;
+    struct mover_guest guest;
+    int r;
+
+    read_mover_guest(w, &paths, &guest);
+    r = mover_criu_ops.receive(&guest, 0, &report, err);
+    if (r == 0)
+        fprintf(stderr, "received bytes=%llu handed_over_us=%llu\n",
+                (unsigned long long)report.bytes, (unsigned long long)report.handed_over_us);
+    return done(r, err);
+}
+
+static int activate(const struct words *w, struct err *err)
+{
+    uint8_t digest[DIGEST_SIZE];
+    struct guest_paths paths;
+    struct mover_guest guest;
+    struct timespec now;
+    pid_t pid;
+    int r;
+
+    read_digest(w->word[1], digest);
+    guest_paths_init(&paths, w->word[0], digest);
+    make_mover_guest(w, &paths, &guest);
+    r = mover_criu_ops.activate(&guest, &pid, err);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    if (r == 0) {
+        printf("%d\n", pid);
+        fprintf(stderr, "activated running_us=%lld\n",
+                (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    }
+    return done(r, err);
+}
+
+static int resume(const struct words *w, struct err *err)
+{
+    struct guest_paths paths;
+    struct mover_guest guest;
+
+    read_mover_guest(w, &paths, &guest);
+    return done(mover_criu_ops.resume(&guest, err), err);
+}
+
+static int discard(const struct words *w, struct err *err)
+{
+    struct guest_paths paths;
+    struct mover_guest guest;
+
+    read_mover_guest(w, &paths, &guest);
+    return done(mover_criu_ops.discard(&guest, err), err);
+}
+
 static const struct {
     const char *name;
     int n_words; /* at least */
     int (*run)(const struct words *w, struct err *err);
 } verbs[] = {
     {"unpack", 1, unpack},       {"start", 3, start},       {"exec", 3, exec_in},
-    {"terminate", 1, terminate}, {"clean-up", 1, clean_up},
+    {"terminate", 1, terminate}, {"clean-up", 1, clean_up}, {"check", 3, check},
+    {"capture", 3, capture},     {"receive", 1, receive},   {"activate", 2, activate},
+    {"resume", 1, resume},       {"discard", 1, discard},
 };
 
 int main(int argc, char **argv)

@@ -1,0 +1,213 @@
+/* Source of a migration: freeze, dump, send. */
+#include "migrate/mover_criu.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+#include "base/tree_posix.h"
+#include "migrate/freezer_cgroup.h"
+#include "migrate/ground_criu.h"
+#include "migrate/run_criu.h"
+#include "migrate/stream_sodium.h"
+#include "migrate/tree_archive.h"
+
+static int dump(const struct mover_guest *guest, const struct mover_paths *paths, struct err *err)
+{
+    char pid[16], network[64];
+    struct stat status;
+    struct criu_run run = {
+        .what = "dump",
+        .directory = paths->images,
+        .inherited = -1,
+        .arguments = {"--tree", pid, "--external", network, "--external", "mnt[" GROUND_DEV "]:dev",
+                      "--external", "mnt[" GROUND_SHM "]:shm", "--external",
+                      "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore", "--tcp-established",
+                      "--file-locks", "--network-lock", "skip", "--leave-running",
+                      "--freeze-cgroup", guest->freezer},
+    };
+
+    if (stat(guest->netns, &status) < 0)
+        return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
+                       guest->netns);
+    snprintf(pid, sizeof(pid), "%d", guest->pid);
+    snprintf(network, sizeof(network), "net[%llu]:net", (unsigned long long)status.st_ino);
+    return criu_run(&run, err);
+}
+
+static int send_content(struct stream_out *out, int fd, size_t size, struct err *err)
+{
+    void *content;
+    int r;
+
+    if (size == 0)
+        return 0;
+    content = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (content == MAP_FAILED)
+        return err_set(err, -errno, "cannot map a file of the guest: %s", strerror(errno));
+    r = stream_out_data(out, content, size, err);
+    munmap(content, size);
+    return r;
+}
+
+static int send_file(struct stream_out *out, int directory, const char *name, struct err *err)
+{
+    cleanup_close int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    int r;
+
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return err_set(err, -errno, "cannot read %s: %s", name, strerror(errno));
+    r = stream_out_file(out, name, err);
+    return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
+}
+
+static bool is_image(const char *name)
+{
+    size_t size = strlen(name);
+
+    return size > 4 && strcmp(name + size - 4, ".img") == 0;
+}
+
+static int send_images(struct stream_out *out, const char *path, struct err *err)
+{
+    DIR *images = opendir(path);
+    struct dirent *entry;
+    int r = 0;
+
+    if (images == NULL)
+        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+    while (r == 0 && (entry = readdir(images)) != NULL) {
+        if (is_image(entry->d_name))
+            r = send_file(out, dirfd(images), entry->d_name, err);
+    }
+    closedir(images);
+    return r;
+}
+
+static int send_archive(void *context, const void *data, size_t size, struct err *err)
+{
+    return stream_out_data(context, data, size, err);
+}
+
+static int send_tree(struct stream_out *out, enum stream_tree tree, const char *path,
+                     struct err *err)
+{
+    cleanup_close int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r;
+
+    if (directory < 0)
+        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+    r = stream_out_tree(out, tree, err);
+    return r < 0 ? r : tree_pack(directory, tree == STREAM_TREE_UPPER, send_archive, out, err);
+}
+
+/* /dev and /dev/shm are mounts of the cell's own: nothing of it can stand in their place, so the
+ * way to them follows no link of its making. */
+static int send_inner_tree(struct stream_out *out, const struct mover_guest *guest,
+                           enum stream_tree tree, const char *inside, struct err *err)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/root%s", guest->pid, inside);
+    return send_tree(out, tree, path, err);
+}
+
+static int send_log(struct stream_out *out, const struct mover_guest *guest, struct err *err)
+{
+    cleanup_close int fd = open(guest->log, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    int r;
+
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return err_set(err, -errno, "cannot read %s: %s", guest->log, strerror(errno));
+    r = stream_out_log(out, err);
+    return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
+}
+
+static int send_all(struct stream_out *out, const struct mover_guest *guest,
+                    const struct mover_paths *paths, int fd, struct err *err)
+{
+    int r = stream_out_start(out, fd, guest->name, err);
+
+    if (r == 0)
+        r = send_images(out, paths->images, err);
+    if (r == 0)
+        r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
+    if (r == 0)
+        r = send_inner_tree(out, guest, STREAM_TREE_DEV, GROUND_DEV, err);
+    if (r == 0)
+        r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
+    if (r == 0)
+        r = send_log(out, guest, err);
+    return r < 0 ? r : stream_out_end(out, err);
+}
+
+static int send_guest(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
+                      struct mover_report *report, struct err *err)
+{
+    cleanup_free struct stream_out *out = malloc(sizeof(*out));
+    void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+    int r = -ENOMEM;
+
+    if (out == NULL)
+        err_set(err, r, "no memory to send guest %s", guest->name);
+    else
+        r = send_all(out, guest, paths, fd, err);
+    signal(SIGPIPE, old);
+    if (r == 0) {
+        report->bytes = out->n_bytes;
+        report->handed_over_us = mover_now_us();
+    }
+    return r;
+}
+
+static int freeze_and_send(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
+                           struct mover_report *report, struct err *err)
+{
+    int r;
+
+    report->frozen_us = mover_now_us();
+    r = freezer_freeze(guest->freezer, err);
+    if (r == 0)
+        r = dump(guest, paths, err);
+    return r < 0 ? r : send_guest(guest, paths, fd, report, err);
+}
+
+int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                  struct err *err)
+{
+    struct mover_report report = {.mode = "stop-and-copy"};
+    struct mover_paths paths;
+    bool was_frozen;
+    int r = mover_check(guest, err);
+
+    if (r == 0)
+        r = mover_paths_init(&paths, guest, err);
+    if (r == 0)
+        r = freezer_is_frozen(guest->freezer, &was_frozen, err);
+    if (r == 0)
+        r = mover_remove_checkpoint(guest, err);
+    if (r == 0)
+        r = tree_make(paths.images, 0700, err);
+    if (r < 0)
+        return r;
+    r = freeze_and_send(guest, &paths, fd, &report, err);
+    if (r < 0) {
+        if (!was_frozen)
+            (void)freezer_thaw(guest->freezer, NULL);
+        (void)mover_remove_checkpoint(guest, NULL);
+        return r;
+    }
+    *ret = report;
+    return 0;
+}

@@ -1,0 +1,103 @@
+#include "migrate/freezer_cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+
+enum { FREEZE_LIMIT_MS = 5000 };
+
+/* Version 1 and 2 in words: files, what is written, what is read when all stand still. */
+static const struct dialect {
+    const char *control, *freeze, *thaw;
+    const char *self, *self_frozen; /* what the group itself was told */
+    const char *state, *frozen;     /* what is so */
+} dialects[] = {
+    {"freezer.state", "FROZEN", "THAWED", "freezer.self_freezing", "1", "freezer.state", "FROZEN"},
+    {"cgroup.freeze", "1", "0", "cgroup.freeze", "1", "cgroup.events", "frozen 1"},
+};
+
+static int failed(const char *directory, struct err *err)
+{
+    return err_set(err, -errno, "cannot use the freezer %s: %s", directory, strerror(errno));
+}
+
+static int open_file(const char *directory, const char *name, int flags)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return open(path, flags | O_CLOEXEC);
+}
+
+static const struct dialect *dialect_of(const char *directory)
+{
+    cleanup_close int fd = open_file(directory, dialects[0].control, O_RDONLY);
+
+    return &dialects[fd < 0 ? 1 : 0];
+}
+
+/* Does the file hold the text? */
+static int holds(const char *directory, const char *name, const char *text, bool *ret,
+                 struct err *err)
+{
+    cleanup_close int fd = open_file(directory, name, O_RDONLY);
+    char content[128];
+    ssize_t n = fd < 0 ? -1 : read(fd, content, sizeof(content) - 1);
+
+    if (n < 0)
+        return failed(directory, err);
+    content[n] = '\0';
+    *ret = strstr(content, text) != NULL;
+    return 0;
+}
+
+static int put(const char *directory, const char *name, const char *text, struct err *err)
+{
+    cleanup_close int fd = open_file(directory, name, O_WRONLY);
+
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        return failed(directory, err);
+    return 0;
+}
+
+static void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 500 * 1000}, NULL);
+}
+
+int freezer_is_frozen(const char *directory, bool *ret, struct err *err)
+{
+    const struct dialect *d = dialect_of(directory);
+
+    return holds(directory, d->self, d->self_frozen, ret, err);
+}
+
+int freezer_freeze(const char *directory, struct err *err)
+{
+    const struct dialect *d = dialect_of(directory);
+    int r = put(directory, d->control, d->freeze, err);
+    bool is_still = false;
+
+    for (int tries = 0; r == 0 && tries < 2 * FREEZE_LIMIT_MS; tries++) {
+        r = holds(directory, d->state, d->frozen, &is_still, err);
+        if (r < 0 || is_still)
+            return r;
+        pause_briefly();
+    }
+    if (r == 0) {
+        (void)freezer_thaw(directory, NULL);
+        r = err_set(err, -ETIMEDOUT, "the guest could not be frozen within %d s",
+                    FREEZE_LIMIT_MS / 1000);
+    }
+    return r;
+}
+
+int freezer_thaw(const char *directory, struct err *err)
+{
+    return put(directory, dialect_of(directory)->control, dialect_of(directory)->thaw, err);
+}

@@ -1,0 +1,72 @@
+#include "migrate/mover_criu.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <time.h>
+
+#include "base/tree_posix.h"
+
+uint64_t mover_now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int join(char *ret, size_t size, const char *path, const char *end)
+{
+    return snprintf(ret, size, "%s%s", path, end) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest, struct err *err)
+{
+    const size_t size = sizeof(paths->images);
+
+    if (join(paths->images, size, guest->checkpoint, "/images") < 0 ||
+        join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
+        join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
+        join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
+        join(paths->done, size, guest->checkpoint, ".done") < 0 ||
+        join(paths->new_upper, size, guest->upper, ".new") < 0 ||
+        join(paths->new_log, size, guest->log, ".new") < 0)
+        return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);
+    return 0;
+}
+
+int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    if (r < 0)
+        return r;
+    umount2(paths.dev, MNT_DETACH | UMOUNT_NOFOLLOW);
+    umount2(paths.shm, MNT_DETACH | UMOUNT_NOFOLLOW);
+    r = tree_remove(guest->checkpoint, err);
+    if (r == 0)
+        r = tree_remove(paths.done, err);
+    if (r == 0)
+        r = tree_remove(paths.new_upper, err);
+    return r < 0 ? r : tree_remove(paths.new_log, err);
+}
+
+/* CRIU locks no network here, and a full dump leaves the guest as it was: what capture made is its
+ * files. */
+static int resume(const struct mover_guest *guest, struct err *err)
+{
+    return mover_remove_checkpoint(guest, err);
+}
+
+const struct mover_ops mover_criu_ops = {
+    .name = "criu",
+    .check = mover_check,
+    .capture = mover_capture,
+    .receive = mover_receive,
+    .activate = mover_activate,
+    .resume = resume,
+    .discard = mover_remove_checkpoint,
+};

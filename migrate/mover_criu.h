@@ -1,0 +1,39 @@
+/* mover_criu: what the parts of the CRIU mover share. See mover.h for the contract.
+ *
+ * A cell moves by stop-and-copy: frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs),
+ * and sent together with its upper layer, /dev, /dev/shm and log as one stream (stream.h). The
+ * network is not CRIU's to lock: whoever asks takes the guest's port down.
+ */
+#ifndef SKEIN_MIGRATE_MOVER_CRIU_H
+#define SKEIN_MIGRATE_MOVER_CRIU_H
+
+#include "migrate/mover.h"
+
+/* Directories and files of one migration, all below or beside what the guest has. */
+struct mover_paths {
+    char images[256]; /* CHECKPOINT/images: CRIU's files */
+    char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
+    char shm[256];
+    char pid_file[256];
+    char done[256];      /* CHECKPOINT.done: being removed */
+    char new_upper[256]; /* UPPER.new, LOG.new: until the stream is verified */
+    char new_log[256];
+};
+
+/* -ENAMETOOLONG when the guest's paths leave no room. */
+int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest, struct err *err);
+
+/* Removes all of them but the guest's own upper layer and log. */
+int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
+
+/* CLOCK_BOOTTIME. */
+uint64_t mover_now_us(void);
+
+int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
+int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                  struct err *err); /* capture_criu.c */
+int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                  struct err *err); /* receive_criu.c */
+int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
+
+#endif

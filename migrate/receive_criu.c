@@ -1,0 +1,309 @@
+/* Target of a migration: receive and verify, then restore. */
+#include "migrate/mover_criu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+#include "base/tree_posix.h"
+#include "migrate/ground_criu.h"
+#include "migrate/run_criu.h"
+#include "migrate/stream_sodium.h"
+#include "migrate/tree_archive.h"
+
+struct receiving {
+    const struct mover_guest *guest;
+    struct mover_paths paths;
+    int file;                   /* that DATA goes to; -1 */
+    struct tree_unpacking tree; /* or this */
+    struct stream_in in;
+};
+
+/* Ends what is open; a tree says only now whether it is whole. */
+static int close_item(struct receiving *r, struct err *err)
+{
+    if (r->file >= 0)
+        close(steal_fd(&r->file));
+    return tree_unpacking_finish(&r->tree, err);
+}
+
+static int open_file(struct receiving *r, const char *path, mode_t mode, struct err *err)
+{
+    r->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (r->file < 0)
+        return err_set(err, -errno, "cannot write %s: %s", path, strerror(errno));
+    return 0;
+}
+
+static int begin_image(struct receiving *r, uint32_t size, struct err *err)
+{
+    char path[sizeof(r->paths.images) + STREAM_NAME_SIZE];
+
+    snprintf(path, sizeof(path), "%s/%.*s", r->paths.images, (int)size, r->in.payload);
+    return open_file(r, path, 0600, err);
+}
+
+static int begin_tree(struct receiving *r, struct err *err)
+{
+    switch ((enum stream_tree)r->in.payload[0]) {
+    case STREAM_TREE_UPPER:
+        return tree_unpacking_start(&r->tree, r->paths.new_upper, true, err);
+    case STREAM_TREE_DEV:
+        return tree_unpacking_start(&r->tree, r->paths.dev, false, err);
+    case STREAM_TREE_SHM:
+        return tree_unpacking_start(&r->tree, r->paths.shm, false, err);
+    }
+    return err_set(err, -EBADMSG, "no such tree");
+}
+
+static int take_data(struct receiving *r, uint32_t size, struct err *err)
+{
+    const uint8_t *at = r->in.payload;
+
+    if (r->file < 0)
+        return tree_unpacking_feed(&r->tree, at, size, err);
+    while (size > 0) {
+        ssize_t n = write(r->file, at, size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set(err, -errno, "cannot write the guest's image: %s", strerror(errno));
+        at += n;
+        size -= (uint32_t)n;
+    }
+    return 0;
+}
+
+static int check_name(struct receiving *r, uint32_t size, struct err *err)
+{
+    const char *name = r->guest->name;
+
+    if (size != strlen(name) || memcmp(r->in.payload, name, size) != 0)
+        return err_set(err, -EBADMSG, "the migration stream holds another guest than %s", name);
+    return 0;
+}
+
+static int take_record(struct receiving *r, const struct stream_record *record, struct err *err)
+{
+    int closed = record->type != STREAM_DATA ? close_item(r, err) : 0;
+
+    if (closed < 0)
+        return closed;
+    switch (record->type) {
+    case STREAM_GUEST:
+        return check_name(r, record->size, err);
+    case STREAM_FILE:
+        return begin_image(r, record->size, err);
+    case STREAM_TREE:
+        return begin_tree(r, err);
+    case STREAM_LOG:
+        return open_file(r, r->paths.new_log, 0640, err);
+    case STREAM_DATA:
+        return take_data(r, record->size, err);
+    case STREAM_END:
+        return 0;
+    }
+    return 0;
+}
+
+static int receive_all(struct receiving *r, int fd, struct err *err)
+{
+    struct stream_record record = {0};
+    int result = stream_in_start(&r->in, fd, err);
+
+    while (result == 0 && record.type != STREAM_END) {
+        result = stream_in_next(&r->in, &record, err);
+        if (result == 0)
+            result = take_record(r, &record, err);
+    }
+    if (result == 0 && (r->in.grammar.trees & (1u << STREAM_TREE_UPPER)) == 0)
+        result = err_set(err, -EBADMSG, "the migration stream holds no upper layer");
+    return result;
+}
+
+static int make_places(struct receiving *r, struct err *err)
+{
+    int result = mover_remove_checkpoint(r->guest, err);
+
+    if (result == 0)
+        result = tree_make(r->paths.images, 0700, err);
+    if (result == 0)
+        result = tree_make(r->paths.dev, 0755, err);
+    if (result == 0)
+        result = tree_make(r->paths.shm, 0755, err);
+    if (result == 0)
+        result = tree_make(r->paths.new_upper, 0755, err);
+    if (result == 0)
+        result = tree_make_above(r->paths.new_log, 0755, err);
+    if (result == 0)
+        result = ground_mount_dev(r->paths.dev, err);
+    return result < 0 ? result : ground_mount_shm(r->paths.shm, err);
+}
+
+static int put_in_place(const struct receiving *r, struct err *err)
+{
+    int result = tree_remove(r->guest->upper, err);
+
+    if (result == 0 && rename(r->paths.new_upper, r->guest->upper) < 0)
+        result = err_set(err, -errno, "cannot put the guest's files in place: %s", strerror(errno));
+    if (result == 0 && rename(r->paths.new_log, r->guest->log) < 0 && errno != ENOENT)
+        result = err_set(err, -errno, "cannot put the guest's log in place: %s", strerror(errno));
+    return result;
+}
+
+int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                  struct err *err)
+{
+    cleanup_free struct receiving *r = calloc(1, sizeof(*r));
+    void (*old)(int);
+    int result;
+
+    if (r == NULL)
+        return err_set(err, -ENOMEM, "no memory to receive guest %s", guest->name);
+    r->guest = guest;
+    r->file = -1;
+    result = mover_paths_init(&r->paths, guest, err);
+    if (result < 0)
+        return result;
+    old = signal(SIGPIPE, SIG_IGN);
+    result = make_places(r, err);
+    if (result == 0)
+        result = receive_all(r, fd, err);
+    if (result == 0)
+        result = put_in_place(r, err);
+    signal(SIGPIPE, old);
+    if (r->file >= 0)
+        close(r->file);
+    tree_unpacking_cancel(&r->tree);
+    if (result < 0) {
+        (void)mover_remove_checkpoint(guest, NULL);
+        return result;
+    }
+    *ret = (struct mover_report){
+        .bytes = r->in.n_bytes, .handed_over_us = mover_now_us(), .mode = "stop-and-copy"};
+    return 0;
+}
+
+/* In a mount namespace that ends with this process: the restored guest has its own. */
+static int restore(const struct mover_guest *guest, const struct mover_paths *paths, int netns,
+                   struct err *err)
+{
+    char dev[300], shm[300], log[300];
+    struct criu_run run = {
+        .what = "restore",
+        .directory = paths->images,
+        .inherited = netns,
+        .arguments = {"--restore-detached", "--root", guest->merged, "--inherit-fd", "fd[3]:net",
+                      "--external", dev, "--external", shm, "--external", log,
+                      "--manage-cgroups=ignore", "--tcp-established", "--file-locks", "--pidfile",
+                      paths->pid_file},
+    };
+    int r;
+
+    snprintf(dev, sizeof(dev), "mnt[dev]:%s", paths->dev);
+    snprintf(shm, sizeof(shm), "mnt[shm]:%s", paths->shm);
+    snprintf(log, sizeof(log), "mnt[log]:%s", guest->log);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
+    r = ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged, err);
+    return r < 0 ? r : criu_run(&run, err);
+}
+
+static int restore_in_child(const struct mover_guest *guest, const struct mover_paths *paths,
+                            int netns, struct err *err)
+{
+    struct err failure = {0};
+    int ends[2];
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    pid = fork();
+    if (pid == 0) {
+        restore(guest, paths, netns, &failure);
+        (void)!write(ends[1], &failure, sizeof(failure));
+        _exit(0);
+    }
+    close(ends[1]);
+    if (pid < 0 || read(ends[0], &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
+        failure = (struct err){-ECHILD, "the process that restores the guest died"};
+    close(ends[0]);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    return failure.code < 0 ? err_set(err, failure.code, "%s", failure.text) : 0;
+}
+
+static int read_pid(const char *path, pid_t *ret, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    int pid = 0;
+
+    if (file != NULL) {
+        if (fscanf(file, "%d", &pid) != 1)
+            pid = 0;
+        fclose(file);
+    }
+    if (pid <= 0)
+        return err_set(err, -EIO, "criu restored the guest but does not say its pid");
+    *ret = pid;
+    return 0;
+}
+
+static int make_ground(const struct mover_guest *guest, struct err *err)
+{
+    cleanup_close int log = -1;
+    int r = tree_make(guest->merged, 0755, err);
+
+    if (r == 0)
+        r = tree_make(guest->work, 0755, err);
+    if (r < 0)
+        return r;
+    log = open(guest->log, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    return log < 0 ? err_set(err, -errno, "cannot write %s: %s", guest->log, strerror(errno)) : 0;
+}
+
+/* The guest runs: its image files are of no more use, but to free their memory takes a while, and
+ * somebody waits for the news. Failing leaves them to the next who removes the checkpoint. */
+static void remove_behind_the_scenes(const struct mover_guest *guest,
+                                     const struct mover_paths *paths)
+{
+    umount2(paths->dev, MNT_DETACH | UMOUNT_NOFOLLOW);
+    umount2(paths->shm, MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (rename(guest->checkpoint, paths->done) < 0 || fork() != 0)
+        return;
+    (void)tree_remove(paths->done, NULL);
+    _exit(0);
+}
+
+int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
+{
+    cleanup_close int netns = -1;
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    if (r == 0)
+        r = make_ground(guest, err);
+    if (r < 0)
+        return r;
+    netns = open(guest->netns, O_RDONLY | O_CLOEXEC);
+    if (netns < 0)
+        return err_set(err, -errno, "guest %s has no network namespace %s: %s", guest->name,
+                       guest->netns, strerror(errno));
+    unlink(paths.pid_file);
+    r = restore_in_child(guest, &paths, netns, err);
+    if (r == 0)
+        r = read_pid(paths.pid_file, ret_pid, err);
+    if (r == 0)
+        remove_behind_the_scenes(guest, &paths);
+    return r;
+}

@@ -1,0 +1,101 @@
+#include "migrate/run_criu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PRELOADED = 200 }; /* descriptor, out of the way of criu's own */
+
+extern const uint8_t sockopt_image[], sockopt_image_end[]; /* sockopt_criu.c, compiled */
+
+/* The library as a file that only this process tree has. Without it criu still moves what has no
+ * sockets, so failing is not worth an error. */
+static void preload(char *ret_variable, size_t size)
+{
+    size_t length = (size_t)(sockopt_image_end - sockopt_image);
+    int fd = memfd_create("sockopt", 0);
+
+    ret_variable[0] = '\0';
+    fd = fd < 0 ? fd : fcntl(fd, F_DUPFD, PRELOADED);
+    if (fd >= 0 && write(fd, sockopt_image, length) == (ssize_t)length)
+        snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
+}
+
+static void become_criu(const struct criu_run *run, const char *log)
+{
+    char preloaded[64];
+    const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
+    const char *argv[CRIU_MAX_ARGUMENTS + 8] = {
+        "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
+    int null = open("/dev/null", O_RDWR), inherited = -1, n = 7;
+
+    for (int i = 0; run->arguments[i] != NULL; i++)
+        argv[n++] = run->arguments[i];
+    if (run->inherited >= 0)
+        inherited = fcntl(run->inherited, F_DUPFD, 64);
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    if (inherited >= 0)
+        dup2(inherited, 3);
+    close_range(inherited >= 0 ? 4 : 3, ~0U, 0);
+    preload(preloaded, sizeof(preloaded));
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+    execve("/usr/sbin/criu", (char *const *)argv, (char *const *)environment);
+    _exit(127);
+}
+
+/* The first error that means something: "(00.1234) Error (criu/x.c:12): words" -> "words". Without
+ * CAP_SYS_RESOURCE criu complains of a limit that it then does without. */
+static void find_reason(const struct criu_run *run, const char *log, char *ret, size_t size)
+{
+    char path[512], line[512];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s", run->directory, log);
+    snprintf(ret, size, "it gave no reason");
+    file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        const char *error = strstr(line, "Error ("), *words;
+
+        if (error == NULL || strstr(error, "RLIMIT_NOFILE") != NULL)
+            continue;
+        words = strstr(error, "): ");
+        snprintf(ret, size, "%.160s", words != NULL ? words + 3 : error);
+        ret[strcspn(ret, "\n")] = '\0';
+        break;
+    }
+    fclose(file);
+}
+
+int criu_run(const struct criu_run *run, struct err *err)
+{
+    char log[32], reason[200];
+    int status;
+    pid_t pid;
+
+    snprintf(log, sizeof(log), "%s.log", run->what);
+    pid = fork();
+    if (pid < 0)
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    if (pid == 0)
+        become_criu(run, log);
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return err_set(err, -errno, "cannot wait for criu: %s", strerror(errno));
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return err_set(err, -ENOENT, "there is no /usr/sbin/criu: install the package criu");
+    find_reason(run, log, reason, sizeof(reason));
+    return err_set(err, -ENOTSUP, "criu %s failed: %s", run->what, reason);
+}

@@ -1,0 +1,20 @@
+/* run_criu: runs the criu program, and tells why it failed in one line. */
+#ifndef SKEIN_MIGRATE_RUN_CRIU_H
+#define SKEIN_MIGRATE_RUN_CRIU_H
+
+#include "base/err.h"
+
+enum { CRIU_MAX_ARGUMENTS = 40 };
+
+struct criu_run {
+    const char *what;      /* "dump", "restore": for errors */
+    const char *directory; /* of image files; the log (what.log) is written there too */
+    int inherited;         /* becomes descriptor 3 of criu; -1: none */
+    const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
+};
+
+/* Waits for it. criu is not killed when the caller dies: half way through a dump it has to take its
+ * code out of the guest again. */
+int criu_run(const struct criu_run *run, struct err *err);
+
+#endif

@@ -1,0 +1,134 @@
+#include "migrate/stream.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+
+const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '1'};
+
+void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE])
+{
+    struct writer w;
+
+    writer_init(&w, ret, STREAM_HEADER_SIZE);
+    write_u8(&w, (uint8_t)record->type);
+    write_u32(&w, record->size);
+}
+
+int stream_header_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret)
+{
+    struct reader r;
+    uint8_t type;
+    uint32_t size;
+
+    reader_init(&r, header, STREAM_HEADER_SIZE);
+    type = read_u8(&r);
+    size = read_u32(&r);
+    if (type < STREAM_GUEST || type > STREAM_END || size > STREAM_DATA_MAX)
+        return -EBADMSG;
+    *ret = (struct stream_record){.type = (enum stream_type)type, .size = size};
+    return 0;
+}
+
+bool stream_file_name_is_valid(const char *name)
+{
+    size_t size = strlen(name);
+
+    if (size == 0 || size >= STREAM_NAME_SIZE || name[0] == '.')
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        if (!isalnum((unsigned char)name[i]) && strchr("._-", name[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool accept_guest(struct stream_grammar *g, const struct stream_record *record)
+{
+    bool is_right = !g->has_guest && record->size > 0 && record->size < NAME_SIZE;
+
+    g->has_guest = true;
+    return is_right;
+}
+
+static bool accept_file(struct stream_grammar *g, const struct stream_record *record,
+                        const uint8_t *payload)
+{
+    char name[STREAM_NAME_SIZE] = {0};
+
+    if (record->size >= sizeof(name) || ++g->n_files > STREAM_MAX_FILES)
+        return false;
+    memcpy(name, payload, record->size);
+    g->is_open = true;
+    return strlen(name) == record->size && stream_file_name_is_valid(name);
+}
+
+static bool accept_tree(struct stream_grammar *g, const struct stream_record *record,
+                        const uint8_t *payload)
+{
+    uint32_t bit;
+
+    if (record->size != 1 || payload[0] < STREAM_TREE_UPPER || payload[0] > STREAM_TREE_LAST)
+        return false;
+    bit = 1u << payload[0];
+    if ((g->trees & bit) != 0)
+        return false;
+    g->trees |= bit;
+    g->is_open = true;
+    return true;
+}
+
+static bool accept_log(struct stream_grammar *g, const struct stream_record *record)
+{
+    bool is_right = !g->has_log && record->size == 0;
+
+    g->has_log = g->is_open = true;
+    return is_right;
+}
+
+static bool accept_end(struct stream_grammar *g, const struct stream_record *record,
+                       const uint8_t *payload)
+{
+    struct reader r;
+    uint64_t n_data;
+
+    reader_init(&r, payload, record->size);
+    n_data = read_u64(&r);
+    g->has_ended = true;
+    return reader_done(&r) && n_data == g->n_data;
+}
+
+static bool accept(struct stream_grammar *g, const struct stream_record *record,
+                   const uint8_t *payload)
+{
+    if (g->has_ended || (!g->has_guest && record->type != STREAM_GUEST))
+        return false;
+    switch (record->type) {
+    case STREAM_GUEST:
+        return accept_guest(g, record);
+    case STREAM_FILE:
+        return accept_file(g, record, payload);
+    case STREAM_TREE:
+        return accept_tree(g, record, payload);
+    case STREAM_LOG:
+        return accept_log(g, record);
+    case STREAM_DATA:
+        g->n_data += record->size;
+        return g->is_open && record->size > 0;
+    case STREAM_END:
+        return accept_end(g, record, payload);
+    }
+    return false;
+}
+
+int stream_accept(struct stream_grammar *grammar, const struct stream_record *record,
+                  const uint8_t *payload, struct err *err)
+{
+    if (accept(grammar, record, payload))
+        return 0;
+    return err_set(err, -EBADMSG, "the migration stream is broken: record %d out of place or wrong",
+                   record->type);
+}

@@ -1,0 +1,69 @@
+/* stream: what a moving guest looks like between two nodes (pure: grammar and codec).
+ *
+ *     magic | record… | digest
+ *
+ * A record is a type (u8), a size (u32) and that many bytes. STREAM_GUEST comes first and
+ * STREAM_END last; in between, things begin (a file, a tree, the log) and DATA records carry their
+ * bytes. After STREAM_END comes the BLAKE2b-256 of all bytes before it, the magic included. Nothing
+ * of a stream is put in place before that was compared.
+ */
+#ifndef SKEIN_MIGRATE_STREAM_H
+#define SKEIN_MIGRATE_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum {
+    STREAM_MAGIC_SIZE = 8,
+    STREAM_HEADER_SIZE = 5,
+    STREAM_DATA_MAX = 256 * 1024, /* bytes of a record */
+    STREAM_NAME_SIZE = 64,        /* of a file, NUL included */
+    STREAM_MAX_FILES = 4096,
+};
+
+extern const char stream_magic[STREAM_MAGIC_SIZE];
+
+enum stream_type {
+    STREAM_GUEST = 1, /* its name */
+    STREAM_FILE,      /* an image file of the mover's begins: its name */
+    STREAM_TREE,      /* a directory tree begins, as a pax archive: enum stream_tree (u8) */
+    STREAM_LOG,       /* the guest's log begins; no content */
+    STREAM_DATA,      /* bytes of what began last */
+    STREAM_END,       /* how many bytes all DATA records had together (u64) */
+};
+
+enum stream_tree {
+    STREAM_TREE_UPPER = 1, /* what the guest wrote */
+    STREAM_TREE_DEV,       /* what it made in /dev beyond what stands there */
+    STREAM_TREE_SHM,       /* /dev/shm */
+    STREAM_TREE_LAST = STREAM_TREE_SHM,
+};
+
+struct stream_record {
+    enum stream_type type;
+    uint32_t size; /* bytes that follow the header */
+};
+
+/* Where in the grammar a stream is; starts as zeroes. */
+struct stream_grammar {
+    bool has_guest, has_log, is_open, has_ended;
+    uint32_t trees; /* bit 1 << tree */
+    uint32_t n_files;
+    uint64_t n_data; /* bytes */
+};
+
+void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE]);
+/* -EBADMSG: no such record, or one that is too large. */
+int stream_header_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret);
+
+/* Takes the next record with its payload. -EBADMSG: it must not come here, or says what it must
+ * not. */
+int stream_accept(struct stream_grammar *grammar, const struct stream_record *record,
+                  const uint8_t *payload, struct err *err);
+
+/* Letters, digits and . _ - only, no leading dot: a plain file in a directory. */
+bool stream_file_name_is_valid(const char *name);
+
+#endif

@@ -1,0 +1,49 @@
+/* stream_sodium: reads and writes migration streams over a descriptor, with their digest.
+ *
+ * The descriptor is a pipe or socket, blocking or not; calls block. A peer that is gone is -EPIPE
+ * on the writing side, -ECONNRESET on the reading one.
+ */
+#ifndef SKEIN_MIGRATE_STREAM_SODIUM_H
+#define SKEIN_MIGRATE_STREAM_SODIUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest_sodium.h"
+#include "base/err.h"
+#include "migrate/stream.h"
+
+enum { STREAM_BUFFER = 64 * 1024 };
+
+struct stream_out {
+    int fd; /* borrowed */
+    struct digest digest;
+    uint64_t n_bytes; /* written to the descriptor */
+    uint64_t n_data;  /* in DATA records */
+    size_t buffered;
+    uint8_t buffer[STREAM_BUFFER];
+};
+
+struct stream_in {
+    int fd; /* borrowed */
+    struct digest digest;
+    uint64_t n_bytes; /* read from the descriptor */
+    struct stream_grammar grammar;
+    uint8_t payload[STREAM_DATA_MAX]; /* of the record that was read last */
+};
+
+/* The caller ignores SIGPIPE. */
+int stream_out_start(struct stream_out *out, int fd, const char *guest, struct err *err);
+int stream_out_file(struct stream_out *out, const char *name, struct err *err);
+int stream_out_tree(struct stream_out *out, enum stream_tree tree, struct err *err);
+int stream_out_log(struct stream_out *out, struct err *err);
+int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);
+/* All that was written has left when it returns. */
+int stream_out_end(struct stream_out *out, struct err *err);
+
+int stream_in_start(struct stream_in *in, int fd, struct err *err);
+/* The next record; its payload is in in->payload. STREAM_END comes only when the digest is right.
+ */
+int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *err);
+
+#endif
