@@ -11,6 +11,7 @@
 
 enum {
     TOS_CONTROL = 0xC0, /* CS6 */
+    TOS_REQUEST = 0x40, /* CS2 */
     CONNECT_MS = 300,
     RECONNECT_MS = 50,
     RECONNECT_MAX_MS = 200,
@@ -25,7 +26,7 @@ enum {
 
 struct peer {
     struct peer_member member;
-    zsock_t *control, *request; /* request: made when first needed */
+    zsock_t *control, *request;
 };
 
 struct peers {
@@ -266,6 +267,7 @@ int peers_set_members(struct peers *peers, const struct peer_member *members, si
             old->control = old->request = NULL;
         } else {
             list[count].control = call(peers, &members[i], TOS_CONTROL, PEERS_CONTROL_QUEUE);
+            list[count].request = call(peers, &members[i], TOS_REQUEST, PEERS_REQUEST_QUEUE);
         }
         count++;
     }
@@ -297,14 +299,9 @@ static int send_on(zsock_t *socket, enum peer_channel channel, const void *data,
     return 0;
 }
 
-static int send_to(struct peers *peers, struct peer *peer, enum peer_channel channel,
-                   const void *data, size_t size)
+static int send_to(struct peer *peer, enum peer_channel channel, const void *data, size_t size)
 {
-    if (channel == PEER_CONTROL)
-        return send_on(peer->control, channel, data, size);
-    if (peer->request == NULL)
-        peer->request = call(peers, &peer->member, 0, PEERS_REQUEST_QUEUE);
-    return send_on(peer->request, channel, data, size);
+    return send_on(channel == PEER_CONTROL ? peer->control : peer->request, channel, data, size);
 }
 
 int peers_send(struct peers *peers, uint64_t to, enum peer_channel channel, const void *data,
@@ -312,13 +309,13 @@ int peers_send(struct peers *peers, uint64_t to, enum peer_channel channel, cons
 {
     struct peer *peer = find(peers, to);
 
-    return peer != NULL ? send_to(peers, peer, channel, data, size) : -ENOENT;
+    return peer != NULL ? send_to(peer, channel, data, size) : -ENOENT;
 }
 
 void peers_send_all(struct peers *peers, enum peer_channel channel, const void *data, size_t size)
 {
     for (size_t i = 0; i < peers->n; i++)
-        send_to(peers, &peers->list[i], channel, data, size);
+        send_to(&peers->list[i], channel, data, size);
 }
 
 int peers_answer_join(struct peers *peers, const struct peer_route *route, const void *data,

@@ -1,0 +1,229 @@
+/* api_image_jansson: images come in from clients: chunks to the store, checked, then the cluster is
+ * told. Disk work is done by workers: the main loop carries beats and must not wait for a disk. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/api_internal_jansson.h"
+#include "agent/command_jansson.h"
+#include "agent/image_check_archive.h"
+#include "base/log.h"
+
+enum { UPLOAD_SILENCE_MS = 60000, CHUNK_MAX = 512 * 1024 };
+
+struct upload {
+    struct upload *next;
+    struct api *api;
+    uint64_t number;
+    char name[NAME_SIZE];
+    struct image_upload *file; /* NULL when ended */
+    uint64_t size;             /* taken so far */
+    uint64_t heard_us;
+
+    /* The work under way; nobody else touches the upload meanwhile. */
+    bool is_busy, is_commit;
+    uv_work_t work;
+    struct call call; /* asker and request */
+    uint8_t *chunk;   /* heap */
+    size_t chunk_size;
+    uint8_t expected[DIGEST_SIZE], digest[DIGEST_SIZE];
+    int rc;
+    struct err err;
+};
+
+static void upload_remove(struct upload *upload)
+{
+    struct upload **at = &upload->api->uploads;
+
+    while (*at != upload)
+        at = &(*at)->next;
+    *at = upload->next;
+    image_upload_abort(upload->file);
+    free(upload->chunk);
+    free(upload);
+}
+
+static struct upload *find(struct api *api, const struct call *call)
+{
+    uint64_t number = (uint64_t)json_integer_value(json_object_get(call->params, "upload"));
+
+    for (struct upload *u = api->uploads; u != NULL; u = u->next) {
+        if (u->number == number && !u->is_busy)
+            return u;
+    }
+    api_error(api, &call->asker, "refused", "there is no such upload (any more); begin anew");
+    return NULL;
+}
+
+void api_image_begin(struct api *api, struct call *call)
+{
+    struct upload *upload;
+    struct err err = {0};
+    char name[NAME_SIZE];
+
+    if (name_of_json(call->params, "name", name, &err) < 0) {
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+        return;
+    }
+    if (state_image(core_state(api->s->core), name) != NULL) {
+        api_error(api, &call->asker, "refused",
+                  "there is an image '%s' already; take another name or remove it first", name);
+        return;
+    }
+    upload = calloc(1, sizeof(*upload));
+    if (upload == NULL || image_store_begin(api->s->store, &upload->file, &err) < 0) {
+        free(upload);
+        api_error(api, &call->asker, "failed", "%s", err.text);
+        return;
+    }
+    upload->api = api;
+    upload->number = ++api->last_upload;
+    memcpy(upload->name, name, NAME_SIZE);
+    upload->heard_us = now_us();
+    upload->next = api->uploads;
+    api->uploads = upload;
+    api_ok(api, &call->asker, json_pack("{s:I}", "upload", (json_int_t)upload->number), NULL);
+}
+
+/* ---- workers */
+
+/* The bytes are stored; are they an image? */
+static int check_stored(struct upload *upload)
+{
+    const struct image_store *store = upload->api->s->store;
+    int fd = image_store_read(store, upload->digest, NULL), rc;
+
+    if (fd < 0)
+        return err_set(&upload->err, fd, "the stored image cannot be read");
+    rc = image_check(fd, &upload->err);
+    close(fd);
+    return rc;
+}
+
+static void work(uv_work_t *request)
+{
+    struct upload *upload = request->data;
+    struct image_upload *file = upload->file;
+
+    if (!upload->is_commit) {
+        upload->rc = image_upload_write(file, upload->chunk, upload->chunk_size, &upload->err);
+        return;
+    }
+    upload->file = NULL; /* it ends whatever happens */
+    upload->rc =
+        image_upload_finish(file, upload->expected, upload->digest, &upload->size, &upload->err);
+    if (upload->rc == 0)
+        upload->rc = check_stored(upload);
+}
+
+static bool is_known_digest(const struct state *state, const uint8_t digest[DIGEST_SIZE])
+{
+    for (size_t i = 0; i < state->n_images; i++) {
+        if (memcmp(state->images[i].digest, digest, DIGEST_SIZE) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void committed(struct upload *upload)
+{
+    struct api *api = upload->api;
+    struct core_event held = {.type = CORE_IMAGE_HELD};
+    char digest[2 * DIGEST_SIZE + 1];
+
+    memcpy(held.digest, upload->digest, DIGEST_SIZE);
+    skeind_event(api->s, &held);
+    api_pass_on(api, &upload->call, "image.add",
+                json_pack("{s:s, s:s, s:I, s:I}", "name", upload->name, "digest",
+                          hex_encode(upload->digest, DIGEST_SIZE, digest), "size_bytes",
+                          (json_int_t)upload->size, "holder", (json_int_t)api->s->members.own_id));
+}
+
+static void work_done(uv_work_t *request, int status)
+{
+    struct upload *upload = request->data;
+    struct api *api = upload->api;
+
+    (void)status;
+    upload->is_busy = false;
+    upload->heard_us = now_us();
+    if (upload->rc < 0) {
+        api_error(api, &upload->call.asker, "refused", "%s", upload->err.text);
+        if (upload->is_commit && upload->rc == -EBADMSG &&
+            !is_known_digest(core_state(api->s->core), upload->digest))
+            image_store_drop(api->s->store, upload->digest, NULL);
+        upload_remove(upload);
+    } else if (upload->is_commit) {
+        committed(upload);
+        upload_remove(upload);
+    } else {
+        upload->size += upload->chunk_size;
+        api_ok(api, &upload->call.asker, json_pack("{s:I}", "size_bytes", (json_int_t)upload->size),
+               NULL);
+    }
+}
+
+static void start_work(struct upload *upload, const struct call *call, bool is_commit)
+{
+    upload->call = *call;
+    upload->call.json = upload->call.params = NULL;
+    upload->call.data = NULL;
+    upload->call.warning = NULL;
+    upload->is_commit = is_commit;
+    upload->is_busy = true;
+    upload->work.data = upload;
+    if (uv_queue_work(upload->api->s->loop, &upload->work, work, work_done) == 0)
+        return;
+    api_error(upload->api, &call->asker, "failed", "no worker can be started");
+    upload_remove(upload);
+}
+
+void api_image_chunk(struct api *api, struct call *call)
+{
+    struct upload *upload = find(api, call);
+    json_int_t offset = json_integer_value(json_object_get(call->params, "offset"));
+
+    if (upload == NULL)
+        return;
+    if (call->size == 0 || call->size > CHUNK_MAX || (uint64_t)offset != upload->size) {
+        api_error(api, &call->asker, "invalid",
+                  "a chunk is 1 to %d bytes, and goes where the one before ended (%llu)", CHUNK_MAX,
+                  (unsigned long long)upload->size);
+        return;
+    }
+    free(upload->chunk);
+    upload->chunk = malloc(call->size);
+    if (upload->chunk == NULL) {
+        api_error(api, &call->asker, "failed", "out of memory");
+        return;
+    }
+    memcpy(upload->chunk, call->data, call->size);
+    upload->chunk_size = call->size;
+    start_work(upload, call, false);
+}
+
+void api_image_commit(struct api *api, struct call *call)
+{
+    struct upload *upload = find(api, call);
+
+    if (upload == NULL)
+        return;
+    if (hex_decode(json_string_value(json_object_get(call->params, "digest")), upload->expected,
+                   DIGEST_SIZE) < 0) {
+        api_error(api, &call->asker, "invalid", "'digest' must be 64 hex digits");
+        return;
+    }
+    start_work(upload, call, true);
+}
+
+void api_sweep_uploads(struct api *api)
+{
+    struct upload *next;
+
+    for (struct upload *u = api->uploads; u != NULL; u = next) {
+        next = u->next;
+        if (!u->is_busy && now_us() - u->heard_us > UPLOAD_SILENCE_MS * 1000ull)
+            upload_remove(u);
+    }
+}

@@ -1,0 +1,100 @@
+/* api_read_jansson: questions. */
+#include <stdlib.h>
+
+#include "agent/api_internal_jansson.h"
+#include "agent/command_jansson.h"
+
+void api_status(struct api *api, struct call *call)
+{
+    struct show show;
+
+    if (!api->s->is_member) {
+        json_t *reason = api->s->reason[0] != '\0' ? json_string(api->s->reason) : json_null();
+
+        api_ok(api, &call->asker, json_pack("{s:b, s:o}", "initialised", 0, "reason", reason),
+               NULL);
+        return;
+    }
+    show = api_show(api);
+    api_ok(api, &call->asker, show_status(&show), call->warning);
+}
+
+void api_node_list(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+
+    api_ok(api, &call->asker, show_nodes(&show), call->warning);
+}
+
+void api_node_show(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct node *node =
+        name != NULL ? state_node_by_name(core_state(api->s->core), name) : NULL;
+
+    if (node == NULL)
+        api_error(api, &call->asker, "refused", "there is no node '%.40s'; skein node list",
+                  name != NULL ? name : "");
+    else
+        api_ok(api, &call->asker, show_node(&show, node, true), call->warning);
+}
+
+void api_slice_list(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+
+    api_ok(api, &call->asker, show_slices(&show), call->warning);
+}
+
+void api_image_list(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+
+    api_ok(api, &call->asker, show_images(&show), call->warning);
+}
+
+void api_guest_list(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+
+    api_ok(api, &call->asker, show_guests(&show), call->warning);
+}
+
+void api_guest_show(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct guest *guest = name != NULL ? state_guest(core_state(api->s->core), name) : NULL;
+
+    if (guest == NULL)
+        api_error(api, &call->asker, "refused", "there is no guest '%.40s'; skein guest list",
+                  name != NULL ? name : "");
+    else
+        api_ok(api, &call->asker, show_guest(&show, guest), call->warning);
+}
+
+void api_guest_plan(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    struct place_request request = {0};
+    struct place_result result = {0};
+    struct node_telemetry *telemetry;
+    struct guest_spec spec;
+    struct err err = {0};
+
+    if (guest_spec_of_json(call->params, &spec, &err) < 0) {
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+        return;
+    }
+    telemetry = core_telemetry(api->s->core, show.now, &request.n_telemetry);
+    request.spec = &spec;
+    request.telemetry = telemetry;
+    if (place_guest(core_state(api->s->core), &request, &result, &err) < 0)
+        api_error(api, &call->asker, "refused", "%s", err.text);
+    else
+        api_ok(api, &call->asker, show_plan(&show, &result), call->warning);
+    place_result_deinit(&result);
+    guest_spec_deinit(&spec);
+    free(telemetry);
+}
