@@ -234,6 +234,7 @@ static const struct key keys[] = {
     NUMBER(freeze_ms, 1, 1000),
     NUMBER(disk_stall_ms, 100, 600000),
     PLAIN(user, set_text),
+    PLAIN(watchdog, set_directory),
 };
 
 void config_init(struct config *config)

@@ -43,7 +43,8 @@ struct config {
     uint32_t election_ms, heartbeat_ms;
     uint32_t beat_ms, authority_ms, lease_ms, freeze_ms;
     uint32_t disk_stall_ms;
-    char user[CONFIG_USER_SIZE]; /* that skeind becomes */
+    char user[CONFIG_USER_SIZE];     /* that skeind becomes */
+    char watchdog[CONFIG_PATH_SIZE]; /* the board's, "/dev/watchdog"; "" = none */
 };
 
 void config_init(struct config *config); /* the defaults */

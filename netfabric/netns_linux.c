@@ -99,10 +99,11 @@ void interface_disable_ipv6(const char *name)
     write_file(path, "1");
 }
 
+/* Also called where a system call filter leaves Unix sockets only: for flags any socket will do. */
 int interface_set_up(const char *name, bool is_up, struct err *err)
 {
-    cleanup_close int fd = control_socket();
-    int code = fd < 0 ? fd : set_flags(fd, name, is_up);
+    cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int code = fd < 0 ? -errno : set_flags(fd, name, is_up);
 
     if (code < 0)
         return err_set(err, code, "cannot set %s %s: %s", name, is_up ? "up" : "down",

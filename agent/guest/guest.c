@@ -70,8 +70,10 @@ int guest_run_decode(struct reader *r, struct guest_run *ret)
 
     memset(ret, 0, sizeof(*ret));
     rc = guest_spec_decode(r, &ret->spec);
-    if (rc < 0)
+    if (rc < 0) {
+        guest_run_deinit(ret);
         return rc;
+    }
     ret->epoch = read_u64(r);
     read_bytes(r, ret->digest, DIGEST_SIZE);
     ret->n_cores = read_count(r, MAX_GUEST_CORES);

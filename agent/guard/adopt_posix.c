@@ -1,0 +1,127 @@
+/* adopt: a guard that starts takes up what its predecessor left; see work_posix.h.
+ *
+ * The records say what was meant, the kernel says what is: a process counts only when pid, start
+ * time and membership of the guest's own group fit together. What no record names is killed. All of
+ * it is frozen meanwhile, and stays so until the lease is back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/guard/records_posix.h"
+#include "agent/guard/work_posix.h"
+#include "base/log.h"
+#include "base/units.h"
+
+enum { EMPTY_LIMIT_MS = 10000, EMPTY_STEP_MS = 5 };
+
+static bool kill_and_wait(struct work *work, const char *name, bool stays)
+{
+    struct timespec step = {.tv_nsec = EMPTY_STEP_MS * 1000000L};
+
+    for (int waited = 0; waited < EMPTY_LIMIT_MS; waited += EMPTY_STEP_MS) {
+        if (cgroup_kill(work->config.cgroups, name, stays) == 0)
+            return true;
+        nanosleep(&step, NULL);
+    }
+    log_error("the processes of '%s' do not die", name);
+    return false;
+}
+
+static void enter_roster(struct work *work, const struct local_guest *guest)
+{
+    const struct guest_record *record = &guest->record;
+    struct roster_entry entry = {.epoch = record->run.epoch,
+                                 .port = record->run.port,
+                                 .stays = guest_record_stays(record),
+                                 .has_copy = !guest_record_is_target(record),
+                                 .wants_port = record->state == GUEST_RUNNING};
+    struct err err;
+
+    memcpy(entry.guest, guest->name, sizeof(entry.guest));
+    if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
+        log_error("guest %s: %s", guest->name, err.text);
+}
+
+static void take_up_process(struct work *work, struct local_guest *guest)
+{
+    struct err err;
+
+    if (work_watch_guest(work, guest, &err) < 0) {
+        log_warn("guest %s has ended meanwhile: %s", guest->name, err.text);
+        guest->has_ended = true;
+        return;
+    }
+    if (guest_follow_freezer(work, guest, &err) < 0)
+        log_error("guest %s: %s", guest->name, err.text);
+    log_info("guest %s adopted (pid %u, epoch %llu, %s)", guest->name, guest->record.pid,
+             (unsigned long long)guest->record.run.epoch,
+             guard_guest_state_name(guest->record.state));
+}
+
+/* It was being brought to life: what there is of it is no guest yet; it can be tried again. */
+static void back_to_received(struct work *work, struct local_guest *guest)
+{
+    struct err err;
+
+    kill_and_wait(work, guest->name, guest_record_stays(&guest->record));
+    if (guest_follow_freezer(work, guest, &err) < 0) /* killing has frozen it */
+        log_error("guest %s: %s", guest->name, err.text);
+    guest->record.run.epoch = guest->record.migration;
+    guest->record.state = GUEST_RECEIVED;
+    if (record_write(work->config.run_dir, &guest->record, &err) < 0)
+        log_error("guest %s: %s", guest->name, err.text);
+}
+
+static void take_up(void *context, struct guest_record *record)
+{
+    struct work *work = context;
+    struct local_guest *guest = guests_need(&work->guests, record->run.spec.name);
+
+    if (guest == NULL) {
+        log_error("no room for guest %s: it is left frozen", record->run.spec.name);
+        guest_record_deinit(record);
+        return;
+    }
+    guest->record = *record;
+    if (record->state == GUEST_RESTORING)
+        back_to_received(work, guest);
+    if (guest->record.state != GUEST_EXITED)
+        enter_roster(work, guest);
+    if (guest->record.state == GUEST_RUNNING || guest->record.state == GUEST_HANDED_OVER)
+        take_up_process(work, guest);
+    else if (!guest_record_is_target(&guest->record) && guest->record.state != GUEST_EXITED)
+        kill_and_wait(work, guest->name, guest_record_stays(&guest->record));
+}
+
+static void broken_record(void *context, const char *guest, const struct err *err)
+{
+    struct work *work = context;
+
+    log_error("%s: whatever it named is ended", err->text);
+    record_forget(work->config.run_dir, guest);
+}
+
+static void end_unnamed(void *context, const char *name, bool stays)
+{
+    struct work *work = context;
+    const struct local_guest *guest = guests_find(&work->guests, name);
+
+    if (guest != NULL && guest_record_stays(&guest->record) == stays)
+        return;
+    log_warn("the cgroup of '%s' has no record: it is ended", name);
+    if (kill_and_wait(work, name, stays))
+        cgroup_remove(work->config.cgroups, name, stays);
+}
+
+int adopt_guests(struct work *work, struct err *err)
+{
+    int rc = records_read(work->config.run_dir, take_up, broken_record, work, err);
+
+    if (rc < 0)
+        return rc;
+    cgroups_list(work->config.cgroups, end_unnamed, work);
+    roster_move_ports(work->config.roster);
+    return 0;
+}

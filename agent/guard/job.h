@@ -1,0 +1,65 @@
+/* job: what the guard asks its executors to do, and what comes back (pure codec). */
+#ifndef SKEIN_AGENT_GUARD_JOB_H
+#define SKEIN_AGENT_GUARD_JOB_H
+
+#include "agent/guard/proto.h"
+
+enum job_kind {
+    /* of the cell executor: each in a process of its own */
+    JOB_START = 1,  /* run: -> pid */
+    JOB_TERMINATE,  /* run, pid */
+    JOB_EXEC,       /* run, pid, argv, 3 fds -> status */
+    JOB_CLEAN_UP,   /* run, keep_upper */
+    JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
+                     * keep_upper, what was kept for this one */
+    JOB_CAPTURE,    /* run, pid, fd -> bytes, frozen_us, handed_over_us */
+    JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
+    JOB_ACTIVATE,   /* run -> pid */
+    JOB_RESUME,     /* run, pid */
+    JOB_DISCARD,    /* run, pid: files and leftovers of a mover */
+    JOB_UNPACK,     /* digest, fd */
+    JOB_DROP_IMAGE, /* digest */
+    /* of the fabric executor: one after the other */
+    JOB_SETUP,
+    JOB_APPLY,  /* view */
+    JOB_PLUG,   /* run */
+    JOB_UNPLUG, /* run */
+    JOB_WATCH,  /* ends when the switch has died; beside the others */
+    JOB_KIND_END
+};
+
+struct job {
+    uint32_t id; /* not 0 */
+    enum job_kind kind;
+    bool has_run;
+    struct guest_run run; /* borrowed from its guest; owned where decoded */
+    uint32_t pid;
+    uint64_t start_time; /* of that pid: another process under its number is left alone */
+    bool keep_upper;
+    uint8_t digest[DIGEST_SIZE];
+    uint32_t n_argv;
+    char **argv; /* as `run`; NULL-terminated */
+    bool has_view;
+    struct fabric_view view; /* as `run` */
+    int fds[GUARD_MAX_FDS];  /* the packet's */
+};
+
+struct job_result {
+    uint32_t id; /* 0: no job; process `pid` has ended with `status` */
+    int code;
+    char text[ERR_TEXT_SIZE];
+    uint32_t pid;
+    int32_t status; /* exit code, or 128 + signal */
+    uint64_t bytes, frozen_us, handed_over_us;
+};
+
+void job_init(struct job *job);
+/* Only of a decoded job. Descriptors stay open. */
+void job_deinit(struct job *job);
+void job_encode(const struct job *job, struct writer *w);
+int job_decode(const void *data, size_t size, struct job *ret);
+void job_result_encode(const struct job_result *result, struct writer *w);
+int job_result_decode(const void *data, size_t size, struct job_result *ret);
+const char *job_kind_name(enum job_kind kind);
+
+#endif

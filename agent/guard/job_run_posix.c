@@ -1,0 +1,304 @@
+#include "agent/guard/job_run_posix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/guard/clock_posix.h"
+#include "agent/guard/executor_posix.h"
+#include "agent/guard/process_posix.h"
+#include "agent/guest/unpack_archive.h"
+#include "base/clean.h"
+#include "migrate/mover.h"
+
+/* What a job works with, made from its guest_run. */
+struct scene {
+    struct cgroups *cgroups;
+    struct job *job;
+    const struct guest_kind_ops *kind;
+    struct guest_paths paths;
+    struct mover_guest mover;
+    char freezer[CGROUP_PATH_SIZE];
+    bool stays;
+};
+
+static const struct guest_kind_ops *kind_of(enum guest_kind kind)
+{
+    return kind == KIND_CELL ? &guest_cell_ops : NULL;
+}
+
+static int scene_init(struct scene *s, const struct job_context *context, struct job *job,
+                      struct err *err)
+{
+    const char *name = job->run.spec.name;
+
+    *s = (struct scene){.cgroups = context->cgroups, .job = job};
+    s->kind = kind_of(job->run.spec.kind);
+    if (s->kind == NULL)
+        return err_set(err, -ENOTSUP, "this node runs no guest of that kind");
+    s->stays = job->run.spec.failover == FAILOVER_STAY;
+    guest_paths_init(&s->paths, name, job->run.digest);
+    cgroup_freezer_path(s->cgroups, name, s->stays, s->freezer, sizeof(s->freezer));
+    s->mover = (struct mover_guest){.name = name,
+                                    .pid = (pid_t)job->pid,
+                                    .image_root = s->paths.image_root,
+                                    .upper = s->paths.upper,
+                                    .work = s->paths.work,
+                                    .merged = s->paths.merged,
+                                    .netns = s->paths.netns,
+                                    .checkpoint = s->paths.checkpoint,
+                                    .log = s->paths.log,
+                                    .freezer = s->freezer};
+    return 0;
+}
+
+/* ---- what a guest wrote: kept from one start here to the next only when somebody said so */
+
+static void kept_mark(const struct scene *s, char *ret, size_t size)
+{
+    snprintf(ret, size, "/var/lib/skein/guests/%s/kept", s->job->run.spec.name);
+}
+
+static int clean_up(const struct scene *s, bool keep_upper, struct err *err)
+{
+    char mark[160], *slash;
+    int rc, fd;
+
+    kept_mark(s, mark, sizeof(mark));
+    if (!keep_upper)
+        unlink(mark);
+    rc = s->kind->clean_up(&s->paths, keep_upper, err);
+    if (rc < 0 || !keep_upper)
+        return rc;
+    slash = strrchr(mark, '/');
+    *slash = '\0';
+    mkdir(mark, 0711);
+    *slash = '/';
+    fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(err, -errno, "cannot make %s: %s", mark, strerror(errno));
+    close(fd);
+    return 0;
+}
+
+/* Leaves the upper layer of before only where it was kept; it is not kept twice. */
+static int begin_upper(const struct scene *s, bool may_keep, struct err *err)
+{
+    char mark[160];
+    bool is_kept;
+
+    kept_mark(s, mark, sizeof(mark));
+    is_kept = unlink(mark) == 0 && may_keep;
+    return s->kind->clean_up(&s->paths, is_kept, err);
+}
+
+/* ---- the jobs */
+
+static int check_process(const struct job *job, struct err *err)
+{
+    if (job->pid == 0 || process_start_time((pid_t)job->pid) != job->start_time)
+        return err_set(err, -ESRCH, "it has ended");
+    return 0;
+}
+
+static int check_image(const struct scene *s, struct err *err)
+{
+    struct stat st;
+
+    if (stat(s->paths.image_root, &st) < 0 || !S_ISDIR(st.st_mode))
+        return err_set(err, -ENOENT, "its image is not unpacked on this node");
+    return 0;
+}
+
+static int start(struct scene *s, struct job_result *ret, struct err *err)
+{
+    pid_t pid = 0;
+    int rc;
+
+    /* From here on within the guest's groups: frozen when they are, killed when they are. */
+    rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+    if (rc == 0)
+        rc = s->kind->start(&s->job->run, &s->paths, &pid, err);
+    ret->pid = (uint32_t)pid;
+    return rc;
+}
+
+static int exec_in(struct scene *s, struct job_result *ret, struct err *err)
+{
+    int wait_status = 0, rc = check_process(s->job, err);
+
+    if (rc == 0 && !s->kind->can_exec)
+        rc = err_set(err, -ENOTSUP, "a %s runs no command from outside", s->kind->name);
+    if (rc == 0)
+        rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+    if (rc == 0)
+        rc = s->kind->exec((pid_t)s->job->pid, &s->job->run, s->job->argv, s->job->fds,
+                           &wait_status, err);
+    ret->status = executor_status_of_wait(wait_status);
+    return rc;
+}
+
+static int prepare(struct scene *s, struct err *err)
+{
+    int rc = check_image(s, err);
+
+    return rc < 0 ? rc : begin_upper(s, s->job->keep_upper, err);
+}
+
+static int capture(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mover_report report = {0};
+    int rc = check_process(s->job, err);
+
+    if (rc == 0 && !s->kind->can_capture)
+        rc = err_set(err, -ENOTSUP, "a %s cannot be moved while it runs", s->kind->name);
+    if (rc == 0)
+        rc = mover_criu_ops.check(&s->mover, err);
+    if (rc == 0)
+        rc = mover_criu_ops.capture(&s->mover, s->job->fds[0], &report, err);
+    ret->bytes = report.bytes;
+    ret->frozen_us = report.frozen_us;
+    ret->handed_over_us = report.handed_over_us;
+    return rc;
+}
+
+static int receive(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mover_report report = {0};
+    int rc = mover_criu_ops.receive(&s->mover, s->job->fds[0], &report, err);
+
+    ret->bytes = report.bytes;
+    ret->handed_over_us = report.handed_over_us;
+    return rc;
+}
+
+static int activate(struct scene *s, struct job_result *ret, struct err *err)
+{
+    pid_t pid = 0;
+    int rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+
+    if (rc == 0)
+        rc = mover_criu_ops.activate(&s->mover, &pid, err);
+    ret->pid = (uint32_t)pid;
+    ret->handed_over_us = clock_now_us();
+    return rc;
+}
+
+static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err)
+{
+    int rc;
+
+    switch (s->job->kind) {
+    case JOB_START:
+        return start(s, ret, err);
+    case JOB_TERMINATE:
+        rc = check_process(s->job, err);
+        return rc < 0 ? rc : s->kind->terminate((pid_t)s->job->pid, err);
+    case JOB_EXEC:
+        return exec_in(s, ret, err);
+    case JOB_CLEAN_UP:
+        return clean_up(s, s->job->keep_upper, err);
+    case JOB_PREPARE:
+        return prepare(s, err);
+    case JOB_CAPTURE:
+        signal(SIGPIPE, SIG_IGN);
+        return capture(s, ret, err);
+    case JOB_RECEIVE:
+        signal(SIGPIPE, SIG_IGN);
+        return receive(s, ret, err);
+    case JOB_ACTIVATE:
+        return activate(s, ret, err);
+    case JOB_RESUME:
+        return mover_criu_ops.resume(&s->mover, err);
+    case JOB_DISCARD:
+        return mover_criu_ops.discard(&s->mover, err);
+    default:
+        return err_set(err, -EINVAL, "no job of the cell executor");
+    }
+}
+
+static void finish(struct job_result *ret, int rc, const struct err *err)
+{
+    ret->code = rc;
+    if (rc < 0)
+        memcpy(ret->text, err->text, sizeof(ret->text));
+}
+
+static int run_on_image(const struct job *job, struct err *err)
+{
+    struct guest_paths paths;
+
+    guest_paths_init(&paths, "image", job->digest);
+    return job->kind == JOB_UNPACK ? unpack_image(job->fds[0], job->digest, paths.image_root, err)
+                                   : unpack_remove(paths.image_root, err);
+}
+
+void job_run_cell(const void *context, struct job *job, struct job_result *ret)
+{
+    struct err err = {0};
+    struct scene scene;
+    int rc;
+
+    if (job->kind == JOB_UNPACK || job->kind == JOB_DROP_IMAGE) {
+        rc = run_on_image(job, &err);
+    } else {
+        rc = scene_init(&scene, context, job, &err);
+        if (rc == 0)
+            rc = run_on_guest(&scene, ret, &err);
+    }
+    finish(ret, rc, &err);
+}
+
+/* ---- the fabric */
+
+static int plug(const struct guest_run *run, struct err *err)
+{
+    struct wiring_port port = {.port = run->port, .ip = run->ip, .prefix = run->prefix};
+
+    memcpy(port.guest, run->spec.name, sizeof(port.guest));
+    mac_of_guest(run->ip, port.mac);
+    return wiring_plug(&port, err); /* down; the guard raises it when the guest lives */
+}
+
+/* Ends by the switch's death; or with the executor, whose end of the pipe closes. */
+static int watch(struct err *err)
+{
+    int stop[2];
+
+    if (pipe2(stop, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "no pipe: %s", strerror(errno));
+    return wiring_wait_for_death(stop[0], err);
+}
+
+void job_run_fabric(const void *context, struct job *job, struct job_result *ret)
+{
+    const struct job_context *c = context;
+    struct err err = {0};
+    int rc;
+
+    switch (job->kind) {
+    case JOB_SETUP:
+        rc = wiring_setup(&c->wiring, &err);
+        break;
+    case JOB_APPLY:
+        rc = wiring_apply(&c->wiring, &job->view, &err);
+        break;
+    case JOB_PLUG:
+        rc = plug(&job->run, &err);
+        break;
+    case JOB_UNPLUG:
+        rc = wiring_unplug(job->run.spec.name, job->run.port, &err);
+        break;
+    case JOB_WATCH:
+        rc = watch(&err);
+        break;
+    default:
+        rc = err_set(&err, -EINVAL, "no job of the fabric executor");
+        break;
+    }
+    finish(ret, rc, &err);
+}

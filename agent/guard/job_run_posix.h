@@ -1,0 +1,18 @@
+/* job_run: what each job does, in the executors' processes (shell: guest kinds, mover, wiring). */
+#ifndef SKEIN_AGENT_GUARD_JOB_RUN_POSIX_H
+#define SKEIN_AGENT_GUARD_JOB_RUN_POSIX_H
+
+#include "agent/guard/cgroup.h"
+#include "agent/guard/job.h"
+#include "netfabric/wiring.h"
+
+struct job_context {
+    struct cgroups *cgroups;
+    struct wiring_config wiring;
+};
+
+/* For executor_config.run; `context` is a struct job_context. */
+void job_run_cell(const void *context, struct job *job, struct job_result *ret);
+void job_run_fabric(const void *context, struct job *job, struct job_result *ret);
+
+#endif

@@ -1,0 +1,298 @@
+/* steps_move: this node's part in a migration, as its source and as its target; see work_posix.h
+ * and migrate/mover.h. What is law about it: no packet of the guest leaves or is answered on the
+ * source from the freeze to the clean-up, and a target runs only under a live lease.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/guard/work_posix.h"
+#include "base/log.h"
+
+static enum step move_job(struct work *work, struct operation *op, enum job_kind kind)
+{
+    struct job job;
+
+    job_init(&job);
+    job.kind = kind;
+    job.fds[0] = op->request.fds[0];
+    return operation_job(work, op, &work->config.cells, &job);
+}
+
+static bool is_target_of(const struct operation *op)
+{
+    const struct guest_record *record = &op->guest->record;
+
+    return guest_record_is_target(record) && record->migration == op->request.migration;
+}
+
+static enum step fail_no_target(struct operation *op)
+{
+    return operation_fail(op, -ENOENT, "guest '%s' is not prepared here for migration %llu",
+                          op->guest->name, (unsigned long long)op->request.migration);
+}
+
+static void reply_report(struct operation *op)
+{
+    op->reply.bytes = op->result.bytes;
+    op->reply.frozen_us = op->result.frozen_us;
+    op->reply.handed_over_us = op->result.handed_over_us;
+}
+
+/* ---- target: everything that it will live in stands, nothing runs */
+
+static enum step prepare_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+    struct guest_run *run = &op->request.run;
+    struct roster_entry entry = {
+        .epoch = run->epoch, .port = run->port, .stays = run->spec.failover == FAILOVER_STAY};
+    struct err err;
+
+    if (check_run(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (run->epoch != op->request.migration)
+        return operation_fail(op, -EINVAL, "a target's epoch is its migration's id until it owns");
+    if (record->state != 0 && record->state != GUEST_EXITED)
+        return operation_fail(op, -EEXIST, "guest '%s' is on this node already", op->guest->name);
+    memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
+    if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
+        return operation_fail(op, err.code, "%s", err.text);
+    guest_clear(op->guest);
+    record->run = *run; /* takes it */
+    *run = (struct guest_run){0};
+    record->migration = op->request.migration;
+    record->state = GUEST_PREPARED;
+    op->has_begun = true;
+    return save_record(work, op);
+}
+
+static enum step prepare_job(struct work *work, struct operation *op)
+{
+    return move_job(work, op, JOB_PREPARE);
+}
+
+const step_fn steps_prepare[] = {prepare_check, step_make_cgroup, prepare_job, step_plug, NULL};
+const step_fn undo_prepare[] = {step_undo,          step_unplug, step_clean_up,
+                                step_remove_cgroup, step_forget, NULL};
+
+/* ---- source: captured, and frozen for good unless it is resumed */
+
+static enum step capture_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+
+    if (check_copy(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (record->state != GUEST_RUNNING)
+        return operation_fail(op, -EBUSY, "guest '%s' does not run (%s)", op->guest->name,
+                              guard_guest_state_name(record->state));
+    if (record->frozen_by & FROZEN_BY_USER)
+        return operation_fail(op, -EBUSY, "guest '%s' is frozen: thaw it first", op->guest->name);
+    if (!guest_record_stays(record) && roster_is_lapsed(work->config.roster))
+        return operation_fail(op, -EKEYEXPIRED, "this node's lease has lapsed: it is frozen");
+    /* Written down as handed over before the first byte is: should this guard die meanwhile, its
+     * successor cannot know how far it came, and only a committed abort may thaw it then. */
+    record->state = GUEST_HANDED_OVER;
+    record->frozen_by = FROZEN_BY_MIGRATION;
+    op->has_begun = true;
+    record->migration = op->request.migration;
+    return save_record(work, op);
+}
+
+/* The mover freezes as its first act, and no packet may be answered from there on. A mover that
+ * copies before it freezes will need its port until then. */
+static enum step capture_port_down(struct work *work, struct operation *op)
+{
+    struct err err;
+
+    if (roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
+        return operation_fail(op, err.code, "%s", err.text);
+    return STEP_NEXT;
+}
+
+static enum step capture_job(struct work *work, struct operation *op)
+{
+    return move_job(work, op, JOB_CAPTURE);
+}
+
+static enum step capture_done(struct work *work, struct operation *op)
+{
+    struct err err;
+
+    reply_report(op);
+    work->has_news = true;
+    if (guest_follow_freezer(work, op->guest, &err) < 0)
+        return operation_fail(op, err.code, "%s", err.text);
+    return STEP_NEXT;
+}
+
+static enum step thaw_source(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+    struct err err;
+
+    record->state = GUEST_RUNNING;
+    record->frozen_by = 0;
+    record->migration = 0;
+    if (guest_follow_freezer(work, op->guest, &err) < 0)
+        operation_fail(op, err.code, "%s", err.text);
+    return save_record(work, op);
+}
+
+const step_fn steps_capture[] = {capture_check, capture_port_down, capture_job, capture_done, NULL};
+const step_fn undo_capture[] = {step_undo, thaw_source, step_port_up, NULL};
+
+/* ---- target: the whole state is here and verified */
+
+static enum step receive_check(struct work *work, struct operation *op)
+{
+    (void)work;
+    if (!is_target_of(op))
+        return fail_no_target(op);
+    if (op->guest->record.state != GUEST_PREPARED)
+        return operation_fail(op, -EEXIST, "guest '%s' was received already", op->guest->name);
+    return STEP_NEXT;
+}
+
+static enum step receive_job(struct work *work, struct operation *op)
+{
+    return move_job(work, op, JOB_RECEIVE);
+}
+
+static enum step receive_done(struct work *work, struct operation *op)
+{
+    reply_report(op);
+    op->guest->record.state = GUEST_RECEIVED;
+    return save_record(work, op);
+}
+
+const step_fn steps_receive[] = {receive_check, receive_job, receive_done, NULL};
+
+/* ---- target: it owns the guest now and brings it to life */
+
+static enum step activate_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+    struct roster_entry entry = {.epoch = op->request.copy.epoch,
+                                 .port = record->run.port,
+                                 .stays = guest_record_stays(record),
+                                 .has_copy = true};
+    struct err err;
+
+    if (!is_target_of(op))
+        return fail_no_target(op);
+    if (record->state != GUEST_RECEIVED)
+        return operation_fail(op, -EINVAL, "guest '%s' was not received yet", op->guest->name);
+    if (op->request.copy.epoch <= op->request.migration)
+        return operation_fail(op, -EINVAL, "the commit comes behind the reservation");
+    memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
+    if (roster_put(work->config.roster, &entry, true, op->request.index, &err) < 0)
+        return operation_fail(op, err.code, "%s", err.text);
+    record->run.epoch = op->request.copy.epoch;
+    record->n_starts = 1;
+    record->state = GUEST_RESTORING;
+    op->has_begun = true;
+    return save_record(work, op);
+}
+
+static enum step activate_job(struct work *work, struct operation *op)
+{
+    return move_job(work, op, JOB_ACTIVATE);
+}
+
+static enum step activate_done(struct work *work, struct operation *op)
+{
+    reply_report(op);
+    op->guest->record.migration = 0;
+    return step_take_pid(work, op);
+}
+
+static enum step discard_job(struct work *work, struct operation *op)
+{
+    op->is_soft = true; /* files that stay behind are only in the way */
+    return move_job(work, op, JOB_DISCARD);
+}
+
+static const step_fn steps_tidy[] = {discard_job, NULL};
+
+/* It runs; what is left of the move goes when that has been said. */
+static enum step activate_tidy(struct work *work, struct operation *op)
+{
+    struct guard_request none;
+
+    guard_request_init(&none);
+    operation_begin(work, &none, 0, steps_tidy, NULL, op->guest->name);
+    return STEP_NEXT;
+}
+
+/* Received and whole as before: it can be tried again, or thrown away. */
+static enum step activate_back(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+    struct roster_entry entry = {.epoch = op->request.migration,
+                                 .port = record->run.port,
+                                 .stays = guest_record_stays(record)};
+    struct err err;
+
+    memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
+    if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
+        operation_fail(op, err.code, "%s", err.text);
+    if (guest_follow_freezer(work, op->guest, &err) < 0) /* killing has frozen it */
+        operation_fail(op, err.code, "%s", err.text);
+    record->run.epoch = op->request.migration;
+    record->state = GUEST_RECEIVED;
+    return save_record(work, op);
+}
+
+const step_fn steps_activate[] = {activate_check, activate_job,  activate_done,
+                                  step_port_up,   activate_tidy, NULL};
+const step_fn undo_activate[] = {step_undo, step_kill, activate_back, NULL};
+
+/* ---- source, after an abort */
+
+static enum step resume_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+
+    (void)work;
+    if (check_copy(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (record->state == GUEST_RUNNING) /* the capture had failed, or a retry */
+        return step_to_end(op);
+    if (record->state != GUEST_HANDED_OVER || record->migration != op->request.migration)
+        return operation_fail(op, -EINVAL, "guest '%s' was not captured by migration %llu",
+                              op->guest->name, (unsigned long long)op->request.migration);
+    return STEP_NEXT;
+}
+
+static enum step resume_job(struct work *work, struct operation *op)
+{
+    op->is_soft = true; /* what stays of the mover must not hold the guest */
+    return move_job(work, op, JOB_RESUME);
+}
+
+const step_fn steps_resume[] = {resume_check, resume_job, thaw_source, step_port_up, NULL};
+
+/* ---- either side: what does not run is thrown away */
+
+static enum step discard_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+
+    (void)work;
+    if (record->state == 0)
+        return step_to_end(op); /* a retry */
+    if (guest_record_is_target(record) ? !is_target_of(op)
+                                       : record->migration != op->request.migration)
+        return operation_fail(op, -ENOENT, "guest '%s' is here for another reason",
+                              op->guest->name);
+    if (!guest_record_is_target(record) && check_copy(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (!guest_record_is_target(record) && record->state != GUEST_HANDED_OVER)
+        return operation_fail(op, -EBUSY, "guest '%s' runs: stop it instead", op->guest->name);
+    record->keep_upper = false;
+    return STEP_NEXT;
+}
+
+const step_fn steps_discard[] = {discard_check, step_kill,          discard_job, step_unplug,
+                                 step_clean_up, step_remove_cgroup, step_forget, NULL};

@@ -1,0 +1,57 @@
+/* guard_driver: a blocking client of skein-guard and the guard's process itself, for its scenario.
+ * Every wait has a limit of WAIT_MS and ends the program when that passes.
+ */
+#ifndef SKEIN_TESTS_LAB_GUARD_DRIVER_H
+#define SKEIN_TESTS_LAB_GUARD_DRIVER_H
+
+#include "agent/guard/proto.h"
+
+enum { WAIT_MS = 10000, F_MS = DEFAULT_FREEZE_MS, L_MS = DEFAULT_LEASE_MS };
+
+struct driver {
+    const char *program;
+    pid_t pid;
+    int lease, work;
+    struct guard_hello hello;
+    uint32_t serial;
+    uint32_t n_lapsed, n_lifted; /* events seen */
+    uint64_t term, index;
+    uint64_t lease_end_us; /* by the newest ack */
+};
+
+void driver_start(struct driver *d);            /* the guard, and both connections */
+void driver_connect(struct driver *d);          /* (again) */
+void driver_kill(struct driver *d, int signal); /* the guard, and waits for its end */
+
+/* A request of the op, everything else 0. */
+void request_of(struct guard_request *request, enum guard_op op);
+/* A sound START or PREPARE of a counting guest. */
+void run_of(struct guard_request *request, enum guard_op op, const char *guest, uint64_t epoch,
+            uint16_t port);
+/* Sends on the work (or lease) connection and waits for its answer; ends the request. Returns the
+ * code; `ret` may be NULL, else the caller ends it. */
+int ask(struct driver *d, struct guard_request *request, struct guard_reply *ret);
+/* Sends only; the answer is awaited with its serial. */
+uint32_t tell(struct driver *d, struct guard_request *request);
+int answer_to(struct driver *d, uint32_t serial, struct guard_reply *ret);
+/* Op with (guest, epoch). */
+int ask_copy(struct driver *d, enum guard_op op, const char *guest, uint64_t epoch);
+/* One beat: STAMP, then ACK with these copies (NULL-terminated pairs name, epoch as "web:5"). True
+ * when the guard's lease lives after it. */
+bool beat(struct driver *d, uint32_t lease_ms, const char *copies);
+/* The report of a guest; state 0 when there is none. */
+struct guard_report report_of(struct driver *d, const char *guest);
+/* Waits until the guest's report has the state. */
+struct guard_report await_state(struct driver *d, const char *guest, enum guard_guest_state state);
+
+int guard_connect(enum guard_connection connection, struct guard_hello *ret);
+uint64_t now_us(void);
+void sleep_until_us(uint64_t us);
+/* The guest's count, and when it was written; 0 when there is none. */
+uint64_t count_of(const char *guest, uint64_t *ret_us);
+/* True when the guest counts (limit WAIT_MS); false when it stood still for 50 ms. */
+bool counts(const char *guest);
+bool port_is(uint16_t port, const char *word);
+void put_file(const char *path, const char *text);
+
+#endif

@@ -1,0 +1,144 @@
+/* The guard's small pure parts: processors behind cores, records, jobs. */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/guard/cpus.h"
+#include "agent/guard/job.h"
+#include "agent/guard/record.h"
+#include "tests/support/command_random.h"
+#include "tests/support/prng.h"
+
+static uint8_t buffer[GUARD_PACKET_MAX];
+
+static void declared_cores_fold_onto_real_ones(void **state)
+{
+    static const struct cpus lab = {
+        .is_folded = true, .n_real = 2, .real = {0, 1}, .n_shared = 1, .shared = {0}};
+    static const struct cpus part = {
+        .is_folded = true, .n_real = 2, .real = {4, 6}, .n_shared = 1, .shared = {0}};
+    static const struct {
+        const struct cpus *cpus;
+        uint32_t n;
+        uint16_t cores[3];
+        const char *list;
+    } rows[] = {
+        {&lab, 1, {3}, "1"},  {&lab, 2, {1, 3}, "1"}, {&lab, 3, {1, 2, 3}, "0,1"},
+        {&lab, 0, {0}, "0"},  {&part, 1, {2}, "4"},   {&part, 2, {2, 3}, "4,6"},
+        {&part, 0, {0}, "4"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char list[CPUS_TEXT_SIZE];
+
+        assert_int_equal(cpus_list(rows[i].cpus, rows[i].cores, rows[i].n, list, NULL), 0);
+        assert_string_equal(list, rows[i].list);
+    }
+}
+
+static void real_cores_are_themselves_or_refused(void **state)
+{
+    static const struct cpus board = {
+        .n_real = 4, .real = {0, 1, 2, 3}, .n_shared = 2, .shared = {0, 1}};
+    static const uint16_t cores[] = {2, 3, 4};
+    char list[CPUS_TEXT_SIZE];
+    struct err err;
+
+    (void)state;
+    assert_int_equal(cpus_list(&board, cores, 2, list, &err), 0);
+    assert_string_equal(list, "2,3");
+    assert_int_equal(cpus_list(&board, NULL, 0, list, &err), 0);
+    assert_string_equal(list, "0,1");
+    assert_int_equal(cpus_list(&board, cores, 3, list, &err), -EINVAL);
+    assert_string_equal(err.text, "this machine has no core 4");
+}
+
+static void fill_run(struct guest_run *run)
+{
+    struct prng p = {.state = 11};
+
+    memset(run, 0, sizeof(*run));
+    guest_spec_random(&p, &run->spec);
+    run->epoch = 5;
+    run->n_cores = 1;
+    run->cores[0] = 2;
+}
+
+static void record_is_read_back_and_no_part_of_it(void **state)
+{
+    struct guest_record record = {.state = GUEST_HANDED_OVER,
+                                  .migration = 9,
+                                  .frozen_by = FROZEN_BY_MIGRATION,
+                                  .exit_status = -1,
+                                  .pid = 77,
+                                  .start_time = 123456789,
+                                  .n_starts = 2};
+    struct guest_record back;
+    struct writer w;
+    uint8_t *exact;
+
+    (void)state;
+    fill_run(&record.run);
+    writer_init(&w, buffer, sizeof(buffer));
+    guest_record_encode(&record, &w);
+    assert_int_equal(guest_record_decode(buffer, w.size, &back), 0);
+    assert_string_equal(back.run.spec.name, record.run.spec.name);
+    assert_int_equal(back.state, GUEST_HANDED_OVER);
+    assert_int_equal(back.exit_status, -1);
+    assert_int_equal(back.start_time, 123456789);
+    guest_record_deinit(&back);
+    for (size_t cut = 0; cut < w.size; cut++) {
+        exact = malloc(cut + 1);
+        memcpy(exact, buffer, cut);
+        assert_true(guest_record_decode(exact, cut, &back) < 0);
+        free(exact);
+    }
+    guest_record_deinit(&record);
+}
+
+static void job_and_result_are_read_back(void **state)
+{
+    char *argv[] = {(char *)"sh", (char *)"-c", NULL};
+    struct job_result result = {.id = 3, .code = -EIO, .text = "why", .pid = 8, .bytes = 1};
+    struct job_result result_back;
+    struct job job, back;
+    struct writer w;
+
+    (void)state;
+    job_init(&job);
+    job.id = 3;
+    job.kind = JOB_EXEC;
+    job.has_run = true;
+    fill_run(&job.run);
+    job.n_argv = 2;
+    job.argv = argv;
+    writer_init(&w, buffer, sizeof(buffer));
+    job_encode(&job, &w);
+    assert_int_equal(job_decode(buffer, w.size, &back), 0);
+    assert_string_equal(back.argv[1], "-c");
+    assert_null(back.argv[2]);
+    assert_string_equal(back.run.spec.name, job.run.spec.name);
+    job_deinit(&back);
+    assert_int_equal(job_decode(buffer, w.size - 1, &back), -EBADMSG);
+    guest_run_deinit(&job.run);
+    writer_init(&w, buffer, sizeof(buffer));
+    job_result_encode(&result, &w);
+    assert_int_equal(job_result_decode(buffer, w.size, &result_back), 0);
+    assert_int_equal(result_back.code, -EIO);
+    assert_string_equal(result_back.text, "why");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(declared_cores_fold_onto_real_ones),
+        cmocka_unit_test(real_cores_are_themselves_or_refused),
+        cmocka_unit_test(record_is_read_back_and_no_part_of_it),
+        cmocka_unit_test(job_and_result_are_read_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
