@@ -102,6 +102,7 @@ struct node_part {
     size_t next_peer;
     struct leader_stamp echo;
     uint32_t backhaul_permille;
+    uint64_t published_term; /* as of the newest beat */
 
     bool is_acked;          /* some leader with authority answered in this run of skeind */
     uint64_t current_index; /* the state counts as current from here on */

@@ -102,7 +102,9 @@ static void take_report(struct core *core, uint64_t from, struct beat *beat)
     peer->fabric_index = beat->fabric_index;
     peer->backhaul_permille = beat->backhaul_permille;
     peer->round_trip_us = beat->round_trip_us;
-    if (!beat->has_report)
+    /* What is said of guests counts only from one who is known to live in this leadership: an
+     * earlier run of its skeind may have sent the beat long ago (docs/leases.md, lemma 4). */
+    if (!beat->has_report || beat->echo.term != core->term)
         return;
     node_report_deinit(&peer->report);
     peer->report = beat->report;
@@ -177,8 +179,7 @@ static void answer(struct core *core, uint64_t to, const struct beat *beat,
         return;
     ack->stamp = (struct leader_stamp){core->term, core->now};
     ack->report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
-    ack->again = verdict == DETECTOR_UNPROVEN ||
-                 (verdict == DETECTOR_WITHHELD && beat->echo.term != core->term);
+    ack->again = verdict == DETECTOR_UNPROVEN || beat->echo.term != core->term;
     ack->lease.stamp = beat->stamp;
     ack->lease.term = core->term;
     ack->lease.lease_ms = 0;

@@ -219,6 +219,7 @@ void core_node_stamp(struct core *core, const struct core_event *event)
     node->stamp_wanted = false;
     node->beat_soon = false;
     node->backhaul_permille = event->backhaul_permille;
+    node->published_term = event->published_term;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].stamp = event->stamp;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].sent_us = core->now;
     if (leader != core->config.id)
@@ -259,7 +260,7 @@ static void note_index(struct core *core, const struct lease_ack *ack)
 {
     struct node_part *node = &core->node;
 
-    if (node->is_acked && !ack->has_copies)
+    if (ack->term < node->published_term || (node->is_acked && !ack->has_copies))
         return;
     node->is_acked = true;
     if (ack->index > node->current_index)
