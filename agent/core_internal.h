@@ -1,13 +1,17 @@
 /* core_internal: what the parts of the core share (inside agent/core*.c only).
  *
- *   core.c          the door, the log, proposals
+ *   core.c          the door
+ *   core_log.c      what is proposed, and what the log brings
  *   core_node.c     the node's part: beats, acks to the guard
  *   core_guests.c   the node's part: makes the guard's guests equal to the state
  *   core_goods.c    the node's part: images, the switch, own facts
- *   core_leader.c   the leader's part: grants, losses, claims, placing
+ *   core_leader.c   the leader's part: grants, losses, claims
+ *   core_place.c    the leader's part: places what waits
  *   core_members.c  the leader's part: Raft's roles
- *   core_request.c  the leader's part: wishes of users
- *   core_migrate.c  both parts of a migration: glue to migrate/saga
+ *   core_request.c  the leader's part: wishes of users, up to the log
+ *   core_effect.c   … and from there to their effect
+ *   core_migrate.c  source and target of a migration: glue to migrate/saga
+ *   core_saga.c     the leader's part of a migration
  *   core_view.c     what the API shows
  */
 #ifndef SKEIN_AGENT_CORE_INTERNAL_H
@@ -230,7 +234,7 @@ struct core {
     struct leader_part lead;
 };
 
-/* ---- shared tools (core.c) */
+/* ---- shared tools (core_tools.c) */
 
 /* Array tools: element `n` grown by one, zeroed; or one taken out. No memory ends the process. */
 void *core_append(void *array_pointer, size_t *n, size_t size);
@@ -244,6 +248,13 @@ uint32_t core_serial(struct core *core);
 const char *core_node_name(const struct core *core, uint64_t node);
 void core_wake_at(uint64_t *wake_us, uint64_t at_us);
 
+/* ---- the log (core_log.c) */
+
+void core_log_committed(struct core *core, const struct core_event *event);
+void core_log_restored(struct core *core, const struct core_event *event);
+void core_log_failed(struct core *core, const struct core_event *event);
+/* Whether Raft's leader also has applied its term's first entry. */
+void core_update_leads(struct core *core);
 /* Proposes; false when nothing may be proposed now. `command` stays the caller's. */
 bool core_propose(struct core *core, struct command *command, enum proposal_kind kind,
                   uint64_t subject, const char *guest);
@@ -293,6 +304,8 @@ bool core_image_is_ready(const struct core *core, const char *image);
 
 /* ---- migrations */
 
+enum saga_phase core_phase_of(const struct migration *m);
+
 enum saga_copy core_copy_of(const struct guard_report *report, const struct migration *m,
                             bool is_source);
 /* The migration in flight that this node is an end of, for a guest; NULL = none. */
@@ -334,6 +347,13 @@ void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, cons
 void core_wishes_run(struct core *core);
 void core_wishes_end(struct core *core);
 
+struct answer *core_answer_new(enum answer_kind kind);
+void core_respond(struct core *core, uint64_t ticket, struct answer *answer); /* takes it */
+void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, const char *text);
+void core_wish_remove(struct core *core, struct wish *wish);
+struct wish *core_wish_of(struct core *core, uint64_t ticket);
+
+void core_places_run(struct core *core);
 /* A placement by the scheduler; 0 when there is one. `ret_words` (may be NULL) is heap: why not,
  * for each node. */
 int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,

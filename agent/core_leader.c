@@ -7,7 +7,7 @@
 
 #include "agent/core_internal.h"
 
-enum { PLACE_RETRY_MS = 1000, TERM_RETRY_MS = 50 };
+enum { TERM_RETRY_MS = 50 };
 
 /* ---- leadership */
 
@@ -382,108 +382,6 @@ static void holders_run(struct core *core)
     }
 }
 
-/* ---- placing */
-
-static char *join_reasons(const struct core *core, const struct place_result *result)
-{
-    char *words = NULL;
-    size_t size = 0;
-
-    for (size_t i = 0; i < result->n_rows; i++) {
-        const char *name = core_node_name(core, result->rows[i].node);
-        size_t more = strlen(name) + strlen(result->rows[i].reason) + 5;
-        char *longer;
-
-        if (result->rows[i].verdict != VERDICT_REFUSED)
-            continue;
-        longer = realloc(words, size + more);
-        if (longer == NULL)
-            break;
-        words = longer;
-        /* The scheduler's reasons begin with the node's name or do not: say it once. */
-        size += (size_t)snprintf(words + size, more, "%s%s: %s", size > 0 ? "; " : "", name,
-                                 result->rows[i].reason);
-    }
-    return words;
-}
-
-int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,
-               struct placement *ret, char **ret_words, struct err *err)
-{
-    struct place_request request = {.spec = spec, .is_move = is_move, .not_on = not_on};
-    struct place_result result = {0};
-    struct node_telemetry *telemetry;
-    int code;
-
-    telemetry = core_telemetry(core, core->now, &request.n_telemetry);
-    request.telemetry = telemetry;
-    code = place_guest(&core->state, &request, &result, err);
-    free(telemetry);
-    if (code < 0)
-        return code;
-    *ret = result.placement;
-    if (ret_words != NULL)
-        *ret_words = ret->node == 0 ? join_reasons(core, &result) : NULL;
-    place_result_deinit(&result);
-    return ret->node != 0 ? 0 : err_set(err, -ENOSPC, "%s fits nowhere", spec->name);
-}
-
-static bool waits(const struct guest *guest)
-{
-    return guest->desired == DESIRED_RUNNING && guest->placement.node == 0 && guest->migration == 0;
-}
-
-static bool goes_first(const struct guest *a, const struct guest *b)
-{
-    return a->spec.priority != b->spec.priority ? a->spec.priority > b->spec.priority
-                                                : a->created < b->created;
-}
-
-/* The most important waiting guest after `last` (NULL: of all). */
-static const struct guest *next_waiting(const struct core *core, const struct guest *last)
-{
-    const struct guest *next = NULL;
-
-    for (size_t i = 0; i < core->state.n_guests; i++) {
-        const struct guest *guest = &core->state.guests[i];
-
-        if (waits(guest) && (last == NULL || goes_first(last, guest)) &&
-            (next == NULL || goes_first(guest, next)))
-            next = guest;
-    }
-    return next;
-}
-
-static void propose_place(struct core *core, const struct guest *guest,
-                          const struct placement *placement)
-{
-    struct command command = {.type = COMMAND_GUEST_PLACE};
-
-    memcpy(command.guest_place.name, guest->spec.name, NAME_SIZE);
-    command.guest_place.expect_epoch = guest->placement.epoch;
-    command.guest_place.placement = *placement;
-    core_propose(core, &command, PROPOSAL_PLACE, 0, guest->spec.name);
-}
-
-/* One at a time: the next placement is decided on the state that holds the one before. */
-static void place_run(struct core *core)
-{
-    const struct guest *guest = NULL;
-
-    if (core_is_proposed(core, PROPOSAL_PLACE, 0, NULL))
-        return;
-    while ((guest = next_waiting(core, guest)) != NULL) {
-        struct placement placement;
-        struct err err = {0};
-
-        if (core_place(core, &guest->spec, false, 0, &placement, NULL, &err) == 0) {
-            propose_place(core, guest, &placement);
-            return;
-        }
-        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)PLACE_RETRY_MS * 1000);
-    }
-}
-
 /* ---- the whole */
 
 static void authority_run(struct core *core)
@@ -519,7 +417,7 @@ void core_lead_run(struct core *core)
     ceilings_run(core);
     claims_run(core);
     holders_run(core);
-    place_run(core);
+    core_places_run(core);
     core_members_run(core);
     core_wishes_run(core);
 }

@@ -1,5 +1,5 @@
-/* core_migrate: carries out what migrate/saga decides, for the source, the target and the leader;
- * see core_internal.h. */
+/* core_migrate: carries out what migrate/saga decides for the source and the target; see
+ * core_internal.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 /* ---- what there is */
 
-static enum saga_phase phase_of(const struct migration *m)
+enum saga_phase core_phase_of(const struct migration *m)
 {
     return m->phase == MIGRATION_COMMITTED ? SAGA_PHASE_COMMITTED : SAGA_PHASE_RESERVED;
 }
@@ -176,7 +176,7 @@ static void local_facts(struct core *core, struct local_guest *local, const stru
     bool is_source = m->from == core->config.id;
 
     *ret = (struct saga_local){
-        .phase = phase_of(m),
+        .phase = core_phase_of(m),
         .copy = core_copy_of(local->has_report ? &local->report : NULL, m, is_source),
         .ordered = local->capture_order == m->id,
         .failed = move != NULL && move->report.failed,
@@ -368,157 +368,4 @@ void core_move_notice(struct core *core, uint64_t from, uint64_t id)
         return;
     move->report.blackout_us = (uint32_t)(core->now - move->frozen_us);
     core_node_changed(core);
-}
-
-/* ---- leader */
-
-const struct move_report *core_move_report(const struct core *core, uint64_t node, uint64_t id)
-{
-    const struct peer *peer = core_peer(core, node);
-
-    for (uint32_t i = 0; peer != NULL && i < peer->report.n_moves; i++) {
-        if (peer->report.moves[i].id == id)
-            return &peer->report.moves[i];
-    }
-    return NULL;
-}
-
-static enum saga_copy heard_copy(const struct core *core, const struct migration *m, bool is_source)
-{
-    const struct peer *peer = core_peer(core, is_source ? m->from : m->to);
-    const struct guard_report *report = NULL;
-
-    /* A report of a state before the reservation says nothing of it. */
-    if (peer == NULL || !peer->has_report || peer->applied_index < m->id)
-        return SAGA_COPY_UNHEARD;
-    for (uint32_t i = 0; i < peer->report.n_guests; i++) {
-        if (strcmp(peer->report.guests[i].guest, m->guest) == 0)
-            report = &peer->report.guests[i];
-    }
-    return core_copy_of(report, m, is_source);
-}
-
-/* The target owns it and could not even start it afresh: from here on its restart policy rules. */
-static bool cannot_start(const struct core *core, const struct migration *m)
-{
-    const struct peer *peer = core_peer(core, m->to);
-
-    for (uint32_t i = 0; peer != NULL && i < peer->report.n_claims; i++) {
-        const struct claim *claim = &peer->report.claims[i];
-
-        if (claim->kind == CLAIM_START_FAILED && strcmp(claim->guest, m->guest) == 0 &&
-            m->target.epoch != 0 && claim->epoch == m->target.epoch)
-            return true;
-    }
-    return false;
-}
-
-static void leader_facts(const struct core *core, const struct migration *m, struct saga_facts *ret)
-{
-    const struct move_report *source = core_move_report(core, m->from, m->id);
-    const struct move_report *target = core_move_report(core, m->to, m->id);
-
-    *ret = (struct saga_facts){
-        .phase = phase_of(m),
-        .source = heard_copy(core, m, true),
-        .target = heard_copy(core, m, false),
-        .source_failed = source != NULL && source->failed,
-        .target_failed = target != NULL && target->failed,
-        .source_text = source != NULL ? source->text : "",
-        .target_text = target != NULL ? target->text : "",
-    };
-    if (cannot_start(core, m))
-        ret->target = SAGA_COPY_ENDED;
-}
-
-static void propose_step(struct core *core, const struct saga *saga, enum command_type type)
-{
-    struct command command = {.type = type};
-
-    if (core_is_proposed(core, PROPOSAL_SAGA, saga->id, NULL))
-        return;
-    command.migration_step.id = saga->id;
-    if (type == COMMAND_MIGRATION_ABORT)
-        memcpy(command.migration_step.reason, saga->reason, sizeof(saga->reason));
-    core_propose(core, &command, PROPOSAL_SAGA, saga->id, NULL);
-}
-
-static void order_capture(struct core *core, const struct migration *m)
-{
-    struct message message = {.type = MESSAGE_CAPTURE, .migration = m->id};
-
-    if (m->from == core->config.id)
-        core_move_order(core, core->config.id, m->id);
-    else
-        core_send(core, m->from, &message);
-}
-
-static void saga_run(struct core *core, struct saga *saga, const struct migration *m)
-{
-    struct saga_facts facts;
-
-    leader_facts(core, m, &facts);
-    switch (saga_step(saga, &facts, core->now)) {
-    case SAGA_WAIT:
-        break;
-    case SAGA_ORDER_CAPTURE:
-        order_capture(core, m);
-        break;
-    case SAGA_PROPOSE_COMMIT:
-        propose_step(core, saga, COMMAND_MIGRATION_COMMIT);
-        break;
-    case SAGA_PROPOSE_ABORT:
-        propose_step(core, saga, COMMAND_MIGRATION_ABORT);
-        break;
-    case SAGA_PROPOSE_DONE:
-        propose_step(core, saga, COMMAND_MIGRATION_DONE);
-        break;
-    }
-    core_wake_at(&core->lead.wake_us, saga_deadline(saga));
-    if (saga->step == SAGA_COPYING)
-        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)SAGA_ORDER_AGAIN_MS * 1000);
-}
-
-static struct saga *saga_of(struct core *core, uint64_t id)
-{
-    struct leader_part *lead = &core->lead;
-    struct saga *saga;
-
-    for (size_t i = 0; i < lead->n_sagas; i++) {
-        if (lead->sagas[i].id == id)
-            return &lead->sagas[i];
-    }
-    saga = core_append(&lead->sagas, &lead->n_sagas, sizeof(*saga));
-    saga_init(saga, id, core->now);
-    return saga;
-}
-
-void core_sagas_run(struct core *core)
-{
-    struct leader_part *lead = &core->lead;
-
-    for (size_t i = lead->n_sagas; i-- > 0;) {
-        uint64_t id = lead->sagas[i].id;
-
-        if (state_migration(&core->state, id) != NULL)
-            continue;
-        core_take_out(lead->sagas, &lead->n_sagas, sizeof(*lead->sagas), i);
-        core_wish_migration_over(core, id, true, "a node of it was lost");
-    }
-    for (size_t i = 0; i < core->state.n_migrations; i++)
-        saga_run(core, saga_of(core, core->state.migrations[i].id), &core->state.migrations[i]);
-}
-
-bool core_saga_holds_loss(const struct core *core, uint64_t node)
-{
-    for (size_t i = 0; i < core->state.n_migrations; i++) {
-        const struct migration *m = &core->state.migrations[i];
-        struct saga_facts facts;
-
-        leader_facts(core, m, &facts);
-        if (m->from == node && saga_is_verified(&facts) && !facts.source_failed &&
-            !facts.target_failed)
-            return true;
-    }
-    return false;
 }
