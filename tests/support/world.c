@@ -732,6 +732,32 @@ void world_restart_skeind(struct world *w, unsigned i)
     tell_role(w, i);
 }
 
+void world_restart_guard(struct world *w, unsigned i)
+{
+    struct world_guard *g = &w->nodes[i].guard;
+    struct core_event lost = {.type = CORE_GUARD_LOST};
+    struct core_event hello = {.type = CORE_GUARD_HELLO};
+    uint8_t nonce[NONCE_SIZE];
+
+    memcpy(nonce, g->holder.boot_nonce, NONCE_SIZE);
+    holder_init(&g->holder, nonce, g->holder.run + 1, 20);
+    for (size_t k = w->n_pending; k-- > 0;) { /* what the old one was at is lost */
+        if (w->pending[k].to != i || w->pending[k].type != PENDING_REPLY)
+            continue;
+        pending_deinit(&w->pending[k]);
+        memmove(&w->pending[k], &w->pending[k + 1], (--w->n_pending - k) * sizeof(*w->pending));
+    }
+    for (uint32_t k = 0; k < g->n_guests; k++) {
+        g->guests[k].frozen_by |= FROZEN_BY_LEASE;
+        refreeze(&g->guests[k]);
+    }
+    step(w, i, &lost);
+    memcpy(hello.hello.boot_nonce, nonce, NONCE_SIZE);
+    hello.hello.run = g->holder.run;
+    hello.hello.lapsed = true;
+    step(w, i, &hello);
+}
+
 void world_isolate(struct world *w, unsigned i, bool cut)
 {
     for (unsigned k = 1; k <= w->n; k++) {

@@ -72,6 +72,8 @@ void world_lead(struct world *w, unsigned i);
 void world_kill(struct world *w, unsigned i);           /* power off */
 void world_boot(struct world *w, unsigned i);           /* and on again */
 void world_restart_skeind(struct world *w, unsigned i); /* the guard goes on */
+/* The guard starts anew, lapsed, and adopts what runs. */
+void world_restart_guard(struct world *w, unsigned i);
 void world_isolate(struct world *w, unsigned i, bool cut);
 /* Asks the leader; the command's heap parts are taken. The answer comes in w->answer. */
 void world_ask(struct world *w, struct command *command);
