@@ -195,7 +195,7 @@ static int connection_open(struct guard_client *client, int index)
 {
     struct guard_request hello;
     struct connection *c;
-    int fd, rc = open_socket(client->socket_path, &fd);
+    int fd = -1, rc = open_socket(client->socket_path, &fd);
 
     if (rc < 0)
         return rc;
