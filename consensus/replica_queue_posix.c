@@ -1,6 +1,7 @@
 #include "consensus/replica_queue_posix.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 struct event_node {
@@ -155,12 +156,10 @@ void request_queue_init(struct request_queue *q)
 
 void request_queue_deinit(struct request_queue *q)
 {
-    struct request *request = request_queue_take(q), *next;
+    struct request *request;
 
-    for (; request != NULL; request = next) {
-        next = request->next;
+    while ((request = request_queue_pop(q, SIZE_MAX)) != NULL)
         free(request);
-    }
     pthread_mutex_destroy(&q->lock);
 }
 
@@ -184,14 +183,20 @@ int request_queue_push(struct request_queue *q, struct request *request)
     return rc;
 }
 
-struct request *request_queue_take(struct request_queue *q)
+struct request *request_queue_pop(struct request_queue *q, size_t room)
 {
-    struct request *first;
+    struct request *request;
 
     pthread_mutex_lock(&q->lock);
-    first = q->first;
-    q->first = q->last = NULL;
-    q->n = 0;
+    request = q->first;
+    if (request != NULL && request->type == REQUEST_PROPOSE && request->size > room)
+        request = NULL;
+    if (request != NULL) {
+        q->first = request->next;
+        if (q->first == NULL)
+            q->last = NULL;
+        q->n--;
+    }
     pthread_mutex_unlock(&q->lock);
-    return first;
+    return request;
 }

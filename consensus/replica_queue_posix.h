@@ -66,7 +66,8 @@ void request_queue_init(struct request_queue *queue);
 void request_queue_deinit(struct request_queue *queue);
 /* Takes a request (from malloc) unless it returns -ENOBUFS. */
 int request_queue_push(struct request_queue *queue, struct request *request);
-/* All that is waiting, as a list that is the caller's; NULL = nothing. */
-struct request *request_queue_take(struct request_queue *queue);
+/* The oldest request, which is the caller's, or NULL. It is left there when it is a proposal that
+ * brings more than `room` bytes. */
+struct request *request_queue_pop(struct request_queue *queue, size_t room);
 
 #endif

@@ -106,12 +106,17 @@ static void on_mark_timer(uv_timer_t *timer)
 
 /* ---- the end */
 
-static void close_handles(struct replica *r)
+static void refuse_requests(struct replica *r)
 {
     pthread_mutex_lock(&r->wake_lock);
     r->takes_wakeups = false;
-    uv_close((uv_handle_t *)&r->wakeup, NULL);
     pthread_mutex_unlock(&r->wake_lock);
+}
+
+static void close_handles(struct replica *r)
+{
+    refuse_requests(r);
+    uv_close((uv_handle_t *)&r->wakeup, NULL);
     uv_close((uv_handle_t *)&r->before_poll, NULL);
     uv_close((uv_handle_t *)&r->after_poll, NULL);
     uv_close((uv_handle_t *)&r->mark_timer, NULL);
@@ -135,15 +140,8 @@ static void close_raft(struct replica *r)
 static void on_wakeup(uv_async_t *async)
 {
     struct replica *r = async->data;
-    struct request *request = request_queue_take(&r->requests), *next;
 
-    for (; request != NULL; request = next) {
-        next = request->next;
-        if (r->is_closing)
-            free(request);
-        else
-            replica_request_serve(r, request);
-    }
+    replica_request_serve(r);
     if (atomic_load(&r->is_stopping))
         close_raft(r);
 }
@@ -364,6 +362,7 @@ static void *replica_main(void *data)
     pthread_setname_np(pthread_self(), "raft");
     r->is_real_time = take_real_time();
     if (open_all(r, &has_raft, &failed.failed) < 0) {
+        refuse_requests(r);
         replica_tell(r, &failed);
         if (has_raft) {
             close_raft(r);

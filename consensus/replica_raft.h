@@ -27,8 +27,9 @@ enum {
     REPLICA_CONNECT_RETRY_MS = 50, /* between two calls of a peer that does not answer */
     REPLICA_INSTALL_MS = 5000,     /* a snapshot that was not taken is sent again */
     REPLICA_LOCK_POLL_MS = 20,
-    REPLICA_MARK_MS = 1000,          /* how often the mark follows the log */
-    REPLICA_DISK_RETRY_MS = 3600000, /* never, for us: see replica_disk_raft.c */
+    REPLICA_MARK_MS = 1000,             /* how often the mark follows the log */
+    REPLICA_MAX_IN_FLIGHT = 256 * 1024, /* bytes of proposals handed to libraft, not yet applied */
+    REPLICA_DISK_RETRY_MS = 3600000,    /* never, for us: see replica_disk_raft.c */
 };
 
 struct replica {
@@ -65,7 +66,8 @@ struct replica {
     struct raft_fsm fsm;
     bool is_real_time;
     bool is_closing;
-    bool has_change; /* a membership change of ours is in flight */
+    size_t in_flight; /* bytes of proposals */
+    bool has_change;  /* a membership change of ours is in flight */
     struct err load_error;
     uint64_t applied_term; /* of the last command applied */
     /* What the owner was told last. */
@@ -118,6 +120,8 @@ void replica_disk_mark(struct replica *r);
 int replica_transport_open(struct replica *r, struct err *err);
 
 /* ---- requests */
-void replica_request_serve(struct replica *r, struct request *request);
+/* Serves what is waiting, as far as there is room: a burst of proposals that followers could not
+ * take within an election timeout would cost the leader its office. */
+void replica_request_serve(struct replica *r);
 
 #endif

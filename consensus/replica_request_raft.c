@@ -1,6 +1,7 @@
 /* Proposals and changes of membership: from the owner's queue to libraft, and their outcomes back.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ struct proposal {
     struct raft_apply apply;
     struct replica *replica;
     uint8_t request[NONCE_SIZE];
+    size_t size;
 };
 
 static void proposal_fail(struct replica *r, const uint8_t request[NONCE_SIZE], int error)
@@ -65,6 +67,8 @@ static void on_applied(struct raft_apply *apply, int status, void *result)
     (void)result;
     if (status != 0)
         proposal_fail(p->replica, p->request, errno_of(status));
+    p->replica->in_flight -= p->size;
+    replica_request_serve(p->replica);
     free(p);
 }
 
@@ -86,10 +90,13 @@ static int propose(struct replica *r, const struct request *request)
     }
     p->apply.data = p;
     p->replica = r;
+    p->size = request->size;
     memcpy(p->request, request->request, NONCE_SIZE);
     rc = raft_apply(&r->raft, &p->apply, &buffer, 1, on_applied);
-    if (rc == 0)
+    if (rc == 0) {
+        r->in_flight += p->size;
         return 0;
+    }
     /* Who owns the buffer after other errors is not said: better lost than freed twice. */
     if (rc == RAFT_NOTLEADER || rc == RAFT_NOSPACE)
         raft_free(buffer.base);
@@ -199,7 +206,7 @@ static int change(struct replica *r, const struct request *request)
     return errno_of(rc);
 }
 
-void replica_request_serve(struct replica *r, struct request *request)
+static void serve(struct replica *r, struct request *request)
 {
     int rc;
 
@@ -222,4 +229,21 @@ void replica_request_serve(struct replica *r, struct request *request)
         break;
     }
     free(request);
+}
+
+/* One proposal may always pass, however large. */
+static size_t room_for_proposals(const struct replica *r)
+{
+    if (r->in_flight == 0)
+        return SIZE_MAX;
+    return r->in_flight < REPLICA_MAX_IN_FLIGHT ? REPLICA_MAX_IN_FLIGHT - r->in_flight : 0;
+}
+
+void replica_request_serve(struct replica *r)
+{
+    struct request *request;
+
+    while (!r->is_closing &&
+           (request = request_queue_pop(&r->requests, room_for_proposals(r))) != NULL)
+        serve(r, request);
 }

@@ -20,10 +20,11 @@ struct join_endpoint {
 
 struct join_token {
     uint8_t cluster[NONCE_SIZE];
-    uint8_t n_endpoints;                                 /* 1… */
-    struct join_endpoint endpoints[JOIN_TOKEN_MAX_ENDPOINTS]; /* API of members, the issuer's first */
-    uint8_t curve_key[KEY_SIZE];                         /* the issuer's */
-    uint8_t link_key[KEY_SIZE];                          /* the issuer's */
+    uint8_t n_endpoints; /* 1… */
+    struct join_endpoint
+        endpoints[JOIN_TOKEN_MAX_ENDPOINTS]; /* API of members, the issuer's first */
+    uint8_t curve_key[KEY_SIZE];             /* the issuer's */
+    uint8_t link_key[KEY_SIZE];              /* the issuer's */
     uint8_t secret[JOIN_TOKEN_SECRET_SIZE];
     uint64_t expires_s; /* seconds since 1970; the decoder does not judge it */
 };

@@ -103,6 +103,26 @@ static void requests_have_a_limit(void **state)
     request_queue_deinit(&q);
 }
 
+static void proposals_wait_for_room_in_order(void **state)
+{
+    struct request *large = calloc(1, sizeof(*large) + 100), *later = calloc(1, sizeof(*later));
+    struct request_queue q;
+
+    (void)state;
+    large->size = 100;
+    later->type = REQUEST_REMOVE;
+    request_queue_init(&q);
+    assert_int_equal(request_queue_push(&q, large), 0);
+    assert_int_equal(request_queue_push(&q, later), 0);
+    assert_null(request_queue_pop(&q, 99));
+    assert_ptr_equal(request_queue_pop(&q, 100), large);
+    assert_ptr_equal(request_queue_pop(&q, 0), later);
+    assert_null(request_queue_pop(&q, 0));
+    request_queue_deinit(&q);
+    free(large);
+    free(later);
+}
+
 static int setup_directory(void **state)
 {
     char template[] = "/tmp/skein-record-XXXXXX";
@@ -194,6 +214,7 @@ int main(void)
         cmocka_unit_test(events_come_in_order),
         cmocka_unit_test(too_many_entries_give_way_to_a_snapshot),
         cmocka_unit_test(requests_have_a_limit),
+        cmocka_unit_test(proposals_wait_for_room_in_order),
         cmocka_unit_test_setup_teardown(record_survives_and_damage_is_seen, setup_directory,
                                         teardown_directory),
         cmocka_unit_test_setup_teardown(a_lock_is_held_by_one, setup_directory, teardown_directory),
