@@ -312,6 +312,7 @@ static int open_raft(struct replica *r, bool *ret_has_raft, struct err *err)
     if (rc != 0)
         return err_set(err, -EIO, "cannot open the log: %s", r->io.errmsg);
     replica_disk_init(r);
+    replica_transport_wrap(r);
     replica_fsm_init(r);
     replica_address_format(r->config.address, atomic_load(&r->port), address);
     rc = raft_init(&r->raft, &r->io, &r->fsm, r->config.id, address);

@@ -118,6 +118,8 @@ void replica_disk_mark(struct replica *r);
 
 /* ---- transport */
 int replica_transport_open(struct replica *r, struct err *err);
+/* After replica_disk_init. */
+void replica_transport_wrap(struct replica *r);
 
 /* ---- requests */
 /* Serves what is waiting, as far as there is room: a burst of proposals that followers could not

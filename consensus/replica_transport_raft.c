@@ -137,6 +137,36 @@ static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect
     return 0;
 }
 
+/* The address by which a server stands in the present configuration; NULL = in none. */
+static const char *address_of(const struct replica *r, uint64_t id)
+{
+    for (unsigned i = 0; i < r->raft.configuration.n; i++)
+        if (r->raft.configuration.servers[i].id == id)
+            return r->raft.configuration.servers[i].address;
+    return NULL;
+}
+
+/* libraft 0.22 loads a snapshot while it keeps a pointer into a configuration that may be gone when
+ * it then sends it: the address in the message is not to be looked at. */
+static int transport_send(struct raft_io *io, struct raft_io_send *request,
+                          const struct raft_message *message, raft_io_send_cb done)
+{
+    struct replica *r = ((struct raft *)io->data)->data;
+    struct raft_message safe = *message;
+    const char *address = address_of(r, message->server_id);
+
+    if (address != NULL)
+        safe.server_address = address;
+    else if (message->type == RAFT_INSTALL_SNAPSHOT)
+        return RAFT_NOCONNECTION;
+    return r->disk.send(io, request, &safe, done);
+}
+
+void replica_transport_wrap(struct replica *r)
+{
+    r->io.send = transport_send;
+}
+
 static void on_link_closed(void *data)
 {
     struct replica *r = data;
