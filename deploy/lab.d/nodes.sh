@@ -45,6 +45,7 @@ node_has_pid() { node_pid "$1" >/dev/null; }
 
 node_await() {
     node_until "$1" 'its services did not start' test -e "/proc/$(node_pid "$1")/root/run/node/ready"
+    node_until "$1" 'skeind does not answer' test -S "/proc/$(node_pid "$1")/root/run/skein/api.sock"
 }
 
 # Everything of the node is gone when this returns.
