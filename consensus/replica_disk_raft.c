@@ -206,6 +206,18 @@ static int disk_put(struct raft_io *io, unsigned trailing, struct raft_io_snapsh
     return 0;
 }
 
+/* A follower of libraft 0.22 files a change of the configuration under the index of the batch's
+ * first entry (replicationAppend), and unless it is that one, never sees it committed: once it
+ * leads, it answers every further change with "busy". So a batch ends before a change that is not
+ * its first entry; the leader sends the rest again. */
+static void cut_before_change(struct raft_append_entries *batch)
+{
+    for (unsigned i = 1; i < batch->n_entries; i++) {
+        if (batch->entries[i].type == RAFT_CHANGE)
+            batch->n_entries = i;
+    }
+}
+
 /* libraft 0.22 crashes when a leader's snapshot arrives while it writes one of its own. Such a
  * message is dropped: the leader sends it again. */
 static void on_receive(struct raft_io *io, struct raft_message *message)
@@ -217,6 +229,8 @@ static void on_receive(struct raft_io *io, struct raft_message *message)
         raft_free(message->install_snapshot.data.base);
         return;
     }
+    if (message->type == RAFT_APPEND_ENTRIES)
+        cut_before_change(&message->append_entries);
     r->receive(io, message);
 }
 
