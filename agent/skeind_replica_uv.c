@@ -51,9 +51,12 @@ static void on_members(struct skeind *s, const struct replica_event *event)
 
     if (members == NULL)
         abort(); /* authority must not be counted on an old configuration */
-    for (uint32_t i = 0; i < event->members.n; i++)
+    for (uint32_t i = 0; i < event->members.n; i++) {
         members[i] =
             (struct core_member){event->members.members[i].id, event->members.members[i].role};
+        log_debug("raft: configuration %llu: node %llu is %s", (unsigned long long)out.index,
+                  (unsigned long long)members[i].id, raft_role_name(members[i].role));
+    }
     skeind_event(s, &out);
 }
 
@@ -103,6 +106,8 @@ static void on_event(struct skeind *s, const struct replica_event *event)
         on_propose_failed(s, event);
         break;
     case REPLICA_CHANGE_DONE:
+        log_debug("raft: membership change %llu: %s", (unsigned long long)event->change_done.cookie,
+                  event->change_done.error == 0 ? "done" : strerror(-event->change_done.error));
         done.serial = (uint32_t)event->change_done.cookie;
         done.code = event->change_done.error;
         skeind_event(s, &done);
@@ -194,6 +199,11 @@ void skeind_membership(struct skeind *s, const struct core_action *action)
     const struct node *node = state_node(core_state(s->core), action->node);
     int rc = -ENOENT;
 
+    log_debug("raft: membership change %u: %s node %llu, %s", action->serial,
+              action->member_op == MEMBER_ADD      ? "add"
+              : action->member_op == MEMBER_ASSIGN ? "assign"
+                                                   : "remove",
+              (unsigned long long)action->node, raft_role_name(action->role));
     switch (action->member_op) {
     case MEMBER_ADD:
         if (node != NULL)
