@@ -17,31 +17,38 @@
 #include "base/tree_posix.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
+#include "migrate/pages_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
 
-static int dump(const struct mover_guest *guest, const struct mover_paths *paths, struct err *err)
-{
+/* A dump under way, and what its arguments point into. */
+struct dump {
+    struct criu_run run;
     char pid[16], network[64];
+};
+
+static int start_dump(struct dump *d, const struct mover_guest *guest,
+                      const struct mover_paths *paths, struct err *err)
+{
     struct stat status;
-    struct criu_run run = {
-        .what = "dump",
-        .directory = paths->images,
-        .inherited = -1,
-        .arguments = {"--tree", pid, "--external", network, "--external", "mnt[" GROUND_DEV "]:dev",
-                      "--external", "mnt[" GROUND_SHM "]:shm", "--external",
-                      "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore", "--tcp-established",
-                      "--file-locks", "--network-lock", "skip", "--leave-running",
-                      "--freeze-cgroup", guest->freezer},
-    };
 
     if (stat(guest->netns, &status) < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
                        guest->netns);
-    snprintf(pid, sizeof(pid), "%d", guest->pid);
-    snprintf(network, sizeof(network), "net[%llu]:net", (unsigned long long)status.st_ino);
-    return criu_run(&run, err);
+    snprintf(d->pid, sizeof(d->pid), "%d", guest->pid);
+    snprintf(d->network, sizeof(d->network), "net[%llu]:net", (unsigned long long)status.st_ino);
+    d->run = (struct criu_run){
+        .what = "dump",
+        .directory = paths->images,
+        .inherited = -1,
+        .arguments = {"--tree", d->pid, "--external", d->network, "--external",
+                      "mnt[" GROUND_DEV "]:dev", "--external", "mnt[" GROUND_SHM "]:shm",
+                      "--external", "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore",
+                      "--tcp-established", "--file-locks", "--network-lock", "skip",
+                      "--leave-running", "--freeze-cgroup", guest->freezer},
+    };
+    return criu_start(&d->run, err);
 }
 
 static int send_content(struct stream_out *out, int fd, size_t size, struct err *err)
@@ -78,18 +85,40 @@ static bool is_image(const char *name)
     return size > 4 && strcmp(name + size - 4, ".img") == 0;
 }
 
-static int send_images(struct stream_out *out, const char *path, struct err *err)
+static int send_small_images(struct stream_out *out, DIR *images, const struct pages *pages,
+                             struct err *err)
 {
-    DIR *images = opendir(path);
     struct dirent *entry;
     int r = 0;
 
-    if (images == NULL)
-        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
     while (r == 0 && (entry = readdir(images)) != NULL) {
-        if (is_image(entry->d_name))
+        if (is_image(entry->d_name) && !pages_has_sent(pages, entry->d_name))
             r = send_file(out, dirfd(images), entry->d_name, err);
     }
+    return r;
+}
+
+/* Memory as it is dumped, the rest when the dump is done. The dump is waited for in any case. */
+static int dump_and_send(struct stream_out *out, const struct mover_guest *guest,
+                         const struct mover_paths *paths, struct err *err)
+{
+    DIR *images = opendir(paths->images);
+    struct err dump_failure;
+    struct pages pages;
+    struct dump dump;
+    int r, dumped;
+
+    if (images == NULL)
+        return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
+    r = start_dump(&dump, guest, paths, err);
+    if (r == 0) {
+        r = pages_send(&pages, dirfd(images), &dump.run, out, err);
+        dumped = criu_finish(&dump.run, &dump_failure);
+        if (dumped < 0)
+            r = err_set(err, dumped, "%s", dump_failure.text);
+    }
+    if (r == 0)
+        r = send_small_images(out, images, &pages, err);
     closedir(images);
     return r;
 }
@@ -140,7 +169,7 @@ static int send_all(struct stream_out *out, const struct mover_guest *guest,
     int r = stream_out_start(out, fd, guest->name, err);
 
     if (r == 0)
-        r = send_images(out, paths->images, err);
+        r = dump_and_send(out, guest, paths, err);
     if (r == 0)
         r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
     if (r == 0)
@@ -178,8 +207,6 @@ static int freeze_and_send(const struct mover_guest *guest, const struct mover_p
 
     report->frozen_us = mover_now_us();
     r = freezer_freeze(guest->freezer, err);
-    if (r == 0)
-        r = dump(guest, paths, err);
     return r < 0 ? r : send_guest(guest, paths, fd, report, err);
 }
 

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LOG "%s.log"
+
 enum { PRELOADED = 200 }; /* descriptor, out of the way of criu's own */
 
 extern const uint8_t sockopt_image[], sockopt_image_end[]; /* sockopt_criu.c, compiled */
@@ -27,14 +29,16 @@ static void preload(char *ret_variable, size_t size)
         snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
 }
 
-static void become_criu(const struct criu_run *run, const char *log)
+static void become_criu(const struct criu_run *run)
 {
+    char log[32];
     char preloaded[64];
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
     const char *argv[CRIU_MAX_ARGUMENTS + 8] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
     int null = open("/dev/null", O_RDWR), inherited = -1, n = 7;
 
+    snprintf(log, sizeof(log), LOG, run->what);
     for (int i = 0; run->arguments[i] != NULL; i++)
         argv[n++] = run->arguments[i];
     if (run->inherited >= 0)
@@ -53,12 +57,12 @@ static void become_criu(const struct criu_run *run, const char *log)
 
 /* The first error that means something: "(00.1234) Error (criu/x.c:12): words" -> "words". Without
  * CAP_SYS_RESOURCE criu complains of a limit that it then does without. */
-static void find_reason(const struct criu_run *run, const char *log, char *ret, size_t size)
+static void find_reason(const struct criu_run *run, char *ret, size_t size)
 {
     char path[512], line[512];
     FILE *file;
 
-    snprintf(path, sizeof(path), "%s/%s", run->directory, log);
+    snprintf(path, sizeof(path), "%s/" LOG, run->directory, run->what);
     snprintf(ret, size, "it gave no reason");
     file = fopen(path, "re");
     if (file == NULL)
@@ -76,26 +80,51 @@ static void find_reason(const struct criu_run *run, const char *log, char *ret, 
     fclose(file);
 }
 
-int criu_run(const struct criu_run *run, struct err *err)
+int criu_start(struct criu_run *run, struct err *err)
 {
-    char log[32], reason[200];
-    int status;
-    pid_t pid;
-
-    snprintf(log, sizeof(log), "%s.log", run->what);
-    pid = fork();
-    if (pid < 0)
+    run->pid = fork();
+    if (run->pid < 0)
         return err_set(err, -errno, "cannot fork: %s", strerror(errno));
-    if (pid == 0)
-        become_criu(run, log);
-    while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR)
-            return err_set(err, -errno, "cannot wait for criu: %s", strerror(errno));
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (run->pid == 0)
+        become_criu(run);
+    run->has_ended = false;
+    return 0;
+}
+
+static void wait_for(struct criu_run *run, int flags)
+{
+    pid_t pid = 0;
+
+    while (!run->has_ended && (pid = waitpid(run->pid, &run->status, flags)) < 0 && errno == EINTR)
+        ;
+    if (pid != 0)
+        run->has_ended = true;
+    if (pid < 0)
+        run->status = -1;
+}
+
+bool criu_has_ended(struct criu_run *run)
+{
+    wait_for(run, WNOHANG);
+    return run->has_ended;
+}
+
+int criu_finish(struct criu_run *run, struct err *err)
+{
+    char reason[200];
+
+    wait_for(run, 0);
+    if (WIFEXITED(run->status) && WEXITSTATUS(run->status) == 0)
         return 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    if (WIFEXITED(run->status) && WEXITSTATUS(run->status) == 127)
         return err_set(err, -ENOENT, "there is no /usr/sbin/criu: install the package criu");
-    find_reason(run, log, reason, sizeof(reason));
+    find_reason(run, reason, sizeof(reason));
     return err_set(err, -ENOTSUP, "criu %s failed: %s", run->what, reason);
+}
+
+int criu_run(struct criu_run *run, struct err *err)
+{
+    int r = criu_start(run, err);
+
+    return r < 0 ? r : criu_finish(run, err);
 }

@@ -2,6 +2,9 @@
 #ifndef SKEIN_MIGRATE_RUN_CRIU_H
 #define SKEIN_MIGRATE_RUN_CRIU_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "base/err.h"
 
 enum { CRIU_MAX_ARGUMENTS = 40 };
@@ -11,10 +14,21 @@ struct criu_run {
     const char *directory; /* of image files; the log (what.log) is written there too */
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
+    pid_t pid;                                 /* run_criu's own */
+    bool has_ended;
+    int status; /* as of waitpid, once it has ended */
 };
 
-/* Waits for it. criu is not killed when the caller dies: half way through a dump it has to take its
- * code out of the guest again. */
-int criu_run(const struct criu_run *run, struct err *err);
+/* Starts it; every start is followed by criu_finish, which waits. criu is not killed when the
+ * caller dies: half way through a dump it has to take its code out of the guest again. */
+int criu_start(struct criu_run *run, struct err *err);
+
+/* Has it ended? Never blocks. */
+bool criu_has_ended(struct criu_run *run);
+
+int criu_finish(struct criu_run *run, struct err *err);
+
+/* Start and finish. */
+int criu_run(struct criu_run *run, struct err *err);
 
 #endif
