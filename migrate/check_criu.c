@@ -39,31 +39,31 @@ static pid_t parent_of(pid_t pid)
 }
 
 /* A process that was put into the cell from outside (guest exec) is no descendant of its init: CRIU
- * would not find it, and would miss it at the freeze. */
+ * would not find it, and the move would leave it behind. */
 static bool is_intruder(pid_t pid, const struct mover_guest *guest, ino_t inside)
 {
-    if (pid == guest->pid || namespace_of(pid, "pid") == 0)
-        return false;
-    return namespace_of(pid, "pid") != inside || namespace_of(parent_of(pid), "pid") != inside;
+    return pid != guest->pid && namespace_of(pid, "pid") == inside &&
+           namespace_of(parent_of(pid), "pid") != inside;
+}
+
+static bool find_intruder(const struct mover_guest *guest, ino_t inside)
+{
+    DIR *processes = opendir("/proc");
+    struct dirent *entry;
+    bool found = false;
+
+    while (processes != NULL && !found && (entry = readdir(processes)) != NULL) {
+        if (isdigit((unsigned char)entry->d_name[0]))
+            found = is_intruder(atoi(entry->d_name), guest, inside);
+    }
+    if (processes != NULL)
+        closedir(processes);
+    return found;
 }
 
 static int check_processes(const struct mover_guest *guest, struct err *err)
 {
-    ino_t inside = namespace_of(guest->pid, "pid");
-    bool found = false;
-    char path[512];
-    FILE *file;
-    int pid;
-
-    snprintf(path, sizeof(path), "%s/cgroup.procs", guest->freezer);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return err_set(err, -errno, "cannot read the processes of guest %s: %s", guest->name,
-                       strerror(errno));
-    while (!found && fscanf(file, "%d", &pid) == 1)
-        found = is_intruder(pid, guest, inside);
-    fclose(file);
-    if (found)
+    if (find_intruder(guest, namespace_of(guest->pid, "pid")))
         return err_set(err, -EBUSY,
                        "a command that was put into guest %s runs (guest exec): it could not move; "
                        "wait for it or end it",

@@ -183,6 +183,16 @@ static int cell_terminate(pid_t pid, struct err *err)
     return 0;
 }
 
+/* The guest's own directory goes when nothing is left in it. */
+static void remove_above_if_empty(const char *path)
+{
+    char above[sizeof(((struct guest_paths *)0)->merged)];
+
+    snprintf(above, sizeof(above), "%s", path);
+    *strrchr(above, '/') = '\0';
+    (void)rmdir(above);
+}
+
 static int cell_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
 {
     const char *const always[] = {paths->checkpoint, paths->merged, paths->work};
@@ -194,6 +204,8 @@ static int cell_clean_up(const struct guest_paths *paths, bool keep_upper, struc
         r = tree_remove(always[i], err);
     for (size_t i = 0; r == 0 && !keep_upper && i < sizeof(written) / sizeof(written[0]); i++)
         r = tree_remove(written[i], err);
+    remove_above_if_empty(paths->merged);
+    remove_above_if_empty(paths->upper);
     return r;
 }
 

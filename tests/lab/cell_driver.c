@@ -1,14 +1,16 @@
-/* cell_driver: the contracts of cells and their mover as a command, for the lab scenario of cells.
+/* cell-driver: the contracts of cells and their mover as a command, for the lab scenario of cells.
  *
- *   cell_driver unpack FILE                  -> its digest
- *   cell_driver start NAME DIGEST CMD…       -> pid
- *   cell_driver exec NAME PID CMD…           ends as CMD ends
- *   cell_driver terminate PID
- *   cell_driver clean-up NAME [keep]
- *   cell_driver check NAME PID FREEZER
- *   cell_driver capture NAME PID FREEZER     the stream to stdout, frozen_us handed_over_us to
- * stderr cell_driver receive NAME                 the stream from stdin cell_driver activate NAME
- * DIGEST         -> pid cell_driver resume NAME | discard NAME
+ *   cell-driver unpack FILE                  -> its digest
+ *   cell-driver start NAME DIGEST CMD…       -> pid
+ *   cell-driver exec NAME PID CMD…           ends as CMD ends
+ *   cell-driver terminate PID
+ *   cell-driver clean-up NAME [keep]
+ *   cell-driver check NAME PID FREEZER
+ *   cell-driver capture NAME PID FREEZER     the stream to stdout, times to stderr
+ *   cell-driver receive NAME                 the stream from stdin
+ *   cell-driver activate NAME DIGEST         -> pid
+ *   cell-driver resume NAME
+ *   cell-driver discard NAME
  *
  * A guest NAME has its namespace and directories where agent/guest/guest.h says.
  */
@@ -33,7 +35,7 @@ struct words {
 static int done(int r, const struct err *err)
 {
     if (r < 0)
-        fprintf(stderr, "cell_driver: %s (%d)\n", err->text, r);
+        fprintf(stderr, "cell-driver: %s (%d)\n", err->text, r);
     return r < 0 ? 125 : 0;
 }
 
