@@ -7,7 +7,7 @@
 
 #include "agent/core_internal.h"
 
-enum { TERM_RETRY_MS = 50 };
+enum { TERM_RETRY_MS = 50, CEILING_CHECK_MS = 1000 };
 
 /* ---- leadership */
 
@@ -309,18 +309,21 @@ static void losses_run(struct core *core)
         core_wake_at(&core->lead.wake_us, id);
 }
 
-/* A lease may only be as long as the state says; a longer one is agreed on before it is granted. */
+/* A lease may only be as long as the state says; a longer one is agreed on before it is granted, a
+ * shorter one after. */
 static void ceilings_run(struct core *core)
 {
+    core_wake_at(&core->lead.wake_us, core->now + (uint64_t)CEILING_CHECK_MS * 1000);
     for (size_t i = 0; i < core->state.n_nodes; i++) {
         const struct node *node = &core->state.nodes[i];
+        uint32_t ceiling_ms =
+            detector_ceiling(&core->lead.detector, &core->state, node->id, core->now);
         struct command command = {.type = COMMAND_NODE_CEILING};
 
-        if (node->ceiling_ms >= core->config.timers.lease_ms ||
-            core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
+        if (ceiling_ms == 0 || core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
             continue;
         command.node_ceiling.node = node->id;
-        command.node_ceiling.ceiling_ms = core->config.timers.lease_ms;
+        command.node_ceiling.ceiling_ms = ceiling_ms;
         core_propose(core, &command, PROPOSAL_CEILING, node->id, NULL);
     }
 }

@@ -78,8 +78,13 @@ void detector_sync(struct detector *d, const struct state *state, uint64_t now)
 
         if (i >= d->n || d->nodes[i].id != node->id) {
             memmove(&d->nodes[i + 1], &d->nodes[i], (d->n - i) * sizeof(*d->nodes));
-            d->nodes[i] =
-                (struct detector_node){.id = node->id, .epoch = node->epoch, .counted_us = now};
+            d->nodes[i] = (struct detector_node){
+                .id = node->id,
+                .epoch = node->epoch,
+                .counted_us = now,
+                .calm_us = now,
+                .want_ms = node->ceiling_ms > d->lease_ms ? node->ceiling_ms : d->lease_ms,
+            };
             d->n++;
         } else if (d->nodes[i].epoch != node->epoch) {
             d->nodes[i].epoch = node->epoch;
@@ -152,9 +157,34 @@ static enum detector_verdict judge_boot(struct detector_node *node, const struct
     return DETECTOR_REBOOTED;
 }
 
-static uint32_t lease_for(const struct detector *d, const struct node *node)
+static uint32_t lease_for(const struct detector_node *row, const struct node *node)
 {
-    return node->ceiling_ms < d->lease_ms ? node->ceiling_ms : d->lease_ms;
+    return node->ceiling_ms < row->want_ms ? node->ceiling_ms : row->want_ms;
+}
+
+/* Beats that come later than half a lease, again and again, though the node lives: its leases must
+ * be longer. (A gap as long as a lease is another matter: that node was cut off.) */
+static void note_gap(const struct detector *d, struct detector_node *row, const struct stamp *stamp,
+                     uint64_t now)
+{
+    uint64_t gap_us = now - row->heard_us;
+    uint32_t longer_ms = row->want_ms * 3 / 2;
+
+    if (!row->heard || row->newest.run != stamp->run ||
+        memcmp(row->newest.boot_nonce, stamp->boot_nonce, NONCE_SIZE) != 0 ||
+        gap_us < (uint64_t)row->want_ms * 500 || gap_us > (uint64_t)row->want_ms * 1000)
+        return;
+    if (row->n_gaps == 0 || now > row->calm_us + (uint64_t)DETECTOR_CALM_MS * 1000)
+        row->n_gaps = 0;
+    if (row->n_gaps++ == 0)
+        row->calm_us = now;
+    if (row->n_gaps < DETECTOR_GAPS)
+        return;
+    row->n_gaps = 0;
+    row->calm_us = now;
+    row->want_ms = longer_ms < MAX_LEASE_MS ? longer_ms : (uint32_t)MAX_LEASE_MS;
+    if (row->want_ms < d->lease_ms)
+        row->want_ms = d->lease_ms;
 }
 
 enum detector_verdict detector_beat(struct detector *d, const struct state *state, uint64_t id,
@@ -176,6 +206,7 @@ enum detector_verdict detector_beat(struct detector *d, const struct state *stat
     }
     if (is_overtaken(node, &beat->stamp))
         return DETECTOR_STALE;
+    note_gap(d, node, &beat->stamp, now);
     node->heard = true;
     node->heard_us = now;
     node->newest = beat->stamp;
@@ -190,7 +221,7 @@ enum detector_verdict detector_beat(struct detector *d, const struct state *stat
         return DETECTOR_RETURNED;
     if (!detector_has_authority(d, now))
         return DETECTOR_WITHHELD;
-    *ret_ms = lease_for(d, known);
+    *ret_ms = lease_for(node, known);
     return DETECTOR_GRANT;
 }
 
@@ -222,6 +253,39 @@ static uint64_t outlast_us(uint64_t ms)
 static uint64_t later(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+/* After a calm time the lease shrinks by a step. */
+static void relax(const struct detector *d, struct detector_node *row, uint64_t now)
+{
+    if (row->want_ms <= d->lease_ms || now < row->calm_us + (uint64_t)DETECTOR_CALM_MS * 1000)
+        return;
+    row->calm_us = now;
+    row->n_gaps = 0;
+    row->want_ms = row->want_ms * 2 / 3;
+    if (row->want_ms < d->lease_ms)
+        row->want_ms = d->lease_ms;
+}
+
+uint32_t detector_ceiling(struct detector *d, const struct state *state, uint64_t id, uint64_t now)
+{
+    const struct node *node = state_node(state, id);
+    struct detector_node *row = find(d, id);
+    uint64_t run_out_us;
+
+    if (node == NULL || row == NULL)
+        return 0;
+    relax(d, row, now);
+    if (row->want_ms >= node->ceiling_ms) {
+        row->less_us = 0;
+        return row->want_ms > node->ceiling_ms ? row->want_ms : 0;
+    }
+    /* Grant less, let the longer ones run out (an earlier leader's too), then agree on it. */
+    if (row->less_us == 0)
+        row->less_us = now;
+    run_out_us = later(row->less_us + outlast_us(node->ceiling_ms),
+                       d->became_us + outlast_us(d->authority_ms + node->ceiling_ms));
+    return now > run_out_us ? row->want_ms : 0;
 }
 
 /* Until then a lease of the node may be live. */

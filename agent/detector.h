@@ -14,6 +14,8 @@
 enum {
     DETECTOR_MAX_VOTERS = 16,
     DETECTOR_FIRST_BEAT_MS = 10000, /* a node that was never seen in any boot has this long */
+    DETECTOR_GAPS = 3,              /* so many gaps between beats within … */
+    DETECTOR_CALM_MS = 60000,       /* … this time make leases longer; none makes them shorter */
 };
 
 /* What the leader knows of one node's leases, in this leadership. All times are its own clock. */
@@ -29,6 +31,10 @@ struct detector_node {
     uint64_t granted_us; /* when the newest granting ack was sent; 0 = none */
     uint32_t granted_ms;
     bool is_deciding; /* its loss is proposed, the outcome is not applied yet: no acks */
+    uint32_t want_ms; /* length of lease that its link calls for */
+    uint32_t n_gaps;  /* beats that came almost too late, since … */
+    uint64_t calm_us; /* … then */
+    uint64_t less_us; /* since when no lease as long as the ceiling is granted; 0 = they are */
     uint8_t new_boot[NONCE_SIZE]; /* a boot nonce that the state does not have, … */
     uint64_t new_boot_us; /* … first heard then: an echo of a later stamp proves it alive */
 };
@@ -70,6 +76,11 @@ bool detector_has_authority(const struct detector *d, uint64_t now);
 enum detector_verdict detector_beat(struct detector *d, const struct state *state, uint64_t node,
                                     const struct beat *beat, uint64_t now, uint32_t *ret_ms);
 void detector_granted(struct detector *d, uint64_t node, uint32_t lease_ms, uint64_t now);
+
+/* The ceiling that the node should have, when that is another one than the state's and may be
+ * proposed now; 0 = none. */
+uint32_t detector_ceiling(struct detector *d, const struct state *state, uint64_t node,
+                          uint64_t now);
 
 /* The next node (by id, above `after`) whose every lease is surely over; 0 = none. */
 uint64_t detector_next_lost(const struct detector *d, const struct state *state, uint64_t after,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/world.h"
@@ -437,6 +438,106 @@ static void test_migration_survives_restarts_of_skeind(void **unused)
     }
 }
 
+static void add_image(struct world *w, const char *name, uint8_t digest)
+{
+    struct command command = {.type = COMMAND_IMAGE_ADD};
+    struct image *image = &command.image_add.image;
+
+    snprintf(image->name, sizeof(image->name), "%s", name);
+    image->digest[0] = digest;
+    image->size = 1;
+    image->n_holders = 1;
+    image->holders = calloc(1, sizeof(uint64_t));
+    assert_non_null(image->holders);
+    image->holders[0] = w->nodes[1].id;
+    world_ask(w, &command);
+}
+
+static void test_image_is_added_when_every_present_node_holds_it(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    add_image(&w, "db", 2);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(state_image(world_state(&w), "db")->n_holders, 3);
+
+    world_kill(&w, 3); /* an absent node holds nobody up, and fetches it when it is back */
+    world_run(&w, 1000);
+    add_image(&w, "web2", 3);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(state_image(world_state(&w), "web2")->n_holders, 2);
+    world_boot(&w, 3);
+    world_run(&w, 500);
+    assert_int_equal(state_image(world_state(&w), "web2")->n_holders, 3);
+
+    w.fail_op = GUARD_UNPACK;
+    w.fail_code = -EIO;
+    add_image(&w, "broken", 4);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "made to fail"));
+    world_deinit(&w);
+}
+
+static void test_node_joins_and_is_removed(void **unused)
+{
+    struct world w;
+    struct command token = {.type = COMMAND_TOKEN_CREATE,
+                            .token_create.token = {.hash = {9}, .expires_s = 5000, .uses_left = 1}};
+    struct command join = {.type = COMMAND_NODE_JOIN,
+                           .node_join = {.token_hash = {9}, .name = "n9"}};
+    struct command again = {.type = COMMAND_NODE_JOIN,
+                            .node_join = {.token_hash = {9}, .name = "n8"}};
+    uint64_t id;
+
+    (void)unused;
+    lives(&w, 3);
+    world_ask(&w, &token);
+    assert_true(world_answered(&w, 1000));
+    cluster_facts(9, 4, &join.node_join.facts);
+    world_ask(&w, &join);
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    id = w.answer.id;
+    world_run(&w, 200); /* added to Raft's members, then told so to the state */
+    assert_non_null(state_node(world_state(&w), id));
+    assert_int_equal(state_node(world_state(&w), id)->role, ROLE_VOTER);
+
+    cluster_facts(8, 4, &again.node_join.facts);
+    world_ask(&w, &again); /* the token is used */
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "token"));
+
+    world_by_name(&w, COMMAND_NODE_REMOVE, "n1");
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED); /* it leads */
+    world_by_name(&w, COMMAND_NODE_REMOVE, "n9");
+    assert_true(world_answered(&w, 1000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_null(state_node(world_state(&w), id));
+    world_deinit(&w);
+}
+
+static void test_wish_without_an_outcome_is_answered(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    for (unsigned i = 2; i <= 3; i++) /* the leader alone, from now on */
+        world_isolate(&w, i, true);
+    world_by_name(&w, COMMAND_SLICE_REMOVE, "red");
+    assert_true(world_answered(&w, 6000));
+    assert_int_equal(w.answer.kind, ANSWER_NOT_NOW);
+    assert_in_range(w.answered_us / 1000, 1500 + 2000, 1500 + 2400);
+    world_deinit(&w);
+}
+
 static void test_no_quorum_is_said(void **unused)
 {
     struct world w;
@@ -488,6 +589,9 @@ int main(void)
         cmocka_unit_test(test_guest_that_cannot_be_activated_starts_afresh),
         cmocka_unit_test(test_migration_survives_the_death_of_either_end),
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
+        cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
+        cmocka_unit_test(test_node_joins_and_is_removed),
+        cmocka_unit_test(test_wish_without_an_outcome_is_answered),
         cmocka_unit_test(test_no_quorum_is_said),
         cmocka_unit_test(test_follower_names_the_leader),
     };

@@ -297,6 +297,55 @@ static void test_node_that_was_never_seen_has_time(void **unused)
     end(&f);
 }
 
+static void set_ceiling(struct fixture *f, uint32_t ceiling_ms)
+{
+    struct command command = {.type = COMMAND_NODE_CEILING};
+
+    command.node_ceiling.node = f->node[1];
+    command.node_ceiling.ceiling_ms = ceiling_ms;
+    assert_int_equal(cluster_apply(&f->c, &command), 0);
+}
+
+static uint32_t ceiling(struct fixture *f, uint64_t now)
+{
+    return detector_ceiling(&f->d, &f->c.state, f->node[1], now);
+}
+
+/* Longer: agreed on, then granted. Shorter: granted, run out, then agreed on. */
+static void test_leases_follow_what_the_link_is_like(void **unused)
+{
+    struct fixture f;
+    struct beat beat;
+    uint32_t lease_ms = 0;
+    uint64_t now = t0 + 2000 * us;
+
+    (void)unused;
+    begin(&f, 1);
+    echoes(&f, 1, now, now);
+    for (int i = 0; i < DETECTOR_GAPS; i++) {
+        assert_int_equal(ceiling(&f, now), 0);
+        now += 400 * us; /* more than half a lease */
+        beat = beat_of(&f, 1, now);
+        detector_beat(&f.d, &f.c.state, f.node[1], &beat, now, &lease_ms);
+    }
+    assert_int_equal(ceiling(&f, now), 900);
+    assert_int_equal(lease_ms, 600); /* not agreed on yet */
+    set_ceiling(&f, 900);
+    assert_int_equal(ceiling(&f, now), 0);
+    beat = beat_of(&f, 1, now);
+    detector_beat(&f.d, &f.c.state, f.node[1], &beat, now, &lease_ms);
+    assert_int_equal(lease_ms, 900);
+
+    now += (uint64_t)DETECTOR_CALM_MS * us; /* nothing of the kind since */
+    assert_int_equal(ceiling(&f, now), 0);  /* from here on less is granted */
+    beat = beat_of(&f, 1, now);
+    detector_beat(&f.d, &f.c.state, f.node[1], &beat, now, &lease_ms);
+    assert_int_equal(lease_ms, 600);
+    assert_int_equal(ceiling(&f, now + 900 * 1030), 0);
+    assert_int_equal(ceiling(&f, now + 900 * 1030 + 1), 600);
+    end(&f);
+}
+
 static void test_each_leadership_starts_afresh(void **unused)
 {
     struct fixture f;
@@ -328,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_overtaken_beat_is_no_news),
         cmocka_unit_test(test_new_boot_proves_itself_by_an_echo),
         cmocka_unit_test(test_node_that_was_never_seen_has_time),
+        cmocka_unit_test(test_leases_follow_what_the_link_is_like),
         cmocka_unit_test(test_each_leadership_starts_afresh),
     };
 
