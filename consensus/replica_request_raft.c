@@ -182,10 +182,12 @@ static int change(struct replica *r, const struct request *request)
     struct change *c;
     int rc;
 
-    /* libraft asserts what it should refuse. */
+    /* libraft asserts some of what it should refuse, and leaks on the rest. */
     if (raft_state(&r->raft) != RAFT_LEADER)
         return -ENOTCONN;
-    if (r->has_change)
+    if (raft_transferee(&r->raft) != 0)
+        return -ENOTCONN; /* on its way out */
+    if (r->has_change || r->raft.configuration_uncommitted_index != 0)
         return -EBUSY;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
