@@ -93,6 +93,8 @@ void api_record(struct api *api, const struct core_record *record)
 {
     struct record *kept = &api->records[api->record_at];
 
+    if (record->index != 0 && skeind_is_past(api->s, record->index))
+        return; /* told before the restart */
     kept->time_ms = wall_ms();
     kept->record = *record;
     api->record_at = (api->record_at + 1) % API_RECORDS_KEPT;

@@ -15,7 +15,7 @@
 #include "consensus/keyring.h"
 #include "consensus/replica.h"
 
-enum { MEMBERS_FILE_MAX = 256 * 1024, MAX_VOTERS = 5 };
+enum { MEMBERS_FILE_MAX = 256 * 1024, MAX_VOTERS = 5, MEMBERS_LIMIT_MS = 2000 };
 
 #define MEMBERS_FILE "members"
 #define REASON_FILE  "left"
@@ -70,13 +70,19 @@ static int use_members(struct skeind *s)
     return rc < 0 || s->peers == NULL ? rc : peers_set_members(s->peers, peers, n);
 }
 
-void skeind_cluster_members(struct skeind *s)
+bool skeind_is_past(const struct skeind *s, uint64_t index)
+{
+    return index < s->loaded_index;
+}
+
+/* A log that is still being replayed knows less than the file. */
+static void update_members(struct skeind *s)
 {
     struct members members = {0};
     struct err err = {0};
     int rc;
 
-    /* An older state (a log that is still being replayed) knows less than the file. */
+    s->members_changed = false;
     if (state_node(core_state(s->core), s->members.own_id) == NULL)
         return;
     rc = members_of_state(core_state(s->core), s->members.own_id, &members);
@@ -91,6 +97,23 @@ void skeind_cluster_members(struct skeind *s)
         log_error("members: keys and peers cannot be set: %s", strerror(-rc));
     if (save_members(s, &err) < 0)
         log_warn("members: %s", err.text);
+}
+
+void skeind_cluster_members(struct skeind *s)
+{
+    if (!s->members_changed)
+        s->members_due_us = now_us() + MEMBERS_LIMIT_MS * 1000ull;
+    s->members_changed = true;
+    if (!skeind_is_past(s, core_state(s->core)->index))
+        update_members(s);
+}
+
+/* A tail of the log that was never agreed on goes: then the past has no end of its own. */
+void skeind_sweep_members(struct skeind *s)
+{
+    if (s->members_changed &&
+        (!skeind_is_past(s, core_state(s->core)->index) || now_us() > s->members_due_us))
+        update_members(s);
 }
 
 /* ---- start */

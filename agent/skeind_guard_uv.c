@@ -15,6 +15,7 @@ static void guard_done(struct skeind *s, uint32_t serial, enum guard_op op,
 {
     struct core_event event = {.type = CORE_GUARD_DONE, .serial = serial, .reply = reply};
 
+    log_debug("guard: %s %u: %d", guard_op_name(op), serial, reply->code);
     if (reply->code < 0)
         log_warn("guard: %s: %s", guard_op_name(op),
                  reply->text[0] != '\0' ? reply->text : strerror(-reply->code));
@@ -43,10 +44,31 @@ static void close_fds(const struct guard_request *request)
     }
 }
 
+/* Work that core asked for; the client numbers requests in its own way. */
+struct work {
+    struct skeind *s;
+    uint32_t serial; /* core's */
+};
+
 static void on_done(void *context, const struct guard_request *request, struct guard_reply *reply)
 {
+    struct work *work = context;
+
     close_fds(request);
-    guard_done(context, request->serial, request->op, reply);
+    guard_done(work->s, work->serial, request->op, reply);
+    free(work);
+}
+
+/* Takes the request. */
+static void send_work(struct skeind *s, struct guard_request *request, int fd)
+{
+    struct work *work = malloc(sizeof(*work));
+
+    if (work == NULL)
+        abort(); /* core must not wait for ever */
+    *work = (struct work){s, request->serial};
+    request->fds[0] = fd;
+    guard_client_send(s->guard, request, on_done, work);
 }
 
 /* ---- lease */
@@ -99,12 +121,6 @@ void skeind_ack_guard(struct skeind *s, const struct lease_ack *ack)
 }
 
 /* ---- work */
-
-static void send_work(struct skeind *s, struct guard_request *request, int fd)
-{
-    request->fds[0] = fd;
-    guard_client_send(s->guard, request, on_done, s);
-}
 
 struct capture {
     struct skeind *s;
@@ -264,6 +280,7 @@ void skeind_ask_guard(struct skeind *s, struct core_action *action)
     free(action->guard);
     action->guard = NULL;
     request.serial = action->serial != 0 ? action->serial : request.serial;
+    log_debug("guard: asks %s %u", guard_op_name(request.op), request.serial);
     switch (request.op) {
     case GUARD_UNPACK:
         ask_unpack(s, &request);
@@ -275,7 +292,7 @@ void skeind_ask_guard(struct skeind *s, struct core_action *action)
         ask_receive(s, &request, action->to);
         break;
     default:
-        guard_client_send(s->guard, &request, on_done, s);
+        send_work(s, &request, -1);
     }
 }
 

@@ -84,6 +84,7 @@ static void on_event(struct skeind *s, const struct replica_event *event)
 
     switch (event->type) {
     case REPLICA_STARTED:
+        s->loaded_index = event->started.last_index;
         log_info("raft: started in term %llu, log up to %llu%s",
                  (unsigned long long)event->started.term,
                  (unsigned long long)event->started.last_index,

@@ -256,6 +256,8 @@ static void on_sweep(uv_timer_t *timer)
 
     if (s->peers != NULL)
         peers_sweep(s->peers);
+    if (s->core != NULL)
+        skeind_sweep_members(s);
     skeind_sweep_transfers(s);
     api_sweep(s->api);
 }

@@ -88,6 +88,9 @@ struct skeind {
     struct replica_copy *copy;
     uv_async_t replica_wake;
     uint64_t raft_leader;
+    uint64_t loaded_index;   /* of the log's last entry when it was loaded: the past ends here */
+    bool members_changed;    /* not acted on yet: what the past says of members is out of date */
+    uint64_t members_due_us; /* acted on then at the latest */
     bool init_proposed;
     struct guard_hello hello; /* the guard's newest */
     bool has_guard;
@@ -139,8 +142,11 @@ int skeind_cluster_load(struct skeind *s, struct err *err);
 int skeind_cluster_init(struct skeind *s, struct err *err);
 /* Starts as what the answer to its join says that it is; takes `members`. */
 int skeind_cluster_join(struct skeind *s, struct members *members, struct err *err);
-/* The state's nodes changed: keys, peers, and the file follow. */
+/* The state's nodes changed: keys, peers, and the file follow, as soon as the state is no longer
+ * the past. */
 void skeind_cluster_members(struct skeind *s);
+void skeind_sweep_members(struct skeind *s);
+bool skeind_is_past(const struct skeind *s, uint64_t index);
 /* First node, empty state, leader: the cluster begins. */
 void skeind_cluster_begin(struct skeind *s);
 /* Remembers why this node is no member any more, and ends the process. */
