@@ -42,6 +42,12 @@ ip link set cells up
 for other in 1 2 3; do
     [ $other = $1 ] || bridge fdb append 00:00:00:00:00:00 dev cells-vx dst 10.90.0.$other
 done
+S
+    make_netns "$@"
+}
+# make_netns K ADDRESS LASTBYTE
+make_netns() {
+    on "$1" sh -e -s "$1" "$2" "$3" <<'S'
 touch /run/skein/netns/web
 unshare --net mount --bind /proc/self/ns/net /run/skein/netns/web
 ip link add cells-port mtu 1450 type veth peer name cells-guest mtu 1450
@@ -99,7 +105,7 @@ on 3 ip link set cells-port up
 pid=$(start web counter 7000) || bail 'the guest did not start'
 ok 'a cell starts' on 1 test -d "/proc/$pid"
 is 'init is its first process' "$(in_guest 1 'cat /proc/1/comm')" init
-is 'it sees its own processes only' "$(in_guest 1 'ls /proc | grep -c "^[0-9]"')" 5
+ok 'it sees its own processes only' test "$(in_guest 1 'ls /proc | grep -c "^[0-9]"')" -lt 8
 is 'it has its own name' "$(in_guest 1 hostname)" web
 is 'its environment is that of the spec' "$(in_guest 1 'echo $GREETING')" hello
 is 'it is in its cgroup' "$(on 1 grep -c freezer:/cells\$ "/proc/$pid/cgroup" || on 1 grep -c ::/cells "/proc/$pid/cgroup")" 1
@@ -123,15 +129,32 @@ written='stat -c "%n %a %u %g %h %s" /root/new /root/twin /root/dir /root/dir/x 
     readlink /root/link; cat /root/twin /var/y /dev/shm/shm /dev/dev; find /var /etc | sort; ls -l /dev/null'
 before=$(in_guest 1 "$written")
 
-# A client on n3 that counts over one connection
-copy_in 3 "$build/deploy/count" /run/cells/count
-on 3 sh -c 'nsenter --net=/run/skein/netns/web /run/cells/count 10.7.0.2 7000 /run/cells/counted >/dev/null 2>&1 & echo $! >/run/cells/client'
-ok 'a client counts over one connection' wait_until 5 on 3 grep -q connected /run/cells/counted
+# A client on n3 that asks over one connection, for as long as it lives: "N MS", MS being how long it waited for N.
+on 3 sh -c 'cat >/run/cells/client.py' <<'P'
+import socket, time
+connection = socket.create_connection(('10.7.0.2', 7000), timeout=30)
+answers, wanted = connection.makefile('r'), 1
+print('connected', flush=True)
+while True:
+    start = time.monotonic()
+    connection.sendall(b'next\n')
+    got = int(answers.readline())
+    print(got if got == wanted else f'lost {wanted}', round((time.monotonic() - start) * 1000), flush=True)
+    wanted = got + 1
+    time.sleep(0.005)
+P
+start_client() {
+    on 3 sh -c 'nsenter --net=/run/skein/netns/web python3 /run/cells/client.py >/run/cells/counted 2>&1 & echo $! >/run/cells/client'
+    wait_until 5 on 3 grep -q '^1 ' /run/cells/counted
+}
+ok 'a client counts over one connection' start_client
+counted() { on 3 sh -c 'wc -l </run/cells/counted'; }
+goes_on() { local n; n=$(counted); wait_until 10 on 3 sh -c "[ \"\$(wc -l </run/cells/counted)\" -gt $((n + 20)) ]"; }
+lost() { on 3 grep -E 'lost|Error' /run/cells/counted; }
 
 # Back: nothing was lost
-capture() { on 1 sh -c "ip link set cells-port down; /run/cells/cell-driver capture web $pid $freezer"; }
+capture() { on "${1:-1}" sh -c "ip link set cells-port down; /run/cells/cell-driver capture web $pid $freezer"; }
 resumed() { thaw 1; on 1 ip link set cells-port up; }
-goes_on() { local n; n=$(on 3 wc -l /run/cells/counted); wait_until 5 on 3 sh -c "tail -n 2 /run/cells/counted | grep -q ' count ' && [ \"\$(wc -l </run/cells/counted)\" -gt ${n%% *} ]"; }
 capture_to_file() { capture >"$work/stream"; }
 ok 'a capture to a file' capture_to_file
 is 'the guest stays frozen after it' "$(freezer_says 1)" FROZEN
@@ -166,24 +189,26 @@ fails 'a stream that finds no room is refused' fill_disk
 is 'nothing of them stays' "$(leftovers 2)" ''
 
 # The move
+# move FROM TO: prints the pid that it has there
 move() {
-    { capture || touch "$work/failed"; } 2>"$work/captured" | {
-        driver 2 receive web 2>"$work/received" || exit
-        on 2 ip link set cells-port up
-        joined 2 activate web "$digest" 2>"$work/activated" || cat "$work/activated"
+    capture "$1" 2>"$work/captured" | {
+        driver "$2" receive web 2>"$work/received" || { cat "$work/captured" "$work/received"; exit; }
+        on "$2" ip link set cells-port up
+        joined "$2" activate web "$digest" 2>"$work/activated" || cat "$work/activated"
     }
 }
 us() { sed -n "s/.*$2=\([0-9]*\).*/\1/p" "$work/$1"; }
-old=$pid
 log_before=$(log_of 1)
-pid=$(move)
+asked=$(counted)
+pid=$(move 1 2)
 ok 'a guest moves' on 2 test -d "/proc/$pid"
 frozen=$(us captured frozen_us)
 running=$(us activated running_us)
-echo "# moved $(us captured bytes) bytes; frozen to handed over $((($(us captured handed_over_us) - frozen) / 1000)) ms, to running $(((running - frozen) / 1000)) ms"
 ok 'the client counts on, over the same connection' goes_on
-echo "# the client's longest waits (the capture to a file and the failed one among them): $(on 3 sed -n 's/.*gap ms=\([0-9]*\).*/\1/p' /run/cells/counted | tr '\n' ' ')ms"
-is 'the client saw no other connection' "$(on 3 grep -cE 'lost|served_again|connection=new' /run/cells/counted)" 0
+echo "# moved $(us captured bytes) bytes; handed over after $((($(us captured handed_over_us) - frozen) / 1000)) ms, running after" \
+    "$(((running - frozen) / 1000)) ms (the scenario's own commands included); the client waited" \
+    "$(on 3 tail -n +"$((asked + 1))" /run/cells/counted | awk '$2 > most { most = $2 } END { print most }') ms"
+is 'no answer was lost' "$(lost)" ''
 is 'what it wrote came along' "$(in_guest 2 "$written")" "$before"
 is 'its log came along' "$(log_of 2)" "$log_before"
 is 'it is in its cgroup there' "$(on 2 grep -c freezer:/cells\$ "/proc/$pid/cgroup" || on 2 grep -c ::/cells "/proc/$pid/cgroup")" 1
@@ -194,15 +219,29 @@ destroy 1
 ok 'the source is cleaned up' driver 1 clean-up web
 ok 'and discarded' driver 1 discard web
 is 'nothing of it stays there' "$(on 1 find /run/skein/guests /var/lib/skein/guests /var/log/skein/guests -name 'web*')" ''
+on 1 ip link del cells-port    # the killed copy's sockets, in no state to say good-bye, hold its namespace for a while
+ok 'the namespace for its way back' make_netns 1 10.7.0.2 02
+
+# And back again
+in_guest 2 'rm /root/dir/x /var/y; echo later >/root/later'
+written='cat /root/later /dev/shm/shm; find /root /var /etc | sort'
+before=$(in_guest 2 "$written")
+pid=$(move 2 1)
+ok 'a guest moves a second time' on 1 test -d "/proc/$pid"
+ok 'the client counts on, over the same connection' goes_on
+is 'no answer was lost' "$(lost)" ''
+is 'what it wrote came along' "$(in_guest 1 "$written")" "$before"
+destroy 2
+ok 'its second source is cleaned up' driver 2 clean-up web
 client=$(on 3 cat /run/cells/client)
 on 3 kill "$client"
 
 # The end
-ok 'terminate' driver 2 terminate "$pid"
-ok 'the guest ends' wait_until 5 gone 2 "$pid"
-ok 'clean-up' driver 2 clean-up web
-is 'the network namespace of a guest without a slice goes with it' "$(on 2 ls /run/skein/netns)" ''
-is 'nothing of it stays' "$(on 2 find /run/skein/guests /var/lib/skein/guests /var/log/skein/guests -name 'web*')" ''
+ok 'terminate' driver 1 terminate "$pid"
+ok 'the guest ends' wait_until 5 gone 1 "$pid"
+ok 'clean-up' driver 1 clean-up web
+is 'the network namespace of a guest without a slice goes with it' "$(on 1 ls /run/skein/netns)" ''
+is 'nothing of it stays' "$(on 1 find /run/skein/guests /var/lib/skein/guests /var/log/skein/guests -name 'web*')" ''
 
 # A shell as a command, and a log that would grow for ever (the namespace is made by start itself)
 pid=$(joined 2 start web "$digest" sh -c 'while :; do seq 1 100000; done')
