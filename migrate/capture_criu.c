@@ -215,6 +215,7 @@ int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *
 {
     struct mover_report report = {.mode = "stop-and-copy"};
     struct mover_paths paths;
+    struct criu_run warming;
     bool was_frozen;
     int r = mover_check(guest, err);
 
@@ -226,6 +227,8 @@ int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *
         r = mover_remove_checkpoint(guest, err);
     if (r == 0)
         r = tree_make(paths.images, 0700, err);
+    if (r == 0 && criu_needs_warming(&warming, paths.images))
+        r = criu_run(&warming, err);
     if (r < 0)
         return r;
     r = freeze_and_send(guest, &paths, fd, &report, err);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,8 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
                   struct err *err)
 {
     cleanup_free struct receiving *r = calloc(1, sizeof(*r));
+    struct criu_run warming;
+    bool is_warming = false;
     void (*old)(int);
     int result;
 
@@ -177,8 +180,12 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         return result;
     old = signal(SIGPIPE, SIG_IGN);
     result = make_places(r, err);
+    if (result == 0 && criu_needs_warming(&warming, r->paths.images))
+        is_warming = criu_start(&warming, NULL) == 0;
     if (result == 0)
         result = receive_all(r, fd, err);
+    if (is_warming) /* what it finds, activate finds again */
+        (void)criu_finish(&warming, NULL);
     if (result == 0)
         result = put_in_place(r, err);
     signal(SIGPIPE, old);

@@ -122,6 +122,12 @@ int criu_finish(struct criu_run *run, struct err *err)
     return err_set(err, -ENOTSUP, "criu %s failed: %s", run->what, reason);
 }
 
+bool criu_needs_warming(struct criu_run *run, const char *directory)
+{
+    *run = (struct criu_run){.what = "check", .directory = directory, .inherited = -1};
+    return access("/run/criu.kdat", F_OK) < 0;
+}
+
 int criu_run(struct criu_run *run, struct err *err)
 {
     int r = criu_start(run, err);

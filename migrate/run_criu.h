@@ -28,6 +28,11 @@ bool criu_has_ended(struct criu_run *run);
 
 int criu_finish(struct criu_run *run, struct err *err);
 
+/* criu notes what this kernel can do in /run/criu.kdat, when it first runs after a boot; that takes
+ * about as long as a whole small restore. True: it is not there yet, so `run` was made the command
+ * that makes it (criu check, which also says what is missing), to be started while nobody waits. */
+bool criu_needs_warming(struct criu_run *run, const char *directory);
+
 /* Start and finish. */
 int criu_run(struct criu_run *run, struct err *err);
 
