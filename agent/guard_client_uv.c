@@ -74,12 +74,13 @@ static void list_add(struct pending_list *list, struct pending *p)
     list->n++;
 }
 
-/* Takes out the one with the serial; 0 = the first. */
-static struct pending *list_take(struct pending_list *list, uint32_t serial)
+/* Takes out the one of the connection with the serial; serial 0 = the first of all. */
+static struct pending *list_take(struct pending_list *list, int connection, uint32_t serial)
 {
     struct pending **at = &list->first, *p;
 
-    while (*at != NULL && serial != 0 && (*at)->request.serial != serial)
+    while (*at != NULL && serial != 0 &&
+           ((*at)->request.serial != serial || (*at)->connection != connection))
         at = &(*at)->next;
     p = *at;
     if (p == NULL)
@@ -136,7 +137,7 @@ static void finish_all(struct pending_list *list, int code)
         taken.last = &taken.first;
     list_init(list); /* callbacks may send again */
     while (taken.first != NULL) {
-        struct pending *p = list_take(&taken, 0);
+        struct pending *p = list_take(&taken, LEASE, 0);
         int why = p->code != 0 ? p->code : code;
 
         finish_with(p, why, words_of(why));
@@ -279,7 +280,7 @@ static void take_reply(struct guard_client *client, struct connection *c, struct
         if (client->is_up && client->config.on_event != NULL)
             client->config.on_event(client->config.context, reply);
     } else {
-        p = list_take(&client->pending, reply->serial);
+        p = list_take(&client->pending, c->index, reply->serial);
         if (p != NULL)
             finish(p, reply);
     }
@@ -401,7 +402,8 @@ void guard_client_send(struct guard_client *client, struct guard_request *reques
         abort();
     p->request = *request;
     guard_request_init(request);
-    p->request.serial = next_serial(client);
+    if (p->request.serial == 0)
+        p->request.serial = next_serial(client);
     p->cb = cb;
     p->context = context;
     p->connection = is_lease ? LEASE : WORK;

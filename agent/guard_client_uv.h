@@ -28,8 +28,9 @@ struct guard_client_config {
 
 int guard_client_new(uv_loop_t *loop, const struct guard_client_config *config,
                      struct guard_client **ret, struct err *err);
-/* Takes the request (its heap parts; the descriptors stay the caller's until the callback). Picks
- * the connection by op. Without a connection the callback comes at the next turn of the loop with
+/* Takes the request (its heap parts; the descriptors stay the caller's until the callback). Its
+ * serial is the caller's own, different from those under way; 0: one is given. Picks the connection
+ * by op. Without a connection the callback comes at the next turn of the loop with
  * -ENOTCONN. */
 void guard_client_send(struct guard_client *client, struct guard_request *request,
                        guard_reply_cb cb, void *context);

@@ -33,7 +33,9 @@ static int make_directory(const char *path, const struct passwd *owner, mode_t m
 {
     if (mkdir(path, mode) < 0 && errno != EEXIST)
         return err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
-    if (owner != NULL && (chown(path, owner->pw_uid, owner->pw_gid) < 0 || chmod(path, mode) < 0))
+    /* Root's, for the group: sticky, so that the guard's records and guests beside ours stay its.
+     */
+    if (owner != NULL && (chown(path, 0, owner->pw_gid) < 0 || chmod(path, mode) < 0))
         return err_set(err, -errno, "cannot give %s to %s: %s", path, owner->pw_name,
                        strerror(errno));
     return 0;
@@ -61,9 +63,9 @@ int privileges_prepare(const struct config *config, struct err *err)
 
     /* The guard's directories lie beside ours, so that others must be able to pass through. */
     if (rc == 0)
-        rc = make_directory(config->data_dir, user, 0755, err);
+        rc = make_directory(config->data_dir, user, 01775, err);
     if (rc == 0)
-        rc = make_directory(config->run_dir, user, 0755, err);
+        rc = make_directory(config->run_dir, user, 01775, err);
     if (rc == 0 && geteuid() == 0)
         ask_real_time();
     return rc;

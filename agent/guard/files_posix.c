@@ -50,7 +50,7 @@ ssize_t file_read(const char *path, void *ret, size_t capacity, struct err *err)
     return (ssize_t)size;
 }
 
-int directory_make(const char *path, mode_t mode, gid_t group, struct err *err)
+int directory_make(const char *path, mode_t mode, uid_t user, gid_t group, struct err *err)
 {
     struct stat st;
 
@@ -58,9 +58,9 @@ int directory_make(const char *path, mode_t mode, gid_t group, struct err *err)
         return err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
     if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
         return err_set(err, -ENOTDIR, "%s is no directory", path);
-    if (st.st_uid != geteuid())
-        return err_set(err, -EPERM, "%s belongs to somebody else: give it to root", path);
-    if (chown(path, (uid_t)-1, group) < 0 || chmod(path, mode) < 0)
+    if (st.st_uid != 0 && st.st_uid != user)
+        return err_set(err, -EPERM, "%s belongs to user %u: give it to root", path, st.st_uid);
+    if (chown(path, 0, group) < 0 || chmod(path, mode) < 0)
         return err_set(err, -errno, "cannot give %s its mode: %s", path, strerror(errno));
     return 0;
 }

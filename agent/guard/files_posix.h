@@ -11,8 +11,8 @@
 int file_write(const char *path, const void *data, size_t size, struct err *err);
 /* Reads at most `capacity` bytes; -EFBIG for more, -ENOENT (no words) when there is none. */
 ssize_t file_read(const char *path, void *ret, size_t capacity, struct err *err);
-/* Makes the directory where it is missing, with this mode and group (-1: root's), and gives an old
- * one of ours the same. */
-int directory_make(const char *path, mode_t mode, gid_t group, struct err *err);
+/* Makes the directory where it is missing; root's, with this group and mode. One of root's or of
+ * `user` becomes the same; anybody else's is refused. */
+int directory_make(const char *path, mode_t mode, uid_t user, gid_t group, struct err *err);
 
 #endif

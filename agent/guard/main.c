@@ -75,7 +75,7 @@ static int make_directories(const struct guard *g, struct err *err)
 
     for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && rc == 0; i++) {
         snprintf(path, sizeof(path), "%s%s", dirs[i].base, dirs[i].below);
-        rc = directory_make(path, dirs[i].mode, g->gid, err);
+        rc = directory_make(path, dirs[i].mode, g->uid, g->gid, err);
     }
     return rc;
 }

@@ -27,7 +27,7 @@ struct world {
     int listen_fd, lease, work; /* the test's guard */
     uint32_t n_hello, n_lost, n_events;
     enum guard_event last_event;
-    uint32_t n_replies;
+    uint32_t n_replies, last_serial;
     int last_code, last_fd;
     enum guard_op last_op;
     struct stamp last_stamp;
@@ -63,6 +63,8 @@ static void on_reply(void *context, const struct guard_request *request, struct 
 
     w->n_replies++;
     w->last_op = request->op;
+    w->last_serial = request->serial;
+    assert_int_equal(reply->serial, request->serial);
     w->last_code = reply->code;
     w->last_stamp = reply->stamp;
     w->last_fd = reply->fd;
@@ -307,6 +309,30 @@ static void loss_resets_what_was_under_way_and_it_comes_back(void **state)
     assert_int_equal(w->last_code, 0);
 }
 
+/* Two connections, two rows of serials: the same number on both is no mistake. */
+static void serials_are_the_callers_own(void **state)
+{
+    struct world *w = *state;
+    struct guard_request request;
+
+    come_up(w);
+    turn_until(w, &w->n_hello, 1);
+    for (int i = 0; i < 2; i++) {
+        guard_request_init(&request);
+        request.op = i == 0 ? GUARD_LIST : GUARD_STAMP;
+        request.serial = 77;
+        guard_client_send(w->client, &request, on_reply, w);
+    }
+    guard_serve(w->lease, GUARD_STAMP, 0);
+    turn_until(w, &w->n_replies, 1);
+    assert_int_equal(w->last_op, GUARD_STAMP);
+    assert_int_equal(w->last_serial, 77);
+    guard_serve(w->work, GUARD_LIST, 0);
+    turn_until(w, &w->n_replies, 2);
+    assert_int_equal(w->last_op, GUARD_LIST);
+    assert_int_equal(w->last_serial, 77);
+}
+
 static void close_answers_everything(void **state)
 {
     struct world *w = *state;
@@ -341,6 +367,7 @@ int main(void)
         TEST(ops_go_over_their_own_connection),
         TEST(answers_in_any_order_with_descriptors),
         TEST(loss_resets_what_was_under_way_and_it_comes_back),
+        TEST(serials_are_the_callers_own),
         TEST(close_answers_everything),
         TEST(junk_from_a_guard_is_a_loss),
     };
