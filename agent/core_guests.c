@@ -107,8 +107,8 @@ bool core_fill_run(struct core *core, const struct guest *guest, const struct pl
         ret->vni = slice->vni;
         ret->ip = guest->ip;
         ret->prefix = slice->subnet.prefix;
+        ret->port = fabric_port_of(&core->state, guest);
     }
-    ret->port = fabric_port_of(&core->state, guest);
     return true;
 }
 

@@ -10,7 +10,8 @@
 #include "agent/guard/packet_posix.h"
 
 enum {
-    RETRY_MS = 20,
+    RETRY_MIN_MS = 20,   /* doubles after connections that did not live long … */
+    RETRY_MAX_MS = 1000, /* … up to here, and begins anew after one that lived so long */
     MAX_PENDING = 4096,
     PACKETS_A_TURN = 16, /* the loop has others to serve */
     LEASE = 0,
@@ -53,6 +54,8 @@ struct guard_client {
     struct pending_list pending; /* on the way */
     struct pending_list failed;  /* their callback is due at the next turn */
     uv_timer_t retry, turn;
+    uint32_t retry_ms;
+    uint64_t up_since_ms;
     int n_handles;
     void (*closed)(void *context);
     void *closed_context;
@@ -230,7 +233,18 @@ static void try_connect(uv_timer_t *timer)
         return;
     connection_drop(client, LEASE);
     connection_drop(client, WORK);
-    uv_timer_start(&client->retry, try_connect, RETRY_MS, 0);
+    uv_timer_start(&client->retry, try_connect, RETRY_MIN_MS, 0);
+}
+
+/* A guard that cuts us off again and again must not be asked without pause. */
+static uint32_t next_retry_ms(struct guard_client *client, bool was_up)
+{
+    if (was_up && uv_now(client->loop) - client->up_since_ms >= RETRY_MAX_MS)
+        client->retry_ms = RETRY_MIN_MS;
+    else if (was_up)
+        client->retry_ms =
+            2 * client->retry_ms < RETRY_MAX_MS ? 2 * client->retry_ms : RETRY_MAX_MS;
+    return client->retry_ms;
 }
 
 static void lose(struct guard_client *client)
@@ -240,7 +254,7 @@ static void lose(struct guard_client *client)
     client->is_up = false;
     connection_drop(client, LEASE);
     connection_drop(client, WORK);
-    uv_timer_start(&client->retry, try_connect, was_up ? 0 : RETRY_MS, 0);
+    uv_timer_start(&client->retry, try_connect, next_retry_ms(client, was_up), 0);
     finish_all(&client->pending, -ECONNRESET);
     if (was_up && client->config.on_lost != NULL && !client->is_closing)
         client->config.on_lost(client->config.context);
@@ -266,6 +280,7 @@ static void take_hello(struct guard_client *client, struct connection *c,
         !client->connections[LEASE]->said_hello || !client->connections[WORK]->said_hello)
         return;
     client->is_up = true;
+    client->up_since_ms = uv_now(client->loop);
     if (client->config.on_hello != NULL)
         client->config.on_hello(client->config.context, &reply->hello);
 }
@@ -358,6 +373,7 @@ int guard_client_new(uv_loop_t *loop, const struct guard_client_config *config,
     uv_timer_init(loop, &client->retry);
     uv_timer_init(loop, &client->turn);
     client->retry.data = client->turn.data = client;
+    client->retry_ms = RETRY_MIN_MS;
     client->n_handles = 2;
     uv_timer_start(&client->retry, try_connect, 0, 0);
     *ret = client;
