@@ -30,16 +30,25 @@ static void operation_free(struct work *work, struct operation *op)
 
 static void next_of_guest(struct work *work, struct local_guest *guest);
 
+static void log_end(const struct operation *op)
+{
+    unsigned int ms = (unsigned int)((clock_now_us() - op->begun_us) / 1000);
+    const char *guest = op->guest != NULL ? op->guest->name : op->request.copy.guest;
+
+    if (op->err.code != 0 && (op->client != 0 || op->guest != NULL))
+        log_warn("%s %s: %s (%u ms)", guard_op_name(op->request.op), guest, op->err.text, ms);
+    else if (op->err.code == 0 && op->client != 0 && op->guest != NULL)
+        log_info("%s %s: done (%u ms)", guard_op_name(op->request.op), guest, ms);
+}
+
 static void finish(struct work *work, struct operation *op)
 {
     struct local_guest *guest = op->guest;
 
+    log_end(op);
     if (op->err.code != 0) {
         op->reply.code = op->err.code;
         memcpy(op->reply.text, op->err.text, sizeof(op->reply.text));
-        if (op->client != 0 || guest != NULL)
-            log_warn("%s %s: %s", guard_op_name(op->request.op), guest != NULL ? guest->name : "",
-                     op->err.text);
     }
     if (op->client != 0)
         work_answer(work, op->client, &op->reply);
@@ -64,6 +73,8 @@ static void step_failed(struct operation *op)
 
 static void run_steps(struct work *work, struct operation *op)
 {
+    if (op->begun_us == 0)
+        op->begun_us = clock_now_us();
     while (op->steps != NULL && op->steps[op->at] != NULL) {
         op->wake_us = UINT64_MAX;
         op->is_soft = false;

@@ -10,7 +10,7 @@
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 
-enum { RETRY_US = 500000, LOG_EVERY = 60 };
+enum { RETRY_MIN_US = 50000, RETRY_MAX_US = 800000, LOG_EVERY = 60 };
 
 static void take_view(struct work *work, struct operation *op)
 {
@@ -77,14 +77,17 @@ static enum step died(struct work *work, struct operation *op)
     return STEP_NEXT;
 }
 
+/* A switch that is just starting is there soon; one that is not there costs little. */
 static enum step wait_a_little(struct work *work, struct operation *op)
 {
+    uint64_t us = RETRY_MIN_US << (work->n_setup_failures < 4 ? work->n_setup_failures : 4);
+
     if (op->until_us != 0)
         return STEP_NEXT;
     op->until_us = 1;
     if (work->n_setup_failures++ % LOG_EVERY == 0)
         log_warn("the switch is not set up: %s", op->err.text);
-    return operation_again(op, RETRY_US);
+    return operation_again(op, us < RETRY_MAX_US ? us : RETRY_MAX_US);
 }
 
 static enum step try_again(struct work *work, struct operation *op)
