@@ -72,25 +72,28 @@ static int set_value(struct settings *settings, const char *key, json_t *value, 
     return set_one(settings, key, text, err);
 }
 
-static int keep_settings(struct api *api, json_t *params, struct err *err)
+static int read_settings(const struct api *api, json_t *params, struct settings *ret,
+                         struct err *err)
 {
     static const char *const known[] = {"name",           "address", "label",    "cores",
                                         "isolated_cores", "memory",  "backhaul", "witness"};
-    struct settings settings = {.config = api->s->config};
 
+    ret->config = api->s->config;
+    ret->used = 0;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         json_t *value = json_object_get(params, known[i]);
 
-        if (value != NULL && !json_is_null(value) && set_value(&settings, known[i], value, err) < 0)
+        if (value != NULL && !json_is_null(value) && set_value(ret, known[i], value, err) < 0)
             return err->code;
     }
-    if (config_check(&settings.config, err) < 0)
-        return err->code;
-    if (settings.used > 0 && file_replace(api->s->config.data_dir, "join.conf", settings.text,
-                                          settings.used, 0600, err) < 0)
-        return err->code;
-    api->s->config = settings.config;
-    return 0;
+    return config_check(&ret->config, err);
+}
+
+/* For the next start. */
+static int keep_settings(const struct api *api, const struct settings *settings, struct err *err)
+{
+    return file_replace(api->s->config.data_dir, "join.conf", settings->text, settings->used, 0600,
+                        err);
 }
 
 /* True when the call was answered with a refusal. */
@@ -125,18 +128,24 @@ static void answer_member(struct api *api, const struct asker *asker)
 
 void api_cluster_init(struct api *api, struct call *call)
 {
+    struct config before = api->s->config;
+    struct settings settings;
     struct err err = {0};
 
     if (is_refused(api, call))
         return;
-    if (keep_settings(api, call->params, &err) < 0) {
+    if (read_settings(api, call->params, &settings, &err) < 0) {
         api_error(api, &call->asker, "invalid", "%s", err.text);
         return;
     }
+    api->s->config = settings.config;
     if (skeind_cluster_init(api->s, &err) < 0) {
+        api->s->config = before;
         api_error(api, &call->asker, err.code == -EINVAL ? "invalid" : "failed", "%s", err.text);
         return;
     }
+    if (keep_settings(api, &settings, &err) < 0)
+        log_warn("init: what was said is not kept for the next start: %s", err.text);
     api->is_initiating = true;
     api->initiator = call->asker;
     api->init_deadline_us = now_us() + INIT_LIMIT_MS * 1000ull;
@@ -255,7 +264,9 @@ struct join {
     struct asker asker;
     struct join_token token;
     struct join_call call;
-    char *request, *answer; /* heap */
+    struct settings settings; /* kept once the cluster has agreed */
+    struct config before;     /* if it does not */
+    char *request, *answer;   /* heap */
     struct err err;
 };
 
@@ -329,7 +340,8 @@ static void joined(struct api *api, struct join *join, const json_t *answer)
     }
     if (read_members(json_object_get(answer, "result"), &members) < 0)
         api_error(api, &join->asker, "failed", "the cluster's answer cannot be read");
-    else if (skeind_cluster_join(api->s, &members, &err) < 0)
+    else if (keep_settings(api, &join->settings, &err) < 0 ||
+             skeind_cluster_join(api->s, &members, &err) < 0)
         api_error(api, &join->asker, "failed", "%s", err.text);
     else
         answer_member(api, &join->asker);
@@ -348,6 +360,8 @@ static void join_done(uv_work_t *work, int status)
         api_error(api, &join->asker, "failed", "%s", join->err.text);
     else
         joined(api, join, answer);
+    if (!api->s->is_member)
+        api->s->config = join->before;
     json_decref(answer);
     join_free(join);
 }
@@ -420,31 +434,45 @@ static int prepare(struct api *api, struct join *join, const json_t *params, str
     return rc;
 }
 
+/* Everything before the question; false: answered. */
+static bool begin_join(struct api *api, struct join *join, struct call *call)
+{
+    struct err err = {0};
+
+    if (read_settings(api, call->params, &join->settings, &err) < 0) {
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+        return false;
+    }
+    api->s->config = join->settings.config;
+    if (prepare(api, join, call->params, &err) < 0) {
+        api_error(api, &call->asker, "refused", "%s", err.text);
+        return false;
+    }
+    if (uv_queue_work(api->s->loop, &join->work, join_work, join_done) < 0) {
+        api_error(api, &call->asker, "failed", "no worker can be started");
+        return false;
+    }
+    return true;
+}
+
 void api_cluster_join(struct api *api, struct call *call)
 {
     struct join *join;
-    struct err err = {0};
 
     if (is_refused(api, call))
         return;
-    if (keep_settings(api, call->params, &err) < 0) {
-        api_error(api, &call->asker, "invalid", "%s", err.text);
-        return;
-    }
     join = calloc(1, sizeof(*join));
-    if (join == NULL || prepare(api, join, call->params, &err) < 0) {
-        if (join != NULL)
-            join_free(join);
-        api_error(api, &call->asker, "refused", "%s", err.text);
+    if (join == NULL) {
+        api_error(api, &call->asker, "failed", "out of memory");
         return;
     }
     join->api = api;
     join->asker = call->asker;
     join->work.data = join;
-    if (uv_queue_work(api->s->loop, &join->work, join_work, join_done) < 0) {
+    join->before = api->s->config;
+    api->is_joining = begin_join(api, join, call);
+    if (!api->is_joining) {
+        api->s->config = join->before;
         join_free(join);
-        api_error(api, &call->asker, "failed", "no worker can be started");
-        return;
     }
-    api->is_joining = true;
 }
