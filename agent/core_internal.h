@@ -2,6 +2,7 @@
  *
  *   core.c          the door
  *   core_log.c      what is proposed, and what the log brings
+ *   core_record.c   … in a line for people
  *   core_node.c     the node's part: beats, acks to the guard
  *   core_guests.c   the node's part: makes the guard's guests equal to the state
  *   core_goods.c    the node's part: images, the switch, own facts
@@ -255,6 +256,18 @@ void core_log_restored(struct core *core, const struct core_event *event);
 void core_log_failed(struct core *core, const struct core_event *event);
 /* Whether Raft's leader also has applied its term's first entry. */
 void core_update_leads(struct core *core);
+
+/* What a command is about: a guest, a node. */
+struct core_subject {
+    char guest[NAME_SIZE];
+    uint64_t node;
+};
+
+void core_subject_of(const struct core *core, const struct command *command,
+                     struct core_subject *ret);
+void core_record_command(struct core *core, const struct command *command,
+                         const struct core_subject *subject, const struct outcome *outcome);
+
 /* Proposes; false when nothing may be proposed now. `command` stays the caller's. */
 bool core_propose(struct core *core, struct command *command, enum proposal_kind kind,
                   uint64_t subject, const char *guest);

@@ -92,6 +92,21 @@ const struct guard_report *core_report_of(const struct core *core, uint64_t node
     return NULL;
 }
 
+static void record_running(struct core *core, uint64_t node, const struct node_report *report)
+{
+    for (uint32_t i = 0; i < report->n_guests; i++) {
+        const struct guard_report *now = &report->guests[i];
+        const struct guard_report *before = core_report_of(core, node, now->guest, now->epoch);
+
+        if (now->state == GUEST_RUNNING && (before == NULL || before->state != GUEST_RUNNING))
+            core_record(core, "guest-running", now->guest, node, 0, "%s",
+                        before != NULL && before->state == GUEST_FROZEN ? "again" : "");
+        else if (now->state == GUEST_FROZEN && (now->frozen_by & FROZEN_BY_LEASE) != 0 &&
+                 (before == NULL || before->state != GUEST_FROZEN))
+            core_record(core, "guest-frozen", now->guest, node, 0, "the lease of its node ran out");
+    }
+}
+
 static void take_report(struct core *core, uint64_t from, struct beat *beat)
 {
     struct peer *peer = peer_made(core, from);
@@ -106,6 +121,8 @@ static void take_report(struct core *core, uint64_t from, struct beat *beat)
      * earlier run of its skeind may have sent the beat long ago (docs/leases.md, lemma 4). */
     if (!beat->has_report || beat->echo.term != core->term)
         return;
+    if (peer->has_report) /* else it is only new to us */
+        record_running(core, from, &beat->report);
     node_report_deinit(&peer->report);
     peer->report = beat->report;
     memset(&beat->report, 0, sizeof(beat->report));
@@ -263,6 +280,27 @@ void core_lead_facts(struct core *core, uint64_t from, const struct node_facts *
     core_propose(core, &command, PROPOSAL_FACTS, from, NULL);
 }
 
+/* What held a node's lease back is settled: it should not wait for its next beat's turn. */
+static void nudge(struct core *core, uint64_t to)
+{
+    const struct detector_node *node = detector_node(&core->lead.detector, to);
+    const struct peer *peer = core_peer(core, to);
+    struct ack ack = {.again = true};
+    struct message message = {.type = MESSAGE_ACK, .ack = &ack};
+
+    if (to == core->config.id) {
+        core->node.beat_soon = true;
+        return;
+    }
+    if (node == NULL || !node->heard)
+        return;
+    ack.stamp = (struct leader_stamp){core->term, core->now};
+    ack.report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
+    ack.lease.stamp = node->newest;
+    ack.lease.term = core->term;
+    core_send(core, to, &message);
+}
+
 /* The outcome of a proposal of ours (a wish's is core_request.c's), or that it surely is not in the
  * log: code < 0. */
 void core_lead_outcome(struct core *core, const struct proposal *proposal, int code)
@@ -270,6 +308,8 @@ void core_lead_outcome(struct core *core, const struct proposal *proposal, int c
     core->lead.dirty = true;
     if (proposal->kind == PROPOSAL_LOST)
         detector_decide(&core->lead.detector, proposal->subject, false);
+    if ((proposal->kind == PROPOSAL_REBOOTED || proposal->kind == PROPOSAL_RETURNED) && code == 0)
+        nudge(core, proposal->subject);
     if (proposal->kind == PROPOSAL_TERM && code < 0)
         core->lead.term_proposed = false;
     if (code < 0 && core->lead.propose_after_us < core->now + 20000)

@@ -123,62 +123,6 @@ void core_update_leads(struct core *core)
     core->leads = leads;
 }
 
-/* The guest's record in the log, for people. */
-static void record_guest(struct core *core, const char *what, const char *name,
-                         const struct outcome *outcome)
-{
-    const struct guest *guest = state_guest(&core->state, name);
-    uint64_t node = guest != NULL ? guest->placement.node : 0;
-
-    core_record(core, what, name, node, outcome->index, "%s",
-                node != 0 ? core_node_name(core, node) : "");
-}
-
-static void record_command(struct core *core, const struct command *command,
-                           const struct outcome *outcome)
-{
-    const char *what = command_type_name(command->type);
-
-    switch (command->type) {
-    case COMMAND_GUEST_CREATE:
-        record_guest(core, what, command->guest_create.spec.name, outcome);
-        break;
-    case COMMAND_GUEST_PLACE:
-    case COMMAND_GUEST_START:
-        record_guest(core, what, command->guest_place.name, outcome);
-        break;
-    case COMMAND_GUEST_STOPPED:
-        record_guest(core, what, command->guest_stopped.name, outcome);
-        break;
-    case COMMAND_GUEST_STOP:
-    case COMMAND_GUEST_REMOVE:
-        record_guest(core, what, command->by_name.name, outcome);
-        break;
-    case COMMAND_MIGRATION_RESERVE:
-        record_guest(core, what, command->migration_reserve.guest, outcome);
-        break;
-    case COMMAND_MIGRATION_COMMIT:
-    case COMMAND_MIGRATION_ABORT:
-    case COMMAND_MIGRATION_DONE:
-        core_record(core, what, NULL, 0, outcome->index, "%llu %s",
-                    (unsigned long long)command->migration_step.id, command->migration_step.reason);
-        break;
-    case COMMAND_NODE_LOST:
-    case COMMAND_NODE_REBOOTED:
-    case COMMAND_NODE_RETURNED:
-        core_record(core, what, NULL, command->node_event.node, outcome->index, "%s",
-                    core_node_name(core, command->node_event.node));
-        break;
-    case COMMAND_NODE_JOIN:
-        core_record(core, what, NULL, outcome->id, outcome->index, "%s", command->node_join.name);
-        break;
-    case COMMAND_IMAGE_HELD:
-        break;
-    default:
-        core_record(core, what, NULL, 0, outcome->index, "%s", "");
-    }
-}
-
 static bool changes_members(enum command_type type)
 {
     return type == COMMAND_CLUSTER_INIT || type == COMMAND_NODE_JOIN ||
@@ -225,7 +169,6 @@ static void applied(struct core *core, const struct command *command, const stru
                                  command->migration_step.reason);
     if (command->type != COMMAND_IMAGE_HELD)
         core->node.fabric_dirty = true;
-    record_command(core, command, outcome);
     stop_when_removed(core, command, outcome);
 }
 
@@ -243,6 +186,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
     struct command command;
     struct outcome outcome;
     struct proposal proposal;
+    struct core_subject subject;
     uint8_t digest[DIGEST_SIZE];
     bool drops, is_ours;
 
@@ -254,11 +198,13 @@ void core_log_committed(struct core *core, const struct core_event *event)
         return;
     }
     drops = digest_to_drop(core, &command, digest);
+    core_subject_of(core, &command, &subject);
     is_ours = take_proposal(core, command.request, &proposal);
     state_apply(&core->state, event->index, event->term, &command, &outcome);
     everything_changed(core);
     if (outcome.code == 0 && outcome.index == event->index) {
         applied(core, &command, &outcome);
+        core_record_command(core, &command, &subject, &outcome);
         if (drops)
             core_goods_dropped(core, digest);
     }

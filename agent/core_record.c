@@ -1,0 +1,154 @@
+/* core_record: what the log did, in a line for people; see core_internal.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/core_internal.h"
+
+static uint64_t id_of(const struct core *core, const char *name)
+{
+    const struct node *node = state_node_by_name(&core->state, name);
+
+    return node != NULL ? node->id : 0;
+}
+
+static void subject_guest(struct core_subject *ret, const char *name)
+{
+    snprintf(ret->guest, sizeof(ret->guest), "%s", name);
+}
+
+/* What a command is about, as it stands before the command is applied. */
+void core_subject_of(const struct core *core, const struct command *command,
+                     struct core_subject *ret)
+{
+    const struct migration *m;
+
+    *ret = (struct core_subject){0};
+    switch (command->type) {
+    case COMMAND_GUEST_CREATE:
+        subject_guest(ret, command->guest_create.spec.name);
+        break;
+    case COMMAND_GUEST_PLACE:
+    case COMMAND_GUEST_START:
+        subject_guest(ret, command->guest_place.name);
+        break;
+    case COMMAND_GUEST_STOPPED:
+        subject_guest(ret, command->guest_stopped.name);
+        break;
+    case COMMAND_GUEST_STOP:
+    case COMMAND_GUEST_REMOVE:
+        subject_guest(ret, command->by_name.name);
+        break;
+    case COMMAND_MIGRATION_RESERVE:
+        subject_guest(ret, command->migration_reserve.guest);
+        ret->node = command->migration_reserve.target.node;
+        break;
+    case COMMAND_MIGRATION_COMMIT:
+    case COMMAND_MIGRATION_ABORT:
+    case COMMAND_MIGRATION_DONE:
+        m = state_migration(&core->state, command->migration_step.id);
+        if (m != NULL) {
+            subject_guest(ret, m->guest);
+            ret->node = command->type == COMMAND_MIGRATION_ABORT ? m->from : m->to;
+        }
+        break;
+    case COMMAND_NODE_CORDON:
+    case COMMAND_NODE_DRAIN:
+        ret->node = id_of(core, command->node_flag.name);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Of the guest as it is now: where it was put. */
+static uint64_t place_of(const struct core *core, const struct core_subject *subject)
+{
+    const struct guest *guest = state_guest(&core->state, subject->guest);
+
+    return subject->node != 0 || guest == NULL ? subject->node : guest->placement.node;
+}
+
+static void record_guest(struct core *core, const struct command *command,
+                         const struct core_subject *subject, const struct outcome *outcome)
+{
+    char text[REASON_SIZE] = "";
+
+    if (command->type == COMMAND_GUEST_STOPPED && command->guest_stopped.exited)
+        snprintf(text, sizeof(text), "it ended by itself");
+    else if (command->type == COMMAND_MIGRATION_ABORT)
+        snprintf(text, sizeof(text), "%s", command->migration_step.reason);
+    core_record(core, command_type_name(command->type), subject->guest, place_of(core, subject),
+                outcome->index, "%s", text);
+}
+
+static void record_node(struct core *core, const struct command *command,
+                        const struct core_subject *subject, const struct outcome *outcome)
+{
+    const char *what = command_type_name(command->type);
+    uint64_t at = outcome->index;
+
+    switch (command->type) {
+    case COMMAND_TERM_STARTED:
+        core_record(core, what, NULL, command->term_started.node, at, "it leads in term %llu",
+                    (unsigned long long)command->term_started.term);
+        break;
+    case COMMAND_NODE_SET_ROLE:
+        core_record(core, what, NULL, command->node_set_role.node, at, "%s",
+                    raft_role_name(command->node_set_role.role));
+        break;
+    case COMMAND_NODE_CORDON:
+    case COMMAND_NODE_DRAIN:
+        core_record(core, what, NULL, subject->node, at, "%s",
+                    command->node_flag.flag ? "on" : "off");
+        break;
+    case COMMAND_NODE_CEILING:
+        core_record(core, what, NULL, command->node_ceiling.node, at, "%u ms",
+                    command->node_ceiling.ceiling_ms);
+        break;
+    case COMMAND_NODE_LOST:
+        core_record(core, what, NULL, command->node_event.node, at,
+                    "no beat, and its lease is over");
+        break;
+    case COMMAND_NODE_REBOOTED:
+        core_record(core, what, NULL, command->node_event.node, at, "it beats from a new boot");
+        break;
+    default: /* JOIN, FACTS, RETURNED */
+        core_record(core, what, NULL,
+                    command->type == COMMAND_NODE_FACTS      ? command->node_facts.node
+                    : command->type == COMMAND_NODE_RETURNED ? command->node_event.node
+                                                             : outcome->id,
+                    at, "%s", "");
+    }
+}
+
+void core_record_command(struct core *core, const struct command *command,
+                         const struct core_subject *subject, const struct outcome *outcome)
+{
+    const char *what = command_type_name(command->type);
+
+    if (subject->guest[0] != '\0') {
+        record_guest(core, command, subject, outcome);
+        return;
+    }
+    switch (command->type) {
+    case COMMAND_IMAGE_HELD:
+        break;
+    case COMMAND_SLICE_CREATE:
+        core_record(core, what, NULL, 0, outcome->index, "%s", command->slice_create.slice.name);
+        break;
+    case COMMAND_IMAGE_ADD:
+        core_record(core, what, NULL, 0, outcome->index, "%s", command->image_add.image.name);
+        break;
+    case COMMAND_NODE_REMOVE:
+    case COMMAND_SLICE_REMOVE:
+    case COMMAND_IMAGE_REMOVE:
+        core_record(core, what, NULL, 0, outcome->index, "%s", command->by_name.name);
+        break;
+    case COMMAND_CLUSTER_INIT:
+    case COMMAND_TOKEN_CREATE:
+        core_record(core, what, NULL, 0, outcome->index, "%s", "");
+        break;
+    default:
+        record_node(core, command, subject, outcome);
+    }
+}
