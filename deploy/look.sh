@@ -13,7 +13,11 @@ look_processes() {
     done | sort -u
 }
 
-look_is_zombie() { ! grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null; }
+# Dead, or with a SIGKILL pending: it will never again run a line of its own.
+look_is_zombie() {
+    ! awk '/^State:.[ZX]/ { dead = 1 } /^S[ih][gd]Pnd:/ && $2 ~ /[13579bdf]..$/ { dead = 1 } END { exit dead || NR == 0 }' \
+        "/proc/$1/status" 2>/dev/null
+}
 
 # Frozen by its own cgroup or by one above it.
 look_is_frozen() {
@@ -25,14 +29,16 @@ look_is_frozen() {
             0::*) ! grep -qs '^frozen 1' "/sys/fs/cgroup$group/cgroup.events" \
                 "/sys/fs/cgroup/unified$group/cgroup.events" || return 0 ;;
         esac
-    done <"/proc/$1/cgroup"
+    done 2>/dev/null <"/proc/$1/cgroup"
     return 1
 }
 
 # look_running COMM: as look_processes, without the frozen ones.
 look_running() {
     local node pid
-    look_processes "$1" | while read -r node pid; do look_is_frozen "$pid" || echo "$node $pid"; done
+    look_processes "$1" | while read -r node pid; do
+        look_is_frozen "$pid" 2>/dev/null || look_is_zombie "$pid" || echo "$node $pid"
+    done
 }
 
 # The first IPv4 address on eth0 in the network namespace of a process.

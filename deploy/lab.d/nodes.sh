@@ -22,6 +22,7 @@ node_boot() {
             unshare --pid --fork --mount --net --uts --ipc --cgroup --propagation private \
             bash "$deploy/lab.d/boot"
     ) </dev/null >"$lab_state/n$k.log" 2>&1 &
+    disown    # its end by power off is no news
 }
 
 # node_until K WHAT CMD...: runs CMD until it succeeds, WHAT being what that means.
