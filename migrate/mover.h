@@ -46,12 +46,15 @@ struct mover_ops {
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);
     /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
-     * guest's cgroups before, so the guest is in them when it runs, which it does on return. */
+     * guest's cgroups before, so the guest is in them when it runs, which it does on return. Its
+     * port comes up after that: before, the kernel would answer for connections that are not there
+     * yet, with a reset. */
     int (*activate)(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
     /* Source: after an abort. Undoes what capture changed (network lock, checkpoint); the guest is
      * thawed by the caller. */
     int (*resume)(const struct mover_guest *guest, struct err *err);
-    /* Either side: removes checkpoint files and leftovers such as CRIU's nft tables. */
+    /* Either side, also after an activate that succeeded: removes checkpoint files and leftovers.
+     */
     int (*discard)(const struct mover_guest *guest, struct err *err);
 };
 

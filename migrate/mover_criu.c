@@ -30,7 +30,6 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
         join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
         join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
-        join(paths->done, size, guest->checkpoint, ".done") < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||
         join(paths->new_log, size, guest->log, ".new") < 0)
         return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);
@@ -47,8 +46,6 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     umount2(paths.dev, MNT_DETACH | UMOUNT_NOFOLLOW);
     umount2(paths.shm, MNT_DETACH | UMOUNT_NOFOLLOW);
     r = tree_remove(guest->checkpoint, err);
-    if (r == 0)
-        r = tree_remove(paths.done, err);
     if (r == 0)
         r = tree_remove(paths.new_upper, err);
     return r < 0 ? r : tree_remove(paths.new_log, err);

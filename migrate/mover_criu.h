@@ -15,7 +15,6 @@ struct mover_paths {
     char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
     char shm[256];
     char pid_file[256];
-    char done[256];      /* CHECKPOINT.done: being removed */
     char new_upper[256]; /* UPPER.new, LOG.new: until the stream is verified */
     char new_log[256];
 };

@@ -279,19 +279,6 @@ static int make_ground(const struct mover_guest *guest, struct err *err)
     return log < 0 ? err_set(err, -errno, "cannot write %s: %s", guest->log, strerror(errno)) : 0;
 }
 
-/* The guest runs: its image files are of no more use, but to free their memory takes a while, and
- * somebody waits for the news. Failing leaves them to the next who removes the checkpoint. */
-static void remove_behind_the_scenes(const struct mover_guest *guest,
-                                     const struct mover_paths *paths)
-{
-    umount2(paths->dev, MNT_DETACH | UMOUNT_NOFOLLOW);
-    umount2(paths->shm, MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (rename(guest->checkpoint, paths->done) < 0 || fork() != 0)
-        return;
-    (void)tree_remove(paths->done, NULL);
-    _exit(0);
-}
-
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
 {
     cleanup_close int netns = -1;
@@ -308,9 +295,5 @@ int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *
                        guest->netns, strerror(errno));
     unlink(paths.pid_file);
     r = restore_in_child(guest, &paths, netns, err);
-    if (r == 0)
-        r = read_pid(paths.pid_file, ret_pid, err);
-    if (r == 0)
-        remove_behind_the_scenes(guest, &paths);
-    return r;
+    return r < 0 ? r : read_pid(paths.pid_file, ret_pid, err);
 }
