@@ -49,6 +49,7 @@ static const int allowed[] = {
     SCMP_SYS(futex),
     SCMP_SYS(futex_time64),
     SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
     /* the clients and the executors */
     SCMP_SYS(accept4),
     SCMP_SYS(recvmsg),
