@@ -1,6 +1,7 @@
 #include "agent/guard/filter_seccomp.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <string.h>
@@ -56,7 +57,6 @@ static const int allowed[] = {
     SCMP_SYS(sendmsg),
     SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt),
-    SCMP_SYS(ioctl),
     /* guests */
     SCMP_SYS(kill),
     SCMP_SYS(pidfd_open),
@@ -91,12 +91,18 @@ static const int forbidden[] = {
     SCMP_SYS(unshare),
 };
 
+/* Interfaces go up and down through a Unix socket; the network is not this process's affair. */
 static int add_conditional(scmp_filter_ctx filter)
 {
-    /* Interfaces are moved through a Unix socket; the network is not this process's affair. */
     int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                               SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, SIOCGIFFLAGS));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, SIOCSIFFLAGS));
     if (rc == 0) /* no memory that can be run */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));

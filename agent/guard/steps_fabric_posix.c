@@ -1,9 +1,11 @@
 /* fabric: the switch is set up at the start and again whenever it has died; see work_posix.h.
  *
  * The view that skeind sent last is applied again by itself then: guests' traffic comes back
- * without anybody's word. (The deadline that the kernel itself keeps on the uplink, DESIGN 6.9, is
- * not here yet: its place is beside fabric_setup, and the lease thread would move it with each
- * ack.)
+ * without anybody's word.
+ *
+ * The deadline that the kernel itself keeps (deadline_bpf.h) is not wired in yet: the set-up would
+ * attach it to the uplink, plugging to the guest's port, and the lease thread would move it where
+ * it arms its timer.
  */
 #include <errno.h>
 

@@ -107,7 +107,7 @@ void driver_start(struct driver *d)
 
         dup2(fd, 2);
         execl(d->program, "skein-guard", "--cores", "4", "--isolated-cores", "1-3", "--isolation",
-              "simulated", "--memory", "1g", (char *)NULL);
+              "simulated", "--memory", "1g", "--watchdog", "/run/fake/watchdog", (char *)NULL);
         _exit(127);
     }
     d->n_lapsed = d->n_lifted = 0;

@@ -29,6 +29,7 @@ static int begin(void **state)
     d->term = 1;
     d->index = 10;
     unlink("/run/skein/boot_nonce");
+    put_file("/run/fake/watchdog", "");
     driver_start(d);
     snprintf(root, sizeof(root), "/var/lib/skein/roots/ab%062d", 0);
     mkdir(root, 0755);
@@ -694,6 +695,27 @@ static void orderly_end_leaves_everything_frozen(void **state)
     assert_true(counts("web"));
 }
 
+/* The board stays up on a wanted end, and only then: 'V' is the kernel's word for it. */
+static void watchdog_is_fed_and_let_go_on_a_wanted_end(void **state)
+{
+    struct driver *d = *state;
+    char fed[64] = "";
+    ssize_t size = 0;
+    int fd = open("/run/fake/watchdog", O_RDONLY | O_CLOEXEC);
+
+    for (int i = 0; i < 1000 && size == 0; i++) {
+        size = pread(fd, fed, sizeof(fed), 0);
+        sleep_until_us(now_us() + 2000);
+    }
+    assert_true(size > 0);
+    assert_int_equal(fed[0], 0);
+    driver_kill(d, SIGTERM);
+    size = pread(fd, fed, sizeof(fed), 0);
+    assert_int_equal(fed[size - 1], 'V');
+    close(fd);
+    driver_start(d);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(int argc, char *argv[])
@@ -725,6 +747,7 @@ int main(int argc, char *argv[])
         TEST(wrong_arguments_are_refused_and_change_nothing),
         TEST(stranger_may_not_speak),
         TEST(orderly_end_leaves_everything_frozen),
+        TEST(watchdog_is_fed_and_let_go_on_a_wanted_end),
     };
 
     if (argc != 2 || geteuid() != 0)
