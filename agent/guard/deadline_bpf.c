@@ -228,6 +228,7 @@ static int map_deadline(struct deadline *d, struct err *err)
 
     if (at == MAP_FAILED)
         return err_set(err, -errno, "cannot map the deadline: %s", strerror(errno));
+    madvise(at, sizeof(uint64_t), MADV_DONTFORK); /* no guest's affair */
     d->at_ns = at;
     return 0;
 }

@@ -37,7 +37,7 @@ enum { DEADLINE_DIRECTORY_SIZE = 64 };
 
 /* Zeroed, it is one that is not open: every call below then does nothing and returns 0. */
 struct deadline {
-    volatile uint64_t *at_ns; /* shared with the kernel; NULL = not open */
+    volatile uint64_t *at_ns; /* shared with the kernel; NULL = not open; a child has it not */
     int deadline_fd, exempt_fd, port_fd, uplink_fd;
     bool is_without_tcx; /* as on an older kernel (tests) */
     char directory[DEADLINE_DIRECTORY_SIZE];

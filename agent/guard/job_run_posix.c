@@ -13,6 +13,7 @@
 #include "agent/guard/process_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
+#include "base/log.h"
 #include "migrate/mover.h"
 
 /* What a job works with, made from its guest_run. */
@@ -255,13 +256,56 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
 
 /* ---- the fabric */
 
-static int plug(const struct guest_run *run, struct err *err)
+/* A node goes on without the filter of the deadline: it is said, and that is all. A guest that
+ * stays when the lease is over has none. */
+static void set_deadline(const struct deadline *d, const struct guest_run *run, bool is_plugged)
+{
+    bool stays = is_plugged && run->spec.failover == FAILOVER_STAY;
+    uint8_t mac[MAC_SIZE];
+    struct err err = {0};
+    char name[16];
+    int rc;
+
+    mac_of_guest(run->ip, mac);
+    snprintf(name, sizeof(name), "g%u", run->port);
+    rc = deadline_exempt(d, run->vni, mac, stays, &err);
+    if (rc == 0)
+        rc = is_plugged && !stays ? deadline_attach_port(d, name, &err)
+                                  : deadline_detach_port(d, name, &err);
+    if (rc < 0)
+        log_warn("guest %s: no deadline filter: %s", run->spec.name, err.text);
+}
+
+static int plug(const struct job_context *c, const struct guest_run *run, struct err *err)
 {
     struct wiring_port port = {.port = run->port, .ip = run->ip, .prefix = run->prefix};
+    int rc;
 
     memcpy(port.guest, run->spec.name, sizeof(port.guest));
     mac_of_guest(run->ip, port.mac);
-    return wiring_plug(&port, err); /* down; the guard raises it when the guest lives */
+    rc = wiring_plug(&port, err); /* down; the guard raises it when the guest lives */
+    if (rc == 0)
+        set_deadline(&c->deadline, run, true);
+    return rc;
+}
+
+static int unplug(const struct job_context *c, const struct guest_run *run, struct err *err)
+{
+    int rc = wiring_unplug(run->spec.name, run->port, err);
+
+    if (rc == 0)
+        set_deadline(&c->deadline, run, false);
+    return rc;
+}
+
+static int setup(const struct job_context *c, struct err *err)
+{
+    const char *uplink = c->wiring.uplink;
+    struct err why = {0};
+
+    if (uplink[0] != '\0' && deadline_attach_uplink(&c->deadline, uplink, &why) < 0)
+        log_warn("uplink %s: no deadline filter: %s", uplink, why.text);
+    return wiring_setup(&c->wiring, err);
 }
 
 /* Ends by the switch's death; or with the executor, whose end of the pipe closes. */
@@ -282,16 +326,16 @@ void job_run_fabric(const void *context, struct job *job, struct job_result *ret
 
     switch (job->kind) {
     case JOB_SETUP:
-        rc = wiring_setup(&c->wiring, &err);
+        rc = setup(c, &err);
         break;
     case JOB_APPLY:
         rc = wiring_apply(&c->wiring, &job->view, &err);
         break;
     case JOB_PLUG:
-        rc = plug(&job->run, &err);
+        rc = plug(c, &job->run, &err);
         break;
     case JOB_UNPLUG:
-        rc = wiring_unplug(job->run.spec.name, job->run.port, &err);
+        rc = unplug(c, &job->run, &err);
         break;
     case JOB_WATCH:
         rc = watch(&err);

@@ -54,6 +54,17 @@ static void arm_timer(struct lease_thread *t)
     timerfd_settime(t->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
+/* After each grant: from here on packets pass until the lease's new end, with or without us. */
+static void move_deadline(struct lease_thread *t)
+{
+    uint64_t end_us;
+
+    pthread_mutex_lock(&t->config.roster->lock);
+    end_us = t->config.roster->holder.lease_end_us;
+    pthread_mutex_unlock(&t->config.roster->lock);
+    deadline_set(t->config.deadline, end_us * 1000);
+}
+
 /* The freezer refused: what cannot be stopped must not live on without a lease. */
 static void kill_everything(struct lease_thread *t)
 {
@@ -128,6 +139,7 @@ static void lift(struct lease_thread *t, const struct lease_ack *ack)
     pthread_mutex_unlock(&t->config.roster->lock);
     if (is_live) {
         arm_timer(t);
+        move_deadline(t);
         roster_move_ports(t->config.roster);
         cgroups_set_frozen(t->config.cgroups, false);
         expire(t); /* the ports took their time: what was thawed too late freezes again */
@@ -148,10 +160,12 @@ static void take_ack(struct lease_thread *t, const struct lease_ack *ack)
     pthread_mutex_lock(&t->config.roster->lock);
     outcome = holder_ack(holder, ack, now);
     pthread_mutex_unlock(&t->config.roster->lock);
-    if (outcome == HOLDER_LIFT)
+    if (outcome == HOLDER_LIFT) {
         lift(t, ack);
-    else if (outcome == HOLDER_EXTENDED)
+    } else if (outcome == HOLDER_EXTENDED) {
         arm_timer(t);
+        move_deadline(t);
+    }
     pthread_mutex_lock(&t->config.roster->lock);
     end = holder->lease_end_us;
     t->reply.lapsed = holder->lapsed;

@@ -11,16 +11,18 @@
 #define SKEIN_AGENT_GUARD_LEASE_THREAD_POSIX_H
 
 #include "agent/guard/cgroup.h"
+#include "agent/guard/deadline_bpf.h"
 #include "agent/guard/roster_posix.h"
 
 struct lease_thread;
 
 struct lease_thread_config {
-    struct roster *roster;   /* borrowed, outlive the thread */
-    struct cgroups *cgroups; /* likewise */
-    int notify_fd;           /* eventfd: written after each lapse and each lift */
-    int watchdog_fd;         /* -1 = none */
-    int priority;            /* of SCHED_FIFO */
+    struct roster *roster;           /* borrowed, outlive the thread */
+    struct cgroups *cgroups;         /* likewise */
+    const struct deadline *deadline; /* likewise; moved with the lease's end, and not by a lapse */
+    int notify_fd;                   /* eventfd: written after each lapse and each lift */
+    int watchdog_fd;                 /* -1 = none */
+    int priority;                    /* of SCHED_FIFO */
 };
 
 /* What the thread did since the last look, for the log. */

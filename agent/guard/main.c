@@ -183,6 +183,7 @@ static int open_watchdog(const struct guard *g, int *ret_fd, struct err *err)
 static int start_lease(struct guard *g, struct work_config *work, struct err *err)
 {
     struct lease_thread_config lease = {.roster = &g->roster,
+                                        .deadline = &g->context.deadline,
                                         .cgroups = work->cgroups,
                                         .priority = LEASE_PRIORITY,
                                         .notify_fd = work->lease_event_fd};
@@ -223,6 +224,17 @@ static int open_cgroups(struct guard *g, struct err *err)
     return 0;
 }
 
+/* What packets of guests stop at when this guard cannot act any more. */
+static void open_deadline(struct guard *g)
+{
+    struct err err = {0};
+
+    if (deadline_open(&g->context.deadline, DEADLINE_DIRECTORY, &err) < 0)
+        log_warn("no deadline filter: %s", err.text);
+    else
+        log_info("deadline filter in %s", DEADLINE_DIRECTORY);
+}
+
 /* Before anything of this guard can go wrong: whatever runs, stops. */
 static int freeze(const struct guard *g, struct err *err)
 {
@@ -257,6 +269,7 @@ static int begin(struct guard *g, struct err *err)
     rc = make_directories(g, err);
     if (rc == 0)
         rc = open_cgroups(g, err);
+    open_deadline(g);
     if (rc == 0)
         rc = start_executors(g, &work, err);
     if (rc == 0)

@@ -2,10 +2,6 @@
  *
  * The view that skeind sent last is applied again by itself then: guests' traffic comes back
  * without anybody's word.
- *
- * The deadline that the kernel itself keeps (deadline_bpf.h) is not wired in yet: the set-up would
- * attach it to the uplink, plugging to the guest's port, and the lease thread would move it where
- * it arms its timer.
  */
 #include <errno.h>
 

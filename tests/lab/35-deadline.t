@@ -9,13 +9,13 @@ deadline() { on 1 deadline-tool "$@"; }
 # in_guest K GUEST CMD...
 in_guest() { on "$1" nsenter --net="/run/skein/netns/$2" -- "${@:3}"; }
 pings() { in_guest "$1" "$2" ping -c 3 -i 0.05 -W 0.5 "$3"; }
-# counted K INTERFACE CMD...: how many frames an AF_PACKET reader sees come in while CMD runs
+# counted K count|vxlan INTERFACE CMD...: how many frames an AF_PACKET reader sees come in while CMD runs
 counted() {
-    local k=$1 interface=$2 reader
-    shift 2
+    local k=$1 what=$2 interface=$3 reader
+    shift 3
     rm -f "$work/until"
     mkfifo "$work/until"
-    on "$k" deadline-tool count "$interface" <"$work/until" >"$work/counted" &
+    on "$k" deadline-tool "$what" "$interface" <"$work/until" >"$work/counted" &
     reader=$!
     exec 7>"$work/until"
     wait_until 5 grep -q ready "$work/counted"
@@ -104,19 +104,19 @@ deadline set 60000
 tried 'VXLAN in time' pass "$(frame 0800 45 0000 11 '' 12b5 "$vxlan$inner_red1")"
 
 # After the deadline: a guest's port. What the switch reads by AF_PACKET, a raw reader reads too.
-is 'in time, a reader of the port sees raw frames' "$(counted 1 g2011 raw red1 plain)" 10
+is 'in time, a reader of the port sees raw frames' "$(counted 1 count g2011 raw red1 plain)" 10
 deadline set -1
-is 'after it, none' "$(counted 1 g2011 raw red1 plain)" 0
-is 'nor such as go past the qdiscs of the guest'\''s side' "$(counted 1 g2011 raw red1 bypass)" 0
+is 'after it, none' "$(counted 1 count g2011 raw red1 plain)" 0
+is 'nor such as go past the qdiscs of the guest'\''s side' "$(counted 1 count g2011 raw red1 bypass)" 0
 fails 'not to a neighbour on the node' pings 1 red1 10.7.0.4
 fails 'not to another node' pings 1 red1 10.7.0.2
 fails 'no answer either' pings 2 red2 10.7.0.1
 ok 'the node itself goes on' on 1 ping -c 2 -i 0.05 -W 1 10.90.0.2
 
 # After the deadline: the uplink alone, as if the port's filter were not there
-is 'VXLAN does not reach the other node' "$(counted 2 eth0 pings 1 stays 10.7.0.2)" 0
+is 'VXLAN does not reach the other node' "$(counted 2 vxlan eth0 pings 1 stays 10.7.0.2)" 0
 deadline exempt 7 10.7.0.3 on
-ok 'a guest that stays passes' pings 1 stays 10.7.0.2
+is 'a guest that stays passes' "$(counted 2 vxlan eth0 pings 1 stays 10.7.0.2)" 3
 deadline set 60000
 ok 'all pass when it is moved' pings 1 red1 10.7.0.2
 ok 'on the node too' pings 1 red4 10.7.0.1
@@ -184,7 +184,7 @@ is 'one filter' "$(on 1 tc filter show dev eth0 egress | grep -c skein_uplink)" 
 ok 'in time' pings 1 red1 10.7.0.2
 deadline set -1
 deadline exempt 7 10.7.0.3 off
-is 'VXLAN does not reach the other node, then' "$(counted 2 eth0 pings 1 stays 10.7.0.2)" 0
+is 'VXLAN does not reach the other node, then' "$(counted 2 vxlan eth0 pings 1 stays 10.7.0.2)" 0
 ok 'control traffic does' on 1 ping -c 2 -i 0.05 -W 1 10.90.0.2
 
 # None at all

@@ -6,12 +6,15 @@
  *   deadline-tool uplink IF | uplink-tc IF     the second as on a kernel without TCX
  *   deadline-tool exempt VNI IP on|off
  *   deadline-tool try HEX              prints what the uplink's program does with the frame
- *   deadline-tool count IF             reads what IF receives as a user-space switch does, by
- * AF_PACKET, until its input ends: "ready", then how many frames
+ *   deadline-tool count IF | vxlan IF  "ready", then how many frames (of VXLAN) came in on IF
+ *                                      until the input ended
+ *
+ * It counts as a user-space switch reads, by AF_PACKET.
  */
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -23,6 +26,7 @@
 
 #include "agent/guard/deadline_bpf.h"
 #include "agent/guard/deadline_code_bpf.h"
+#include "base/limits.h"
 
 enum { MAX_FRAME = 512, RECEIVE_BUFFER = 4 * 1024 * 1024 };
 
@@ -96,11 +100,18 @@ static int open_reader(const char *interface)
     return fd;
 }
 
-static void count(const char *interface)
+static bool is_vxlan(const uint8_t *frame)
+{
+    return memcmp(frame + 12, "\x08\x00\x45", 3) == 0 && frame[23] == IPPROTO_UDP &&
+           (frame[36] << 8 | frame[37]) == PORT_VXLAN;
+}
+
+static void count(const char *interface, bool is_only_vxlan)
 {
     int fd = open_reader(interface);
     struct sockaddr_ll from;
     socklen_t size = sizeof(from);
+    uint8_t frame[MAX_FRAME] = {0};
     char byte;
     unsigned n = 0;
 
@@ -108,9 +119,9 @@ static void count(const char *interface)
     fflush(stdout);
     while (read(STDIN_FILENO, &byte, 1) > 0)
         ;
-    for (; recvfrom(fd, &byte, 1, MSG_DONTWAIT, (struct sockaddr *)&from, &size) >= 0;
+    for (; recvfrom(fd, frame, sizeof(frame), MSG_DONTWAIT, (struct sockaddr *)&from, &size) >= 0;
          size = sizeof(from))
-        n += from.sll_pkttype != PACKET_OUTGOING;
+        n += from.sll_pkttype != PACKET_OUTGOING && (!is_only_vxlan || is_vxlan(frame));
     printf("%u\n", n);
     close(fd);
 }
@@ -125,8 +136,8 @@ static int run(struct deadline *d, int argc, char **argv, struct err *err)
         print_left(d);
     else if (strcmp(verb, "try") == 0)
         try(d, what);
-    else if (strcmp(verb, "count") == 0)
-        count(what);
+    else if (strcmp(verb, "count") == 0 || strcmp(verb, "vxlan") == 0)
+        count(what, verb[0] == 'v');
     else if (strcmp(verb, "port") == 0)
         return deadline_attach_port(d, what, err);
     else if (strcmp(verb, "gone") == 0)
