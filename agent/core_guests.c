@@ -99,6 +99,7 @@ bool core_fill_run(struct core *core, const struct guest *guest, const struct pl
 
     if (image == NULL || guest_spec_copy(&ret->spec, &guest->spec) < 0)
         return false;
+    ret->created = guest->created;
     ret->epoch = epoch;
     memcpy(ret->digest, image->digest, DIGEST_SIZE);
     ret->n_cores = placement->n_cores;
@@ -391,17 +392,4 @@ void core_guests_run(struct core *core)
             core_take_out(node->guests, &node->n_guests, sizeof(*node->guests), i);
         }
     }
-}
-
-/* The guest left the state: what it wrote and was kept here for its next start goes too. */
-void core_guests_removed(struct core *core, const char *name)
-{
-    struct local_guest *local = core_local_guest(core, name);
-    struct guard_request *request;
-
-    if (!core->node.is_connected || !core_node_is_current(core) ||
-        (local != NULL && (local->has_report || local->busy != 0)))
-        return; /* destroying its copy takes that along */
-    request = core_ask(core, GUARD_STOP, name, 0, 0);
-    request->keep_upper = false;
 }

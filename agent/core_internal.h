@@ -292,7 +292,6 @@ void core_guests_list(struct core *core, const struct guard_report *reports, uin
 void core_guests_done(struct core *core, const struct asked *asked,
                       const struct guard_reply *reply);
 void core_guests_run(struct core *core);
-void core_guests_removed(struct core *core, const char *name);
 struct local_guest *core_local_guest(struct core *core, const char *name);
 /* The report as the leader may take it. */
 struct guard_report core_move_masked(const struct core *core, const struct guard_report *report);

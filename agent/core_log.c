@@ -161,8 +161,6 @@ static void applied(struct core *core, const struct command *command, const stru
 {
     if (changes_members(command->type))
         core_act(core, CORE_MEMBERS);
-    if (command->type == COMMAND_GUEST_REMOVE)
-        core_guests_removed(core, command->by_name.name);
     if (command->type == COMMAND_MIGRATION_DONE || command->type == COMMAND_MIGRATION_ABORT)
         core_wish_migration_over(core, command->migration_step.id,
                                  command->type == COMMAND_MIGRATION_ABORT,

@@ -64,26 +64,48 @@ static void kept_mark(const struct scene *s, char *ret, size_t size)
     snprintf(ret, size, "/var/lib/skein/guests/%s/kept", s->job->run.spec.name);
 }
 
+static int kept_mark_write(const struct scene *s, char *mark, struct err *err)
+{
+    char *slash = strrchr(mark, '/');
+    int fd, rc = 0;
+
+    *slash = '\0';
+    mkdir(mark, 0711);
+    *slash = '/';
+    fd = open(mark, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(err, -errno, "cannot make %s: %s", mark, strerror(errno));
+    if (dprintf(fd, "%llu", (unsigned long long)s->job->run.created) < 0)
+        rc = err_set(err, -errno, "cannot write %s: %s", mark, strerror(errno));
+    close(fd);
+    return rc;
+}
+
 static int clean_up(const struct scene *s, bool keep_upper, struct err *err)
 {
-    char mark[160], *slash;
-    int rc, fd;
+    char mark[160];
+    int rc;
 
     kept_mark(s, mark, sizeof(mark));
     if (!keep_upper)
         unlink(mark);
     rc = s->kind->clean_up(&s->paths, keep_upper, err);
-    if (rc < 0 || !keep_upper)
-        return rc;
-    slash = strrchr(mark, '/');
-    *slash = '\0';
-    mkdir(mark, 0711);
-    *slash = '/';
-    fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return rc < 0 || !keep_upper ? rc : kept_mark_write(s, mark, err);
+}
+
+/* What was kept is this guest's, and not that of an earlier guest of its name. */
+static bool is_kept_for(const struct scene *s, const char *mark)
+{
+    char wanted[24], text[24] = "";
+    int fd = open(mark, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
     if (fd < 0)
-        return err_set(err, -errno, "cannot make %s: %s", mark, strerror(errno));
+        return false;
+    if (read(fd, text, sizeof(text) - 1) < 0)
+        text[0] = '\0';
     close(fd);
-    return 0;
+    snprintf(wanted, sizeof(wanted), "%llu", (unsigned long long)s->job->run.created);
+    return strcmp(text, wanted) == 0;
 }
 
 /* Leaves the upper layer of before only where it was kept; it is not kept twice. */
@@ -93,7 +115,8 @@ static int begin_upper(const struct scene *s, bool may_keep, struct err *err)
     bool is_kept;
 
     kept_mark(s, mark, sizeof(mark));
-    is_kept = unlink(mark) == 0 && may_keep;
+    is_kept = is_kept_for(s, mark) && may_keep;
+    unlink(mark);
     return s->kind->clean_up(&s->paths, is_kept, err);
 }
 

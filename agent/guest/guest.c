@@ -38,6 +38,7 @@ void guest_run_deinit(struct guest_run *run)
 void guest_run_encode(const struct guest_run *run, struct writer *w)
 {
     guest_spec_encode(&run->spec, w);
+    write_u64(w, run->created);
     write_u64(w, run->epoch);
     write_bytes(w, run->digest, DIGEST_SIZE);
     write_u32(w, run->n_cores);
@@ -74,6 +75,7 @@ int guest_run_decode(struct reader *r, struct guest_run *ret)
         guest_run_deinit(ret);
         return rc;
     }
+    ret->created = read_u64(r);
     ret->epoch = read_u64(r);
     read_bytes(r, ret->digest, DIGEST_SIZE);
     ret->n_cores = read_count(r, MAX_GUEST_CORES);

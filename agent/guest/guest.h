@@ -17,6 +17,7 @@
 /* All that a kind needs to run one guest on this node; checked by the guard before it arrives. */
 struct guest_run {
     struct guest_spec spec; /* owned */
+    uint64_t created;       /* when the guest was: tells it from an earlier one of the same name */
     uint64_t epoch;
     uint8_t digest[DIGEST_SIZE]; /* of the image: names its unpacked root */
     uint32_t n_cores;

@@ -56,6 +56,7 @@ static void fill(struct guard_request *request, enum guard_op op)
         .fds = {-1, -1, -1},
     };
     guest_spec_random(&p, &request->run.spec);
+    request->run.created = 3;
     request->run.epoch = 5;
     request->run.n_cores = 2;
     request->run.cores[0] = 1;
