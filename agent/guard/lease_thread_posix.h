@@ -3,9 +3,6 @@
  * It owns the lease connection and the lease's timer. When the lease ends it freezes by system
  * calls alone, with memory that it has since the start: no disk, no log, no allocation, nothing
  * that the work thread could hold up. The work thread hears of it through an eventfd.
- *
- * Seam: arm_timer() and lift() are where a deadline kept by the kernel (deadline_bpf.h) will be
- * moved; none is yet.
  */
 #ifndef SKEIN_AGENT_GUARD_LEASE_THREAD_POSIX_H
 #define SKEIN_AGENT_GUARD_LEASE_THREAD_POSIX_H
