@@ -247,7 +247,12 @@ static bool time_is_up(struct core *core, struct wish *wish)
                                 ? UINT64_MAX
                                 : no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
 
-    if (core->now >= no_quorum_us) {
+    if (wish->phase == WISH_WAITING && core->now >= wish->limit_us) {
+        core_end_wish(core, wish, ANSWER_NOT_NOW,
+                      "no quorum: a majority of the voters does not answer; nothing was changed");
+        return true;
+    }
+    if (wish->phase != WISH_WAITING && core->now >= no_quorum_us) {
         core_end_wish(
             core, wish, ANSWER_NOT_NOW,
             "no quorum: a majority of the voters does not answer; the outcome is unknown");
@@ -272,6 +277,9 @@ void core_wishes_run(struct core *core)
 
         if (wish->phase == WISH_EFFECT && effect_is_there(core, wish))
             continue;
-        time_is_up(core, wish);
+        if (wish->phase == WISH_WAITING && core->lead.authority_us != 0)
+            core_wish_resume(core, wish);
+        else
+            time_is_up(core, wish);
     }
 }

@@ -169,7 +169,8 @@ struct peer {
 };
 
 enum wish_phase {
-    WISH_LEAVING = 1, /* node remove: Raft's configuration first */
+    WISH_WAITING = 1, /* not yet proposed: there is no authority now */
+    WISH_LEAVING,     /* node remove: Raft's configuration first */
     WISH_PROPOSED,
     WISH_EFFECT, /* applied; what it is about is not so yet */
 };
@@ -178,7 +179,7 @@ struct wish {
     uint64_t ticket;
     enum wish_phase phase;
     enum command_type type;
-    struct command *command; /* LEAVING: owned */
+    struct command *command; /* WAITING, LEAVING: owned */
     bool no_wait;
     char name[NAME_SIZE]; /* guest, image or node */
     uint64_t epoch;       /* guest's that is waited for */
@@ -363,6 +364,7 @@ struct answer *core_answer_new(enum answer_kind kind);
 void core_respond(struct core *core, uint64_t ticket, struct answer *answer); /* takes it */
 void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, const char *text);
 void core_wish_remove(struct core *core, struct wish *wish);
+void core_wish_resume(struct core *core, struct wish *wish); /* WAITING: authority is there */
 struct wish *core_wish_of(struct core *core, uint64_t ticket);
 
 void core_places_run(struct core *core);

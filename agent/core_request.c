@@ -236,6 +236,21 @@ static struct wish *wish_add(struct core *core, const struct core_event *event)
     return wish;
 }
 
+/* A wish that is proposed later: takes the command. */
+static struct wish *wish_keep(struct core *core, const struct core_event *event,
+                              enum wish_phase phase)
+{
+    struct wish *wish = wish_add(core, event);
+
+    wish->phase = phase;
+    wish->command = malloc(sizeof(*wish->command));
+    if (wish->command == NULL)
+        abort();
+    *wish->command = *event->command;
+    memset(event->command, 0, sizeof(*event->command));
+    return wish;
+}
+
 static bool propose_wish(struct core *core, struct wish *wish, struct command *command)
 {
     if (core_propose(core, command, PROPOSAL_WISH, wish->ticket, NULL))
@@ -310,19 +325,12 @@ static void begin_removal(struct core *core, const struct core_event *event)
 {
     const char *name = event->command->by_name.name;
     const struct node *node = state_node_by_name(&core->state, name);
-    struct wish *wish;
 
     if (refuse_removal(core, event->ticket, name, node)) {
         command_deinit(event->command);
         return;
     }
-    wish = wish_add(core, event);
-    wish->phase = WISH_LEAVING;
-    wish->command = malloc(sizeof(*wish->command));
-    if (wish->command == NULL)
-        abort();
-    *wish->command = *event->command;
-    memset(event->command, 0, sizeof(*event->command));
+    wish_keep(core, event, WISH_LEAVING);
     core->lead.leaving = node->id;
     core->lead.dirty = true;
 }
@@ -350,6 +358,14 @@ void core_wish_left(struct core *core, uint64_t node, int code)
     }
 }
 
+/* Without authority an entry might sit in the log for long and come about when nobody expects it:
+ * what is refused for want of a quorum must change nothing. */
+static bool must_wait(const struct core *core, const struct command *command)
+{
+    return command->type != COMMAND_CLUSTER_INIT &&
+           detector_authority_end(&core->lead.detector) < core->now;
+}
+
 void core_wish(struct core *core, const struct core_event *event)
 {
     struct command *command = event->command;
@@ -367,6 +383,12 @@ void core_wish(struct core *core, const struct core_event *event)
         command_deinit(command);
         return;
     }
+    if (must_wait(core, command)) {
+        wish = wish_keep(core, event, WISH_WAITING);
+        wish->limit_us = core->now + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
+        core_wake_at(&core->lead.wake_us, wish->limit_us);
+        return;
+    }
     if (command->type == COMMAND_NODE_REMOVE) {
         begin_removal(core, event);
         return;
@@ -377,6 +399,19 @@ void core_wish(struct core *core, const struct core_event *event)
             core_wake_at(&core->lead.wake_us, wish->limit_us);
     }
     command_deinit(command);
+}
+
+void core_wish_resume(struct core *core, struct wish *wish)
+{
+    struct command command = *wish->command;
+    struct core_event event = {.type = CORE_REQUEST,
+                               .ticket = wish->ticket,
+                               .no_wait = wish->no_wait,
+                               .command = &command};
+
+    memset(wish->command, 0, sizeof(*wish->command));
+    core_wish_remove(core, wish);
+    core_wish(core, &event);
 }
 
 void core_wish_gone(struct core *core, uint64_t ticket)

@@ -170,7 +170,9 @@ static int prepare(struct scene *s, struct err *err)
 {
     int rc = check_image(s, err);
 
-    return rc < 0 ? rc : begin_upper(s, s->job->keep_upper, err);
+    if (rc == 0)
+        rc = begin_upper(s, s->job->keep_upper, err);
+    return rc < 0 ? rc : s->kind->prepare(&s->job->run, &s->paths, err);
 }
 
 static int capture(struct scene *s, struct job_result *ret, struct err *err)

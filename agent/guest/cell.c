@@ -158,6 +158,13 @@ static int start_with(struct start *start, pid_t *ret_pid, struct err *err)
     return 0;
 }
 
+/* With a slice the namespace is made by whoever wires the guest. */
+static int cell_prepare(const struct guest_run *run, const struct guest_paths *paths,
+                        struct err *err)
+{
+    return run->vni == 0 ? cell_netns_make(paths->netns, err) : 0;
+}
+
 static int cell_start(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
                       struct err *err)
 {
@@ -165,8 +172,8 @@ static int cell_start(const struct guest_run *run, const struct guest_paths *pat
     cleanup_close int netns = -1;
     int r = cell_root_prepare(paths, err);
 
-    if (r == 0 && run->vni == 0)
-        r = cell_netns_make(paths->netns, err);
+    if (r == 0)
+        r = cell_prepare(run, paths, err);
     if (r < 0)
         return r;
     netns = start.netns = open(paths->netns, O_RDONLY | O_CLOEXEC);
@@ -215,6 +222,7 @@ const struct guest_kind_ops guest_cell_ops = {
     .can_exec = true,
     .can_capture = true,
     .start = cell_start,
+    .prepare = cell_prepare,
     .terminate = cell_terminate,
     .exec = cell_exec,
     .clean_up = cell_clean_up,

@@ -50,6 +50,9 @@ struct guest_kind_ops {
      * command does, with 128 + signal where that was killed. */
     int (*start)(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
                  struct err *err);
+    /* Makes what a guest that moves here needs beyond its image and its slice's port, before the
+     * mover brings it to life; clean_up removes it. */
+    int (*prepare)(const struct guest_run *run, const struct guest_paths *paths, struct err *err);
     /* Asks it to end (SIGTERM to its init). */
     int (*terminate)(pid_t pid, struct err *err);
     /* Runs argv inside the guest with the three descriptors; ret_status as of waitpid. The caller

@@ -7,6 +7,7 @@
 state_of() { json 1 .state skein guest show "$1"; }
 is_state() { [ "$(state_of "$1")" = "$2" ]; }
 run() { on 1 skein guest run "$@"; }
+plan() { on 1 skein guest plan "$1" --image web --cores 1 -f json -- /bin/counter 7000; }
 show() { json 1 "$2" skein guest show "$1"; }
 node_of() { show "$1" .node; }
 # runs_on COMM: the nodes where such a process runs unfrozen, seen from outside
@@ -34,7 +35,7 @@ ok 'a compressed one' on 1 skein image add webz /tmp/web.tar.gz
 
 # Plan and refusals
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
-is 'plan chooses one node' "$(json 1 '[.. | .verdict? // empty | select(. == "chosen")] | length' skein guest plan web --image web --cores 1 -- /bin/counter 7000)" 1
+is 'plan chooses one node' "$(plan web | on 1 jq -r '"\(.chosen) \([.nodes[].verdict] | sort | join(" "))"')" 'n1 chosen possible possible'
 is 'plan changes nothing' "$(json 1 length skein guest list)" 0
 refused 'an unknown image' 1 'nimage' run web --image nimage -- /bin/true
 refused 'an unknown slice' 1 'nslice' run web --image web --slice nslice -- /bin/true

@@ -18,7 +18,7 @@ listening() { grep -q listening "$work/tcpdump"; }
 ok 'capturing' wait_until 10 listening
 
 # The capture sees what is not sealed
-on 1 sh -c "printf '%s' CONTROL-$marker | busybox nc -u -w 1 10.90.0.2 9 || true"
+on 1 bash -c "printf '%s' CONTROL-$marker >/dev/udp/10.90.0.2/9"
 ok 'the capture shows a marker sent in clear' wait_until 5 holds "CONTROL-$marker"
 
 on 1 skein init >/dev/null
@@ -33,10 +33,10 @@ ok 'an image with a marker' on 1 skein image add web /tmp/web.tar
 ok 'a guest with a marker in its environment' on 1 skein guest run web --image web --env "SECRET=RAFT-$marker" -- /bin/counter 7000
 ok 'exec with a marker' on 2 skein guest exec web -- /bin/sh -c "echo UPPER-$marker >/written; echo EXEC-$marker"
 from=$(json 1 .node skein guest show web)
-ok 'migration of its memory and of what it wrote' on 1 skein guest migrate web
+is 'migration of its memory and of what it wrote' "$(json 1 '"\(.from) \(.mode)"' skein guest migrate web)" "$from stop-and-copy"
 is 'it moved' "$([ "$(json 1 .node skein guest show web)" != "$from" ] && echo yes)" yes
 is 'what it wrote came along' "$(on 3 skein guest exec web -- /bin/cat /written)" "UPPER-$marker"
-on 1 sh -c "printf '%s' END-$marker | busybox nc -u -w 1 10.90.0.2 9 || true"
+on 1 bash -c "printf '%s' END-$marker >/dev/udp/10.90.0.2/9"
 ok 'the capture went on to the end' wait_until 5 holds "END-$marker"
 for what in JOIN RAFT IMAGE UPPER EXEC; do
     is "no $what marker in $(($(stat -c %s "$capture") / 1024)) KiB captured" "$(grep -acF -- "$what-$marker" "$capture")" 0

@@ -125,6 +125,13 @@ static int fake_exec(pid_t pid, const struct guest_run *run, char *const argv[],
     return 0;
 }
 
+static int fake_prepare(const struct guest_run *run, const struct guest_paths *paths,
+                        struct err *err)
+{
+    (void)run, (void)paths, (void)err;
+    return 0;
+}
+
 static int fake_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
 {
     (void)err;
@@ -139,6 +146,7 @@ const struct guest_kind_ops guest_cell_ops = {
     .can_exec = true,
     .can_capture = true,
     .start = fake_start,
+    .prepare = fake_prepare,
     .terminate = fake_terminate,
     .exec = fake_exec,
     .clean_up = fake_clean_up,
