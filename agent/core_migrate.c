@@ -317,15 +317,23 @@ static bool is_step(enum guard_op op)
            op == GUARD_ACTIVATE;
 }
 
+/* The guard did not do it, for a reason that has nothing to do with the migration: it is asked for
+ * again. A stream that broke has the codes of a connection that broke, and means failure. */
+static bool is_left_undone(const struct asked *asked, int code)
+{
+    if (asked->op == GUARD_CAPTURE || asked->op == GUARD_RECEIVE)
+        return code == -ENOTCONN || code == -ECANCELED;
+    return core_guard_is_away(code) ||
+           (asked->op == GUARD_ACTIVATE && core_guard_says_later(code));
+}
+
 void core_move_done(struct core *core, struct local_guest *local, const struct asked *asked,
                     const struct guard_reply *reply)
 {
     const struct migration *m = state_migration(&core->state, asked->migration);
     struct local_move *move;
 
-    if (!is_step(asked->op) || core_guard_is_away(reply->code))
-        return;
-    if (asked->op == GUARD_ACTIVATE && core_guard_says_later(reply->code))
+    if (!is_step(asked->op) || is_left_undone(asked, reply->code))
         return;
     move = move_made(core, asked->migration);
     if (reply->code < 0) {
