@@ -326,11 +326,12 @@ static int unplug(const struct job_context *c, const struct guest_run *run, stru
 static int setup(const struct job_context *c, struct err *err)
 {
     const char *uplink = c->wiring.uplink;
+    int rc = wiring_setup(&c->wiring, err);
     struct err why = {0};
 
-    if (uplink[0] != '\0' && deadline_attach_uplink(&c->deadline, uplink, &why) < 0)
+    if (rc == 0 && uplink[0] != '\0' && deadline_attach_uplink(&c->deadline, uplink, &why) < 0)
         log_warn("uplink %s: no deadline filter: %s", uplink, why.text);
-    return wiring_setup(&c->wiring, err);
+    return rc;
 }
 
 /* Ends by the switch's death; or with the executor, whose end of the pipe closes. */
