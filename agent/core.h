@@ -136,7 +136,7 @@ struct answer {
     uint64_t from;                  /* migrate */
     char mode[20];                  /* migrate */
     uint64_t bytes;                 /* migrate */
-    uint32_t blackout_us, total_ms; /* migrate: source's clock; leader's clock */
+    uint32_t blackout_us, total_ms; /* migrate: source's clock (0 = not known); leader's clock */
 };
 
 /* What happened, for people: one line of `events`. */

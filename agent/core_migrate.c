@@ -323,8 +323,7 @@ static bool is_left_undone(const struct asked *asked, int code)
 {
     if (asked->op == GUARD_CAPTURE || asked->op == GUARD_RECEIVE)
         return code == -ENOTCONN || code == -ECANCELED;
-    return core_guard_is_away(code) ||
-           (asked->op == GUARD_ACTIVATE && core_guard_says_later(code));
+    return core_guard_is_away(code) || (asked->op == GUARD_ACTIVATE && core_guard_says_later(code));
 }
 
 void core_move_done(struct core *core, struct local_guest *local, const struct asked *asked,

@@ -1,0 +1,123 @@
+#include "tests/support/message_random.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/command_random.h"
+
+static void stamp_random(struct prng *p, struct stamp *ret)
+{
+    prng_bytes(p, ret->boot_nonce, NONCE_SIZE);
+    ret->run = prng_below(p, 9);
+    ret->sequence = prng_next(p) % 1000;
+}
+
+static void *room(uint32_t n, size_t size)
+{
+    void *list = calloc(n + 1, size);
+
+    assert(list != NULL);
+    return list;
+}
+
+static void report_random(struct prng *p, struct node_report *ret)
+{
+    ret->n_guests = prng_below(p, 4);
+    ret->guests = room(ret->n_guests, sizeof(*ret->guests));
+    for (uint32_t i = 0; i < ret->n_guests; i++) {
+        struct guard_report *guest = &ret->guests[i];
+
+        name_random(p, guest->guest);
+        guest->epoch = prng_next(p) % 100;
+        guest->migration = prng_next(p) % 3;
+        guest->state = GUEST_STARTING + prng_below(p, GUEST_RESTORING);
+        guest->frozen_by = (uint8_t)prng_below(p, 8);
+        guest->exit_status = (int32_t)prng_below(p, 256) - 1;
+        guest->pid = prng_below(p, 1000);
+        guest->n_starts = prng_below(p, 4);
+    }
+    ret->n_claims = prng_below(p, 3);
+    ret->claims = room(ret->n_claims, sizeof(*ret->claims));
+    for (uint32_t i = 0; i < ret->n_claims; i++) {
+        ret->claims[i].kind = CLAIM_STOPPED + prng_below(p, CLAIM_IMAGE_FAILED);
+        name_random(p, ret->claims[i].guest);
+        ret->claims[i].epoch = prng_next(p) % 100;
+        snprintf(ret->claims[i].text, REASON_SIZE, "why %u", prng_below(p, 100));
+    }
+    ret->n_moves = prng_below(p, 3);
+    ret->moves = room(ret->n_moves, sizeof(*ret->moves));
+    for (uint32_t i = 0; i < ret->n_moves; i++) {
+        ret->moves[i].id = prng_next(p) % 100;
+        ret->moves[i].failed = prng_one_in(p, 2);
+        ret->moves[i].bytes = prng_next(p);
+        ret->moves[i].blackout_us = prng_below(p, 1000000);
+    }
+    ret->n_images = prng_below(p, 3);
+    ret->images = room(ret->n_images, sizeof(*ret->images));
+    for (uint32_t i = 0; i < ret->n_images; i++)
+        prng_bytes(p, ret->images[i], DIGEST_SIZE);
+}
+
+static void beat_random(struct prng *p, struct beat *ret)
+{
+    stamp_random(p, &ret->stamp);
+    ret->echo = (struct leader_stamp){prng_next(p) % 9, prng_next(p)};
+    ret->published_term = prng_next(p) % 9;
+    ret->lapsed = prng_one_in(p, 2);
+    ret->applied_index = prng_next(p) % 1000;
+    ret->fabric_index = prng_next(p) % 1000;
+    ret->backhaul_permille = prng_below(p, 1000);
+    ret->round_trip_us = prng_below(p, 1000);
+    ret->report_version = prng_below(p, 1000);
+    ret->has_report = prng_one_in(p, 2);
+    if (ret->has_report)
+        report_random(p, &ret->report);
+}
+
+static void ack_random(struct prng *p, struct ack *ret)
+{
+    ret->stamp = (struct leader_stamp){prng_next(p) % 9, prng_next(p)};
+    ret->report_version = prng_below(p, 1000);
+    ret->again = prng_one_in(p, 2);
+    stamp_random(p, &ret->lease.stamp);
+    ret->lease.term = ret->stamp.term;
+    ret->lease.lease_ms = prng_below(p, MAX_LEASE_MS);
+    ret->lease.index = prng_next(p) % 1000;
+    ret->lease.has_copies = prng_one_in(p, 2);
+    ret->lease.n_copies = ret->lease.has_copies ? prng_below(p, 4) : 0;
+    for (uint32_t i = 0; i < ret->lease.n_copies; i++) {
+        name_random(p, ret->lease.copies[i].guest);
+        ret->lease.copies[i].epoch = prng_next(p) % 100;
+    }
+}
+
+void message_random(struct prng *p, enum message_type type, struct message *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->type = type;
+    switch (type) {
+    case MESSAGE_BEAT:
+        beat_random(p, &ret->beat);
+        break;
+    case MESSAGE_ACK:
+        ret->ack = calloc(1, sizeof(*ret->ack));
+        assert(ret->ack != NULL);
+        ack_random(p, ret->ack);
+        break;
+    case MESSAGE_NOT_LEADER:
+        ret->not_leader.leader = prng_next(p) % 9;
+        ret->not_leader.term = prng_next(p) % 9;
+        break;
+    case MESSAGE_CAPTURE:
+    case MESSAGE_RUNNING:
+        ret->migration = prng_next(p);
+        break;
+    case MESSAGE_FACTS:
+        node_facts_random(p, &ret->facts);
+        break;
+    case MESSAGE_TYPE_END:
+        break;
+    }
+}
