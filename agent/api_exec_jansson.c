@@ -8,10 +8,12 @@
 
 #include "agent/api_internal_jansson.h"
 
-enum { EXEC_CHUNK = 32 * 1024 };
+enum { EXEC_CHUNK = 32 * 1024, EXEC_LINGER_MS = 1000 };
 
 struct exec_write {
     uv_write_t write;
+    struct exec *exec;
+    size_t size;
     uint8_t data[];
 };
 
@@ -20,6 +22,7 @@ struct exec {
     uv_pipe_t in, out, err;
     unsigned n_handles; /* not yet closed */
     bool is_done;       /* the guard answered */
+    uint64_t done_us;   /* when */
     bool is_over;       /* the client has its answer */
     int fds[3];         /* the guard's ends */
     int code, status;
@@ -110,6 +113,18 @@ void exec_resume(struct stream *stream)
         start_reading(stream->exec);
 }
 
+/* What the command left running may hold its pipes for ever: nobody waits for that. */
+void exec_sweep(struct stream *stream)
+{
+    struct exec *exec = stream->exec;
+
+    if (exec == NULL || !exec->is_done || now_us() - exec->done_us < EXEC_LINGER_MS * 1000ull)
+        return;
+    close_pipe(&exec->out);
+    close_pipe(&exec->err);
+    finish(exec);
+}
+
 /* What it runs gets end-of-file and broken pipes. */
 void exec_gone(struct stream *stream)
 {
@@ -134,6 +149,7 @@ static void on_exec_done(void *context, const struct guard_request *request,
     for (int i = 0; i < 3; i++)
         close(exec->fds[i]);
     exec->is_done = true;
+    exec->done_us = now_us();
     exec->code = reply->code;
     exec->status = reply->status;
     memcpy(exec->text, reply->text, sizeof(exec->text));
@@ -233,10 +249,18 @@ void api_guest_exec(struct api *api, struct call *call)
 
 /* ---- the client's input */
 
+/* Tells the client that so much of its input was taken: it sends no more than a window ahead. */
 static void on_written(uv_write_t *write, int status)
 {
+    struct exec_write *w = write->data;
+    struct stream *stream = w->exec->stream;
+
     (void)status;
-    free(write->data);
+    if (stream != NULL)
+        api_send(stream->api, &stream->asker,
+                 json_pack("{s:s, s:I}", "event", "taken", "bytes", (json_int_t)w->size), NULL, 0,
+                 false);
+    free(w);
 }
 
 void api_exec_stdin(struct api *api, struct call *call)
@@ -253,6 +277,8 @@ void api_exec_stdin(struct api *api, struct call *call)
     if (w == NULL)
         return;
     memcpy(w->data, call->data, call->size);
+    w->exec = stream->exec;
+    w->size = call->size;
     w->write.data = w;
     buffer = uv_buf_init((char *)w->data, (unsigned)call->size);
     if (uv_write(&w->write, (uv_stream_t *)&stream->exec->in, &buffer, 1, on_written) < 0)

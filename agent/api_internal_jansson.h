@@ -147,6 +147,7 @@ void stream_send(struct stream *stream, const char *event, const void *data, siz
 bool stream_has_room(const struct stream *stream);
 void exec_resume(struct stream *stream); /* the client took something */
 void exec_gone(struct stream *stream);   /* the client is gone */
+void exec_sweep(struct stream *stream);
 
 void api_tell_record(struct api *api, const struct record *record);
 void api_sweep_streams(struct api *api);

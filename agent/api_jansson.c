@@ -98,7 +98,8 @@ static void deliver(struct api *api, const struct asker *asker, const struct env
     struct peer_route route = {.size = envelope->origin.route_size};
 
     if (asker->origin.node != 0) {
-        send_to_peer(api, asker->origin.node, PEER_ANSWER, envelope);
+        if (send_to_peer(api, asker->origin.node, PEER_ANSWER, envelope) < 0)
+            stream_lost(api, asker);
     } else if (asker->origin.kind == ORIGIN_JOIN) {
         memcpy(route.bytes, envelope->origin.route, route.size);
         if (api->s->peers != NULL)
@@ -329,10 +330,24 @@ static void on_guest(struct api *api, struct call *call, const struct method *me
         relay_to(api, call, guest->placement.node, false);
 }
 
+/* To where the stream is. */
+static void follow(struct api *api, struct call *call, const struct method *method)
+{
+    struct relay **at = &api->relays;
+
+    while (*at != NULL && !asker_is_equal(&(*at)->asker, &call->asker))
+        at = &(*at)->next;
+    if (*at == NULL) {
+        method->handle(api, call);
+    } else if (forward(api, call, (*at)->node) < 0) {
+        relay_remove(api, at);
+        api_error(api, &call->asker, "failed", "the guest's node cannot be reached any more");
+    }
+}
+
 static void dispatch(struct api *api, struct call *call)
 {
     const struct method *method = find_method(call->method);
-    const struct relay *relay;
     bool is_join = call->asker.origin.kind == ORIGIN_JOIN;
 
     if (method == NULL || (method->is_inner && !is_join && call->asker.origin.node == 0) ||
@@ -361,11 +376,7 @@ static void dispatch(struct api *api, struct call *call)
         on_guest(api, call, method);
         break;
     case FOLLOWS:
-        relay = relay_find(api, &call->asker);
-        if (relay != NULL)
-            forward(api, call, relay->node);
-        else
-            method->handle(api, call);
+        follow(api, call, method);
         break;
     }
 }

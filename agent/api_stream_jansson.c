@@ -193,8 +193,10 @@ void api_stream_taken(struct api *api, struct call *call)
     struct stream *stream = stream_find(api, &call->asker);
     json_int_t bytes = json_integer_value(json_object_get(call->params, "bytes"));
 
-    if (stream == NULL)
+    if (stream == NULL) {
+        api_error(api, &call->asker, "failed", "there is no such stream (any more)");
         return;
+    }
     stream->heard_us = now_us();
     stream->unacked -= bytes > 0 && (uint64_t)bytes <= stream->unacked ? (size_t)bytes : 0;
     if (stream->kind == STREAM_LOGS && stream->fd >= 0)
@@ -216,6 +218,8 @@ void api_sweep_streams(struct api *api)
             exec_gone(s);
         else if (s->is_gone)
             stream_remove(s);
+        else if (s->kind == STREAM_EXEC)
+            exec_sweep(s);
         else if (s->kind == STREAM_LOGS && s->fd >= 0)
             pump_log(s);
     }

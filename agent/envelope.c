@@ -58,5 +58,7 @@ int envelope_decode(const void *data, size_t size, struct envelope *ret)
     ret->json = (const char *)read_in_place(&r, ret->json_size);
     ret->size = read_count(&r, MESSAGE_MAX_SIZE);
     ret->data = read_in_place(&r, ret->size);
+    if (ret->size == 0)
+        ret->data = NULL;
     return reader_done(&r) ? 0 : -EBADMSG;
 }

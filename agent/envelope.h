@@ -30,7 +30,7 @@ struct envelope {
     bool is_last;         /* an answer after which no other comes */
     const char *json;     /* borrowed, json_size bytes */
     size_t json_size;
-    const uint8_t *data; /* borrowed; second frame */
+    const uint8_t *data; /* borrowed; second frame, NULL = none */
     size_t size;
 };
 

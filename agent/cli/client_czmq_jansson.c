@@ -105,7 +105,7 @@ static int take(zmsg_t *message, struct client_message *ret)
     *ret = (struct client_message){0};
     if (json != NULL)
         ret->json = json_loadb((char *)zframe_data(json), zframe_size(json), 0, NULL);
-    if (data != NULL) {
+    if (data != NULL && zframe_size(data) > 0) {
         ret->size = zframe_size(data);
         ret->data = malloc(ret->size + 1);
         if (ret->data != NULL)

@@ -38,7 +38,8 @@ int main(int argc, char *argv[])
         return EXIT_DONE;
     }
     if (rc < 0) {
-        fprintf(stderr, "skein: wrong usage: %s%s%s%s%s\n", args.command != NULL ? args.command->noun : "",
+        fprintf(stderr, "skein: wrong usage: %s%s%s%s%s\n",
+                args.command != NULL ? args.command->noun : "",
                 args.command != NULL && args.command->verb != NULL ? " " : "",
                 args.command != NULL && args.command->verb != NULL ? args.command->verb : "",
                 args.command != NULL ? ": " : "", err.text);

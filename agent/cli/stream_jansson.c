@@ -11,12 +11,13 @@
 #include "agent/cli/show_jansson.h"
 #include "base/clean.h"
 
-enum { STDIN_CHUNK = 16 * 1024, ALIVE_MS = 2000 };
+enum { STDIN_CHUNK = 16 * 1024, STDIN_WINDOW = 256 * 1024, ALIVE_MS = 2000 };
 
 struct stream {
     bool is_exec;
     bool stdin_open;
     bool heard;    /* anything at all */
+    size_t ahead;  /* bytes of input sent, not yet taken */
     size_t unsaid; /* bytes taken, not yet told to skeind */
 };
 
@@ -41,6 +42,7 @@ static int print_message(struct run *run, struct stream *stream,
 {
     const char *event = json_string_value(json_object_get(message->json, "event"));
     const json_t *record = json_object_get(message->json, "record");
+    json_int_t taken = json_integer_value(json_object_get(message->json, "bytes"));
     int rc = 0;
 
     if (event == NULL)
@@ -55,6 +57,8 @@ static int print_message(struct run *run, struct stream *stream,
 
         printf(run->is_json ? "%s\n" : "%s", line != NULL ? line : "");
         fflush(stdout);
+    } else if (strcmp(event, "taken") == 0) {
+        stream->ahead -= taken > 0 && (size_t)taken <= stream->ahead ? (size_t)taken : 0;
     } else if (strcmp(event, "progress") == 0) {
         const char *text = json_string_value(json_object_get(message->json, "text"));
 
@@ -77,10 +81,17 @@ static int pass_stdin(struct run *run, struct stream *stream, struct err *err)
     uint8_t chunk[STDIN_CHUNK];
     ssize_t n = read(STDIN_FILENO, chunk, sizeof(chunk));
 
+    stream->ahead += n > 0 ? (size_t)n : 0;
     if (n > 0)
         return client_send(run->client, "exec.stdin", NULL, chunk, (size_t)n, err);
     stream->stdin_open = false;
     return client_send(run->client, "exec.eof", NULL, NULL, 0, err);
+}
+
+/* Once it runs, and while it keeps up. */
+static bool reads_stdin(const struct stream *stream)
+{
+    return stream->stdin_open && stream->heard && stream->ahead < STDIN_WINDOW;
 }
 
 /* The end of the stream as an exit code. */
@@ -107,9 +118,8 @@ static int stream_run(struct run *run, struct stream *stream)
     while (rc == 0) {
         int limit = stream->heard || run->timeout_ms > ALIVE_MS ? ALIVE_MS : run->timeout_ms;
 
-        rc =
-            client_receive(run->client, limit,
-                           stream->stdin_open && stream->heard ? STDIN_FILENO : -1, &message, &err);
+        rc = client_receive(run->client, limit, reads_stdin(stream) ? STDIN_FILENO : -1, &message,
+                            &err);
         if (rc == -EAGAIN) {
             rc = pass_stdin(run, stream, &err);
             continue;

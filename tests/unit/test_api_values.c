@@ -34,7 +34,13 @@ static void an_envelope_survives_the_way(void **context)
     assert_memory_equal(out.data, "abc", 3);
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(envelope_decode(w.data, size, &out), -EBADMSG);
-    w.data[1] = 9; /* no such kind */
+    in.size = 0;
+    writer_deinit(&w);
+    writer_init_growing(&w, 1000);
+    envelope_encode(&in, &w);
+    assert_int_equal(envelope_decode(w.data, w.size, &out), 0);
+    assert_null(out.data); /* no second frame */
+    w.data[1] = 9;         /* no such kind */
     assert_int_equal(envelope_decode(w.data, w.size, &out), -EBADMSG);
     writer_deinit(&w);
 }
