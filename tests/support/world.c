@@ -607,7 +607,7 @@ void world_run(struct world *w, uint64_t ms)
 static void new_core(struct world *w, unsigned i)
 {
     struct world_node *node = &w->nodes[i];
-    struct core_config config = {.id = node->id, .max_voters = 5};
+    struct core_config config = {.id = node->id, .max_voters = w->max_voters};
     struct core_event restored = {.type = CORE_RESTORED,
                                   .index = w->snapshot_index,
                                   .term = 1,
@@ -669,7 +669,7 @@ void world_init(struct world *w, unsigned n)
     struct cluster c;
     struct writer snapshot;
 
-    *w = (struct world){.n = n, .term = 1, .now = 1000000};
+    *w = (struct world){.n = n, .term = 1, .now = 1000000, .max_voters = 5};
     cluster_form(&c, n);
     for (unsigned i = 1; i <= n; i++) {
         struct command role = {.type = COMMAND_NODE_SET_ROLE};

@@ -43,6 +43,7 @@ struct world_node {
 struct world {
     uint64_t now;
     unsigned n;
+    uint32_t max_voters; /* of cores made from now on; 5 */
     struct world_node nodes[WORLD_MAX_NODES + 1];
     unsigned leader; /* 0 = none */
     uint64_t term;

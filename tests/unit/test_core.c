@@ -523,6 +523,40 @@ static void test_node_joins_and_is_removed(void **unused)
     world_deinit(&w);
 }
 
+static enum raft_role role_of(const struct world *w, unsigned i)
+{
+    return state_node(world_state(w), w->nodes[i].id)->role;
+}
+
+static void test_lost_voter_is_replaced(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 4); /* all of them vote */
+    w.max_voters = 3;
+    world_restart_skeind(&w, 1); /* the leader, from now on content with three */
+    world_lead(&w, 1);
+    world_run(&w, 500);
+    assert_int_equal(role_of(&w, 4), ROLE_VOTER); /* nobody is sent away who is well */
+
+    world_kill(&w, 4);
+    world_run(&w, 2000);
+    assert_int_equal(role_of(&w, 4), ROLE_SPARE); /* three are left, and enough */
+    world_boot(&w, 4);
+    world_run(&w, 1000);
+    assert_int_equal(role_of(&w, 4), ROLE_STANDBY);
+
+    world_kill(&w, 3);
+    world_run(&w, 2000);
+    assert_int_equal(role_of(&w, 4), ROLE_VOTER);
+    assert_int_equal(role_of(&w, 3), ROLE_SPARE);
+    world_boot(&w, 3);
+    world_run(&w, 1000);
+    assert_int_equal(role_of(&w, 3), ROLE_STANDBY);
+    world_deinit(&w);
+}
+
 static void test_wish_without_an_outcome_is_answered(void **unused)
 {
     struct world w;
@@ -591,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
         cmocka_unit_test(test_node_joins_and_is_removed),
+        cmocka_unit_test(test_lost_voter_is_replaced),
         cmocka_unit_test(test_wish_without_an_outcome_is_answered),
         cmocka_unit_test(test_no_quorum_is_said),
         cmocka_unit_test(test_follower_names_the_leader),
