@@ -67,6 +67,8 @@ struct replica {
     bool is_real_time;
     bool is_closing;
     size_t in_flight; /* bytes of proposals */
+    struct raft_barrier spreader;
+    bool is_spreading;
     bool has_change;  /* a membership change of ours is in flight */
     struct err load_error;
     uint64_t applied_term; /* of the last command applied */

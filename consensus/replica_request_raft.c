@@ -59,6 +59,26 @@ static void proposal_fail(struct replica *r, const uint8_t request[NONCE_SIZE], 
     replica_tell(r, &event);
 }
 
+/* ---- followers hear of a commit with the next message of their leader: without one, only with its
+ * next heartbeat. An empty entry behind the last proposal of a burst takes the news along. */
+
+static void on_spread(struct raft_barrier *request, int status)
+{
+    struct replica *r = request->data;
+
+    (void)status;
+    r->is_spreading = false;
+}
+
+static void spread_commit(struct replica *r)
+{
+    if (r->is_closing || r->is_spreading || r->in_flight > 0 || r->raft.configuration.n < 2 ||
+        raft_state(&r->raft) != RAFT_LEADER || raft_transferee(&r->raft) != 0)
+        return;
+    r->spreader.data = r;
+    r->is_spreading = raft_barrier(&r->raft, &r->spreader, on_spread) == 0;
+}
+
 /* Success was told when the entry was applied. */
 static void on_applied(struct raft_apply *apply, int status, void *result)
 {
@@ -69,6 +89,8 @@ static void on_applied(struct raft_apply *apply, int status, void *result)
         proposal_fail(p->replica, p->request, errno_of(status));
     p->replica->in_flight -= p->size;
     replica_request_serve(p->replica);
+    if (status == 0)
+        spread_commit(p->replica);
     free(p);
 }
 

@@ -537,7 +537,7 @@ static void what_was_not_agreed_is_dropped(void **state)
     RUN_UNTIL(b, old->propose_error != NO_ERROR);
     assert_int_equal(old->propose_error, -EAGAIN); /* unknown: it might have got through */
     RUN_UNTIL(b, old->role != REPLICA_LEADER);
-    RUN_UNTIL(b, mark_of(old) == agreed + 20); /* on its disk all the same */
+    RUN_UNTIL(b, mark_of(old) >= agreed + 20); /* on its disk all the same */
     RUN_UNTIL(b, leader_of(b) != NULL && leader_of(b) != old);
     leader = leader_of(b);
     propose_many(b, leader, 3);
@@ -546,7 +546,7 @@ static void what_was_not_agreed_is_dropped(void **state)
     RUN_UNTIL(b, are_equal(old, leader));
     assert_int_equal(old->owner.n, 13);
     stop(old);
-    assert_true(mark_of(old) <= leader->owner.index);
+    assert_true(mark_of(old) <= leader->owner.index + 1); /* the empty entry behind the last */
     launch(b, old, false); /* the shorter log is no loss */
     RUN_UNTIL(b, are_equal(old, leader));
 }
