@@ -111,6 +111,7 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
         return open_file(r, r->paths.new_log, 0640, err);
     case STREAM_DATA:
         return take_data(r, record->size, err);
+    case STREAM_PACKED: /* came as DATA */
     case STREAM_END:
         return 0;
     }

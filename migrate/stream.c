@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 
-const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '1'};
+const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '2'};
 
 void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE])
 {
@@ -89,6 +89,27 @@ static bool accept_log(struct stream_grammar *g, const struct stream_record *rec
     return is_right;
 }
 
+uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload)
+{
+    struct reader r;
+    uint32_t size;
+
+    reader_init(&r, payload, record->size);
+    size = read_u32(&r);
+    if (r.failed || record->size == STREAM_PACKED_HEADER || size > STREAM_DATA_MAX)
+        return 0;
+    return size;
+}
+
+static bool accept_packed(struct stream_grammar *g, const struct stream_record *record,
+                          const uint8_t *payload)
+{
+    uint32_t size = stream_packed_size(record, payload);
+
+    g->n_data += size;
+    return g->is_open && size > 0;
+}
+
 static bool accept_end(struct stream_grammar *g, const struct stream_record *record,
                        const uint8_t *payload)
 {
@@ -118,6 +139,8 @@ static bool accept(struct stream_grammar *g, const struct stream_record *record,
     case STREAM_DATA:
         g->n_data += record->size;
         return g->is_open && record->size > 0;
+    case STREAM_PACKED:
+        return accept_packed(g, record, payload);
     case STREAM_END:
         return accept_end(g, record, payload);
     }

@@ -4,8 +4,9 @@
  *
  * A record is a type (u8), a size (u32) and that many bytes. STREAM_GUEST comes first and
  * STREAM_END last; in between, things begin (a file, a tree, the log) and DATA records carry their
- * bytes. After STREAM_END comes the BLAKE2b-256 of all bytes before it, the magic included. Nothing
- * of a stream is put in place before that was compared.
+ * bytes, or PACKED records the same bytes made smaller. After STREAM_END comes the BLAKE2b-256 of
+ * all bytes before it, the magic included. Nothing of a stream is put in place before that was
+ * compared.
  */
 #ifndef SKEIN_MIGRATE_STREAM_H
 #define SKEIN_MIGRATE_STREAM_H
@@ -18,8 +19,9 @@
 enum {
     STREAM_MAGIC_SIZE = 8,
     STREAM_HEADER_SIZE = 5,
-    STREAM_DATA_MAX = 256 * 1024, /* bytes of a record */
-    STREAM_NAME_SIZE = 64,        /* of a file, NUL included */
+    STREAM_DATA_MAX = 256 * 1024, /* bytes of a record, packed or not */
+    STREAM_PACKED_HEADER = 4,
+    STREAM_NAME_SIZE = 64, /* of a file, NUL included */
     STREAM_MAX_FILES = 4096,
 };
 
@@ -31,7 +33,8 @@ enum stream_type {
     STREAM_TREE,      /* a directory tree begins, as a pax archive: enum stream_tree (u8) */
     STREAM_LOG,       /* the guest's log begins; no content */
     STREAM_DATA,      /* bytes of what began last */
-    STREAM_END,       /* how many bytes all DATA records had together (u64) */
+    STREAM_PACKED,    /* such bytes, packed: how many they are (u32), a zstd frame */
+    STREAM_END,       /* how many bytes all DATA and PACKED records stand for together (u64) */
 };
 
 enum stream_tree {
@@ -62,6 +65,9 @@ int stream_header_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream
  * not. */
 int stream_accept(struct stream_grammar *grammar, const struct stream_record *record,
                   const uint8_t *payload, struct err *err);
+
+/* Of a STREAM_PACKED record: how many bytes it stands for; 0: it is wrong. */
+uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload);
 
 /* Letters, digits and . _ - only, no leading dot: a plain file in a directory. */
 bool stream_file_name_is_valid(const char *name);

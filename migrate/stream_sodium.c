@@ -8,6 +8,11 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "migrate/pack_zstd.h"
+
+/* Pieces below PACK_MIN gain nothing; after one that cannot be packed, so many are sent as they
+ * are: memory that is packed already costs little time so. */
+enum { PACK_MIN = 1024, PLAIN_AFTER_FAILURE = 7 };
 
 /* A pipe holds more, where it is one, so that the two sides wait for each other less often. */
 static void widen(int fd)
@@ -82,6 +87,7 @@ int stream_out_start(struct stream_out *out, int fd, const char *guest, struct e
     widen(fd);
     out->fd = fd;
     out->n_bytes = out->n_data = out->buffered = 0;
+    out->n_plain = 0;
     digest_init(&out->digest);
     r = put(out, stream_magic, STREAM_MAGIC_SIZE, err);
     return r < 0 ? r : put_record(out, STREAM_GUEST, guest, strlen(guest), err);
@@ -106,6 +112,24 @@ int stream_out_log(struct stream_out *out, struct err *err)
     return put_record(out, STREAM_LOG, "", 0, err);
 }
 
+static int put_piece(struct stream_out *out, const uint8_t *data, size_t size, struct err *err)
+{
+    struct writer w;
+    size_t packed = 0;
+
+    if (size >= PACK_MIN && out->n_plain-- <= 0)
+        packed = pack(out->packed + STREAM_PACKED_HEADER, size - STREAM_PACKED_HEADER, data, size);
+    if (packed == 0) {
+        if (out->n_plain < 0 && size >= PACK_MIN)
+            out->n_plain = PLAIN_AFTER_FAILURE;
+        return put_record(out, STREAM_DATA, data, size, err);
+    }
+    out->n_plain = 0;
+    writer_init(&w, out->packed, STREAM_PACKED_HEADER);
+    write_u32(&w, (uint32_t)size);
+    return put_record(out, STREAM_PACKED, out->packed, STREAM_PACKED_HEADER + packed, err);
+}
+
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err)
 {
     const uint8_t *at = data;
@@ -113,7 +137,7 @@ int stream_out_data(struct stream_out *out, const void *data, size_t size, struc
     out->n_data += size;
     while (size > 0) {
         size_t part = size < STREAM_DATA_MAX ? size : STREAM_DATA_MAX;
-        int r = put_record(out, STREAM_DATA, at, part, err);
+        int r = put_piece(out, at, part, err);
 
         if (r < 0)
             return r;
@@ -199,6 +223,19 @@ int stream_in_start(struct stream_in *in, int fd, struct err *err)
     return r;
 }
 
+/* Puts what a packed record stands for in its place. */
+static int unpack_record(struct stream_in *in, struct stream_record *record, struct err *err)
+{
+    uint32_t size = stream_packed_size(record, in->payload);
+    uint32_t packed = record->size - STREAM_PACKED_HEADER;
+
+    memcpy(in->packed, in->payload + STREAM_PACKED_HEADER, packed);
+    *record = (struct stream_record){.type = STREAM_DATA, .size = size};
+    if (unpack(in->payload, size, in->packed, packed) < 0)
+        return err_set(err, -EBADMSG, "the migration stream is broken: a piece cannot be unpacked");
+    return 0;
+}
+
 int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *err)
 {
     uint8_t header[STREAM_HEADER_SIZE];
@@ -214,6 +251,8 @@ int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *
         r = stream_accept(&in->grammar, &record, in->payload, err);
     if (r == 0 && record.type == STREAM_END)
         r = check_trailer(in, err);
+    if (r == 0 && record.type == STREAM_PACKED)
+        r = unpack_record(in, &record, err);
     if (r == 0)
         *ret = record;
     return r;

@@ -19,9 +19,11 @@ struct stream_out {
     int fd; /* borrowed */
     struct digest digest;
     uint64_t n_bytes; /* written to the descriptor */
-    uint64_t n_data;  /* in DATA records */
+    uint64_t n_data;  /* that DATA and PACKED records stand for */
+    int n_plain;      /* pieces that are not tried to be packed, after one that could not be */
     size_t buffered;
     uint8_t buffer[STREAM_BUFFER];
+    uint8_t packed[STREAM_DATA_MAX];
 };
 
 struct stream_in {
@@ -30,6 +32,7 @@ struct stream_in {
     uint64_t n_bytes; /* read from the descriptor */
     struct stream_grammar grammar;
     uint8_t payload[STREAM_DATA_MAX]; /* of the record that was read last */
+    uint8_t packed[STREAM_DATA_MAX];
 };
 
 /* The caller ignores SIGPIPE. */
@@ -42,7 +45,8 @@ int stream_out_data(struct stream_out *out, const void *data, size_t size, struc
 int stream_out_end(struct stream_out *out, struct err *err);
 
 int stream_in_start(struct stream_in *in, int fd, struct err *err);
-/* The next record; its payload is in in->payload. STREAM_END comes only when the digest is right.
+/* The next record; its payload is in in->payload, and a packed one comes as STREAM_DATA. STREAM_END
+ * comes only when the digest is right.
  */
 int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *err);
 

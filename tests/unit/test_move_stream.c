@@ -225,7 +225,7 @@ static void grammar_is_kept(void **state)
 
 static void header_bounds_are_kept(void **state)
 {
-    static const uint8_t unknown[] = {7, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
+    static const uint8_t unknown[] = {8, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
                          huge[] = {5, 1, 0, 4, 0};
     struct stream_record record;
 
