@@ -91,13 +91,25 @@ static struct local_move *move_made(struct core *core, uint64_t id)
     return move;
 }
 
+static bool is_asked(const struct core *core, enum guard_op op, uint64_t migration)
+{
+    for (size_t i = 0; i < core->node.n_asked; i++) {
+        if (core->node.asked[i].op == op && core->node.asked[i].migration == migration)
+            return true;
+    }
+    return false;
+}
+
 /* The guard calls a copy handed over from the first byte on, and thaws it by itself should the
- * capture fail: the leader hears "handed over" only once the capture's end was heard here. */
+ * capture fail: the leader hears "handed over" only once the capture's end was heard here. A copy
+ * is prepared from the first step on, too: a source that froze then would wait, frozen. */
 struct guard_report core_move_masked(const struct core *core, const struct guard_report *report)
 {
     const struct local_move *move = move_of(core, report->migration);
     struct guard_report masked = *report;
 
+    if (report->state == GUEST_PREPARED && is_asked(core, GUARD_PREPARE, report->migration))
+        masked.state = GUEST_STARTING;
     if (report->state == GUEST_HANDED_OVER && (move == NULL || !move->is_captured)) {
         masked.state = GUEST_FROZEN;
         masked.frozen_by |= FROZEN_BY_MIGRATION;
@@ -168,6 +180,16 @@ static bool needs_switch(const struct core *core, const struct migration *m)
     return guest != NULL && guest->spec.slice[0] != '\0';
 }
 
+/* Its guard knows of the commit, or was told just now: it thaws the guest when its switch has
+ * chosen it, and restores it meanwhile. */
+static bool switch_is_told(const struct core *core, uint64_t epoch)
+{
+    const struct node_part *node = &core->node;
+
+    return node->fabric_index >= epoch ||
+           (node->fabric_serial != 0 && node->fabric_asked_index >= epoch);
+}
+
 static void local_facts(struct core *core, struct local_guest *local, const struct migration *m,
                         struct saga_local *ret)
 {
@@ -181,7 +203,7 @@ static void local_facts(struct core *core, struct local_guest *local, const stru
         .ordered = local->capture_order == m->id,
         .failed = move != NULL && move->report.failed,
         .image_ready = guest != NULL && core_image_is_ready(core, guest->spec.image),
-        .switch_ready = !needs_switch(core, m) || core->node.fabric_index >= m->target.epoch,
+        .switch_ready = !needs_switch(core, m) || switch_is_told(core, m->target.epoch),
         .lease_live = !core->node.lapsed,
     };
 }

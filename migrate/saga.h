@@ -55,7 +55,7 @@ struct saga_local {
     bool ordered;      /* source: the leader told it to capture */
     bool failed;       /* its part failed before */
     bool image_ready;  /* target */
-    bool switch_ready; /* target: its own switch knows of the commit */
+    bool switch_ready; /* target: its own switch knows of the commit before the guest is thawed */
     bool lease_live;   /* target */
 };
 

@@ -8,6 +8,8 @@
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 
+enum { SWITCH_POLL_US = 1000 };
+
 static enum step move_job(struct work *work, struct operation *op, enum job_kind kind)
 {
     struct job job;
@@ -200,6 +202,30 @@ static enum step activate_job(struct work *work, struct operation *op)
     return move_job(work, op, JOB_ACTIVATE);
 }
 
+static bool switch_knows(const struct work *work, const struct operation *op)
+{
+    return op->guest->record.run.vni == 0 ||
+           (work->has_view && work->view.index >= op->request.copy.epoch);
+}
+
+/* The restore and the switch's own change go side by side; a guest that is first stands frozen
+ * behind its closed port until its switch chose it. It is not yet said to run. */
+static enum step activate_await_switch(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+    bool is_known = switch_knows(work, op);
+    struct err err;
+
+    if (is_known && record->frozen_by == 0)
+        return STEP_NEXT;
+    if (is_known == (record->frozen_by != 0)) {
+        record->frozen_by = is_known ? 0 : FROZEN_BY_MIGRATION;
+        if (guest_follow_freezer(work, op->guest, &err) < 0)
+            return operation_fail(op, err.code, "%s", err.text);
+    }
+    return is_known ? STEP_NEXT : operation_again(op, SWITCH_POLL_US);
+}
+
 static enum step activate_done(struct work *work, struct operation *op)
 {
     reply_report(op);
@@ -237,6 +263,7 @@ static enum step activate_back(struct work *work, struct operation *op)
     memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
     if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
         operation_fail(op, err.code, "%s", err.text);
+    record->frozen_by = 0;
     if (guest_follow_freezer(work, op->guest, &err) < 0) /* killing has frozen it */
         operation_fail(op, err.code, "%s", err.text);
     record->run.epoch = op->request.migration;
@@ -244,8 +271,9 @@ static enum step activate_back(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_activate[] = {activate_check, activate_job,  activate_done,
-                                  step_port_up,   activate_tidy, NULL};
+const step_fn steps_activate[] = {
+    activate_check, activate_job, activate_await_switch, activate_done, step_port_up,
+    activate_tidy,  NULL};
 const step_fn undo_activate[] = {step_undo, step_kill, activate_back, NULL};
 
 /* ---- source, after an abort */
