@@ -7,6 +7,7 @@ lab_name=skein-lab-$lab               # of the cgroup and of the switch's networ
 lab_state=/run/skein-lab/$lab
 lab_disk=$skein_cache/lab/$lab        # the nodes' disks (overlay upper directories)
 lab_subnet=10.90.0
+lab_underlay=10.99.0                  # of the nodes' ends of tunnels
 lab_sink=$lab_subnet.254              # the switch's own address: where floods go
 
 # Takes the lab for a command that changes it. The lock is on the directory of its records; descriptor 9 is inherited

@@ -1,7 +1,8 @@
 # The lab's switch (sourced by deploy/lab): a bridge in a network namespace of its own. Port nK leads to node K. Each port is
 # shaped to the backhaul rate both ways: what goes to the node on the port itself, what comes from it on an IFB device
 # behind the port's ingress. --queue dscp: CS6 first, AF21 (slices) next, unmarked after it, CS1 (bulk) last; fifo: one queue.
-# A direction is cut by redirecting its packets to a device that is never up.
+# A direction is cut by redirecting its packets to a device that is never up; what comes from one node alone is told by its
+# two addresses (control plane and underlay).
 
 switch_queue_ms=50      # length of a full queue
 
@@ -94,7 +95,7 @@ switch_mark() {
     echo "filter add dev $1 parent 1: prio 1 protocol ip u32 match ip dsfield $2 0xfc flowid 1:$3"
 }
 
-# switch_cut K in|out...: added to what is cut already; it outlives a power cycle of the node.
+# switch_cut K in|out|from-nM...: added to what is cut already; it outlives a power cycle of the node.
 switch_cut() {
     local k=$1 direction
     shift
@@ -103,7 +104,7 @@ switch_cut() {
 }
 
 switch_heal() {
-    rm -f "$lab_state/n$1.cut-in" "$lab_state/n$1.cut-out"
+    rm -f "$lab_state/n$1.cut-"*
     switch_apply_cut "$1"
 }
 
@@ -112,14 +113,40 @@ switch_cut_of() {
         *in*out*) echo both ;;
         *in) echo in ;;
         *out) echo out ;;
-        *) echo - ;;
+        *) switch_cut_from "$1" | sed 's/^/from-n/' | paste -sd , | grep . || echo - ;;
     esac
 }
 
+# The numbers of the nodes that node K alone does not hear.
+switch_cut_from() {
+    local file
+    for file in "$lab_state/n$1.cut-from-n"*; do
+        [ ! -e "$file" ] || echo "${file##*-n}"
+    done
+}
+
 switch_apply_cut() {
+    local from
     sw_ip link show "n$1" >/dev/null 2>&1 || return 0
     switch_apply_direction "$1" in egress
     switch_apply_direction "$1" out ingress
+    sw_tc filter del dev "n$1" egress prio 3 2>/dev/null || true
+    sw_tc filter del dev "n$1" egress prio 4 2>/dev/null || true
+    for from in $(switch_cut_from "$1"); do
+        {
+            switch_drop "$1" 3 ip 12 "$lab_subnet.$from"
+            switch_drop "$1" 3 ip 12 "$lab_underlay.$from"
+            switch_drop "$1" 4 arp 14 "$lab_subnet.$from"
+            switch_drop "$1" 4 arp 14 "$lab_underlay.$from"
+        } | sw_tc -batch -
+    done
+}
+
+# switch_drop K PRIO PROTOCOL OFFSET ADDRESS: OFFSET is where the protocol has the sender's address.
+switch_drop() {
+    local hex
+    hex=$(printf '0x%02x%02x%02x%02x' ${5//./ })
+    echo "filter add dev n$1 egress prio $2 protocol $3 u32 match u32 $hex 0xffffffff at $4 action mirred egress redirect dev hole"
 }
 
 switch_apply_direction() {

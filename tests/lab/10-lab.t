@@ -23,7 +23,7 @@ leftovers() {
 }
 
 # Nodes
-ok 'three nodes come up' lab up -n 3 || bail 'no lab'
+ok 'three nodes come up' lab up -n 3 --conf lease_ms=700 --conf log_level=debug || bail 'no lab'
 is 'all three run' "$(lab status | awk '$2 == "running"' | wc -l)" 3
 fails 'a second up of the same lab is refused' lab up
 for pair in '1 2' '1 3' '2 1' '2 3' '3 1' '3 2'; do ok "ping ${pair/ / to }" pings $pair; done
@@ -36,6 +36,7 @@ ok 'real-time priority may be had in a node' on 1 chrt -f 50 true
 ok 'the switch daemon answers' on 1 ovs-vsctl --timeout=5 show
 ok 'guests fit: 1500 bytes and a tunnel header pass whole' on 1 ping -c 1 -W 1 -M do -s 1542 10.90.0.2
 is 'the configuration names the node' "$(on 3 sed -n 's/^name = //p' /etc/skein/skein.conf)" n3
+is 'the configuration has what --conf says' "$(on 3 sed -n 's/^lease_ms = //p' /etc/skein/skein.conf)" 700
 is 'four cores, three of them isolated' "$(on 3 sed -n 's/^isolated_cores = //p' /etc/skein/skein.conf)" 1-3
 
 # A service that dies is started again
@@ -63,6 +64,16 @@ is 'cut: nothing gets there' "$(echos_in 2)" "$before"
 ok 'the others do not notice' pings 1 3
 lab heal n2
 ok 'healed again' pings 1 2
+
+lab cut n2 --from n3
+before=$(echos_in 3)
+fails 'cut --from n3: n2 hears no answer of n3' pings 2 3
+ok 'cut --from n3: but n3 hears n2' test "$(echos_in 3)" -gt "$before"
+ok 'cut --from n3: n2 hears n1' pings 2 1
+ok 'cut --from n3: n1 hears n3' pings 1 3
+is 'cut --from n3: status says so' "$(lab status | awk '$1 == "n2" { print $5 }')" from-n3
+lab heal n2
+ok 'healed of that too' pings 2 3
 
 # Power
 on 2 touch /root/kept /tmp/fresh
