@@ -196,6 +196,7 @@ struct leader_part {
     bool term_proposed;
     uint64_t propose_after_us; /* after a failed one */
     uint64_t authority_us;     /* since when without a gap; 0 = it has none */
+    uint64_t steady_us;        /* since when without a gap longer than the grace; 0 = such a gap */
     uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
     size_t n_peers, n_proposals, n_wishes, n_sagas;
     struct peer *peers; /* by id */

@@ -24,6 +24,7 @@ static void forget(struct core *core)
     lead->leaving = 0;
     lead->no_authority_us = 0;
     lead->authority_us = 0;
+    lead->steady_us = 0;
     lead->propose_after_us = 0;
     lead->term_proposed = false;
 }
@@ -322,9 +323,9 @@ void core_lead_outcome(struct core *core, const struct proposal *proposal, int c
  * time to be heard again before it calls them lost. */
 static bool hears_well(struct core *core)
 {
-    uint64_t from_us = core->lead.authority_us + 2000ull * core->config.timers.beat_ms;
+    uint64_t from_us = core->lead.steady_us + 2000ull * core->config.timers.beat_ms;
 
-    if (core->lead.authority_us == 0)
+    if (core->lead.steady_us == 0)
         return false;
     if (core->now < from_us)
         core_wake_at(&core->lead.wake_us, from_us);
@@ -432,6 +433,10 @@ static void authority_run(struct core *core)
     struct leader_part *lead = &core->lead;
     uint64_t end = detector_authority_end(&lead->detector);
 
+    if (end == 0 || end + detector_grace_us(&lead->detector) < core->now)
+        lead->steady_us = 0;
+    else if (lead->steady_us == 0)
+        lead->steady_us = core->now;
     if (end >= core->now) {
         lead->no_authority_us = 0;
         if (lead->authority_us == 0)

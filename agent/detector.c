@@ -132,6 +132,24 @@ bool detector_has_authority(const struct detector *d, uint64_t now)
     return end != 0 && now <= end;
 }
 
+uint64_t detector_grace_us(const struct detector *d)
+{
+    return (uint64_t)d->lease_ms * 500;
+}
+
+/* What of a lease of `lease_ms` may still be granted: a majority's echo that is older than A takes
+ * from it what it is older by, so that it ends when one granted at the end of authority would.
+ * 0 = nothing that would help. */
+static uint32_t rest_of_lease(const struct detector *d, uint32_t lease_ms, uint64_t now)
+{
+    uint64_t end_us = detector_authority_end(d);
+    uint64_t late_ms = now > end_us ? (now - end_us + 999) / 1000 : 0;
+
+    if (end_us == 0 || late_ms * 1000 > detector_grace_us(d) || late_ms > lease_ms / 2)
+        return 0;
+    return lease_ms - (uint32_t)late_ms;
+}
+
 static bool is_overtaken(const struct detector_node *node, const struct stamp *stamp)
 {
     const struct stamp *newest = &node->newest;
@@ -193,6 +211,7 @@ enum detector_verdict detector_beat(struct detector *d, const struct state *stat
     const struct node *known = state_node(state, id);
     struct detector_node *node = find(d, id);
     bool is_known_boot, echo_is_ours;
+    uint32_t lease_ms;
 
     if (known == NULL || node == NULL)
         return DETECTOR_STRANGER;
@@ -219,9 +238,10 @@ enum detector_verdict detector_beat(struct detector *d, const struct state *stat
         return DETECTOR_WITHHELD;
     if (known->state == NODE_LOST)
         return DETECTOR_RETURNED;
-    if (!detector_has_authority(d, now))
+    lease_ms = rest_of_lease(d, lease_for(node, known), now);
+    if (lease_ms == 0 || (!echo_is_ours && !detector_has_authority(d, now)))
         return DETECTOR_WITHHELD;
-    *ret_ms = lease_for(node, known);
+    *ret_ms = lease_ms;
     return DETECTOR_GRANT;
 }
 

@@ -72,6 +72,9 @@ void detector_set_voters(struct detector *d, const uint64_t *voters, size_t n);
 /* The newest moment until which the leader has authority; 0 = none yet. */
 uint64_t detector_authority_end(const struct detector *d);
 bool detector_has_authority(const struct detector *d, uint64_t now);
+/* So long after the end of its authority the leader still grants leases, shorter ones: a full queue
+ * on the way makes echoes late, and no lease reaches farther than one granted in time would. */
+uint64_t detector_grace_us(const struct detector *d);
 
 enum detector_verdict detector_beat(struct detector *d, const struct state *state, uint64_t node,
                                     const struct beat *beat, uint64_t now, uint32_t *ret_ms);

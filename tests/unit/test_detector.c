@@ -152,6 +152,39 @@ static void test_lease_is_never_longer_than_the_ceiling(void **unused)
     end(&f);
 }
 
+/* No lease reaches farther than one that was granted at the end of authority. */
+static void test_lease_after_authority_is_shorter_by_as_much(void **unused)
+{
+    static const struct {
+        uint64_t late_us;  /* after the end of authority */
+        uint32_t lease_ms; /* 0 = withheld */
+    } rows[] = {
+        {0, L_MS},
+        {1, L_MS - 1},
+        {1000, L_MS - 1},
+        {100 * us, L_MS - 100},
+        {L_MS / 2 * us, L_MS / 2},
+        {L_MS / 2 * us + 1, 0},
+    };
+
+    (void)unused;
+    for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+        struct fixture f;
+        struct beat beat;
+        uint32_t lease_ms = 0;
+
+        begin(&f, 3);
+        for (unsigned i = 1; i <= 2; i++)
+            echoes(&f, i, t0, t0);
+        beat = beat_of(&f, 3, t0 - 1);
+        assert_int_equal(detector_beat(&f.d, &f.c.state, f.node[3], &beat,
+                                       t0 + A_MS * us + rows[r].late_us, &lease_ms),
+                         rows[r].lease_ms != 0 ? DETECTOR_GRANT : DETECTOR_WITHHELD);
+        assert_int_equal(lease_ms, rows[r].lease_ms);
+        end(&f);
+    }
+}
+
 /* now > last ack + ceiling (1 + 3ρ), and now > leadership + (A + ceiling) (1 + 3ρ) */
 static void test_node_is_lost_when_every_lease_is_over_and_not_before(void **unused)
 {
@@ -370,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_authority_is_a_majoritys_echo),
         cmocka_unit_test(test_echo_counts_only_in_our_term_and_before_any_vote),
         cmocka_unit_test(test_lease_is_never_longer_than_the_ceiling),
+        cmocka_unit_test(test_lease_after_authority_is_shorter_by_as_much),
         cmocka_unit_test(test_node_is_lost_when_every_lease_is_over_and_not_before),
         cmocka_unit_test(test_no_ack_from_the_decision_to_its_outcome),
         cmocka_unit_test(test_lost_node_must_return_first),
