@@ -18,6 +18,7 @@ take_root() {
         die "needs root, and sudo refuses: run it as root, or as a user who may use sudo"
     fi
     exec sudo -- env ${SKEIN_CACHE:+SKEIN_CACHE="$SKEIN_CACHE"} ${LAB:+LAB="$LAB"} ${TERM:+TERM="$TERM"} \
+        ${FLOOD_SECONDS:+FLOOD_SECONDS="$FLOOD_SECONDS"} \
         "$(readlink -f "$0")" "$@"
 }
 
