@@ -356,17 +356,10 @@ int config_parse_flags(struct config *config, int argc, char *const argv[], stru
 
 int config_check(const struct config *config, struct err *err)
 {
-    if (config->heartbeat_ms * 2 > config->election_ms)
-        return err_set(err, -EINVAL, "heartbeat_ms %u is more than half of election_ms %u",
-                       config->heartbeat_ms, config->election_ms);
-    if (config->freeze_ms * 2 > config->lease_ms || config->beat_ms * 3 > config->lease_ms)
-        return err_set(
-            err, -EINVAL,
-            "lease_ms %u is too short: it must be at least 2 x freeze_ms and 3 x beat_ms",
-            config->lease_ms);
-    if (config->beat_ms * 2 > config->authority_ms)
-        return err_set(err, -EINVAL, "authority_ms %u is less than 2 x beat_ms",
-                       config->authority_ms);
+    int rc = config_check_leases(config, err);
+
+    if (rc < 0)
+        return rc;
     for (uint32_t i = config->n_cores; config->n_cores != 0 && i < MAX_CORES; i++) {
         if (config->isolated[i])
             return err_set(err, -EINVAL, "isolated_cores names core %u, but there are %u cores", i,

@@ -62,6 +62,8 @@ int config_parse_flags(struct config *config, int argc, char *const argv[], stru
 
 /* Do the values fit together? (timers, cores) */
 int config_check(const struct config *config, struct err *err);
+/* Part of it: the inequalities that docs/leases.md needs. Words name the one that fails. */
+int config_check_leases(const struct config *config, struct err *err);
 
 /* Defaults, then the file (--config FILE; the default file may be missing), then DATA_DIR/join.conf
  * (what `skein init` and `skein join` were told, same format), then the flags, then the check.

@@ -18,7 +18,7 @@ static void a_whole_file_sets_every_key(void **context)
                        "vtep = 10.90.0.1/24\nvtep_port = phy0\ndatapath = netdev\nwitness = yes\n"
                        "data_dir = /d\nrun_dir = /r\nlog_dir = /l\nlog_level = debug\n"
                        "election_ms = 300\nheartbeat_ms = 50\nbeat_ms = 100\nauthority_ms = 300\n"
-                       "lease_ms = 900\nfreeze_ms = 30\ndisk_stall_ms = 1000\nuser = nobody";
+                       "lease_ms = 1200\nfreeze_ms = 30\ndisk_stall_ms = 1000\nuser = nobody";
 
     (void)context;
     config_init(&c);
@@ -110,33 +110,55 @@ static void wrong_flags_are_named(void **context)
     assert_int_equal(config_parse_flags(&c, 2, bare, &err), -EINVAL);
 }
 
-static void values_must_fit_together(void **context)
+static void what_breaks_the_proof_is_refused_by_its_inequality(void **context)
 {
-    static const char *rows[] = {
-        "election_ms = 100\nheartbeat_ms = 90",
-        "lease_ms = 100\nbeat_ms = 50",
-        "beat_ms = 100",
-        "cores = 2\nisolated_cores = 1-2",
+    static const struct {
+        const char *text, *words; /* NULL: it holds */
+    } rows[] = {
+        {"", NULL},
+        {"election_ms = 100\nheartbeat_ms = 20\nlease_ms = 450", NULL}, /* both sides equal */
+        {"election_ms = 100\nheartbeat_ms = 20\nlease_ms = 449",
+         "lease_ms >= 2 election_ms + authority_ms + 2 beat_ms does not hold (449 < 450)"},
+        {"election_ms = 100\nheartbeat_ms = 51",
+         "election_ms >= 2 heartbeat_ms does not hold (100 < 102)"},
+        {"authority_ms = 109",
+         "authority_ms >= 2 beat_ms + 10 (round trip) does not hold (109 < 110)"},
+        {"authority_ms = 110", NULL},
+        {"authority_ms = 201",
+         "lease_ms >= 2 election_ms + authority_ms + 2 beat_ms does not hold (600 < 601)"},
+        {"freeze_ms = 401", "lease_ms >= freeze_ms + 4 beat_ms does not hold (600 < 601)"},
+        {"freeze_ms = 400", NULL},
+        {"freeze_ms = 4", "freeze_ms >= 5 does not hold (4 < 5)"},
+        {"election_ms = 1000\nheartbeat_ms = 100\nbeat_ms = 150\nauthority_ms = 400\n"
+         "lease_ms = 2700",
+         NULL},
+        {"cores = 2\nisolated_cores = 1-2", "isolated_cores names core 2"},
     };
-    struct config c;
-    struct err err = {0};
 
     (void)context;
-    config_init(&c);
-    assert_int_equal(config_check(&c, &err), 0);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct config c;
+        struct err err = {0};
+
         config_init(&c);
-        assert_int_equal(config_parse(&c, "f", rows[i], &err), 0);
+        assert_int_equal(config_parse(&c, "f", rows[i].text, &err), 0);
+        if (rows[i].words == NULL) {
+            assert_int_equal(config_check(&c, &err), 0);
+            continue;
+        }
         assert_int_equal(config_check(&c, &err), -EINVAL);
+        assert_non_null(strstr(err.text, rows[i].words));
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_file_sets_every_key), cmocka_unit_test(a_wrong_line_is_named),
-        cmocka_unit_test(flags_win_over_the_file),     cmocka_unit_test(wrong_flags_are_named),
-        cmocka_unit_test(values_must_fit_together),
+        cmocka_unit_test(a_whole_file_sets_every_key),
+        cmocka_unit_test(a_wrong_line_is_named),
+        cmocka_unit_test(flags_win_over_the_file),
+        cmocka_unit_test(wrong_flags_are_named),
+        cmocka_unit_test(what_breaks_the_proof_is_refused_by_its_inequality),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
