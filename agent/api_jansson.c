@@ -33,6 +33,7 @@ static const struct method methods[] = {
     {"cluster.join", HERE, true, false, api_cluster_join},
     {"status", READ_LEADER, true, false, api_status},
     {"events", HERE, false, false, api_events},
+    {"cluster.maintenance", ON_LEADER, false, false, api_write},
     {"token.create", ON_LEADER, false, false, api_token_create},
     {"node.join", ON_LEADER, false, true, api_node_join},
     {"node.list", READ_LEADER, false, false, api_node_list},

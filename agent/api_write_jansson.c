@@ -72,7 +72,7 @@ void api_write(struct api *api, struct call *call)
     }
     if (call->has_request)
         memcpy(command->request, call->request, NONCE_SIZE);
-    snprintf(fields.name, sizeof(fields.name), "%s", name);
+    snprintf(fields.name, sizeof(fields.name), "%s", name != NULL ? name : "");
     api_submit(api, call, command, &fields);
 }
 
@@ -117,6 +117,8 @@ static json_t *result_of(struct api *api, const struct ticket *ticket, const str
         return json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)answer->id, "name", ticket->name,
                          "cluster", hex_encode(state->cluster, NONCE_SIZE, cluster), "members",
                          members_json(state));
+    if (strcmp(ticket->method, "cluster.maintenance") == 0)
+        return json_pack("{s:b}", "maintenance", state->maintenance);
     return json_pack("{s:s}", "name", ticket->name);
 }
 

@@ -253,6 +253,16 @@ static int guest_run(const json_t *params, struct command *ret, struct err *err)
     return rc;
 }
 
+static int cluster_maintenance(const json_t *params, struct command *ret, struct err *err)
+{
+    const json_t *on = json_object_get(params, "on");
+
+    ret->type = COMMAND_CLUSTER_SET;
+    ret->cluster_set.setting = SETTING_MAINTENANCE;
+    ret->cluster_set.flag = json_is_true(on);
+    return json_is_boolean(on) ? 0 : err_set(err, -EINVAL, "'on' must be true or false");
+}
+
 static int guest_migrate(const json_t *params, struct command *ret, struct err *err)
 {
     uint64_t node = 0;
@@ -292,6 +302,8 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         ret->type = COMMAND_GUEST_START;
         return name_of_json(params, "name", ret->guest_place.name, err);
     }
+    if (strcmp(method, "cluster.maintenance") == 0)
+        return cluster_maintenance(params, ret, err);
     if (strcmp(method, "slice.create") == 0)
         return slice_create(params, ret, err);
     if (strcmp(method, "image.add") == 0)

@@ -337,7 +337,7 @@ static void losses_run(struct core *core)
     const struct detector *d = &core->lead.detector;
     uint64_t id = 0;
 
-    if (!hears_well(core))
+    if (core->state.maintenance || !hears_well(core))
         return;
     while ((id = detector_next_lost(d, &core->state, id, core->now)) != 0) {
         if (core_saga_holds_loss(core, id))

@@ -144,6 +144,10 @@ void core_record_command(struct core *core, const struct command *command,
     case COMMAND_IMAGE_REMOVE:
         core_record(core, what, NULL, 0, outcome->index, "%s", command->by_name.name);
         break;
+    case COMMAND_CLUSTER_SET:
+        core_record(core, what, NULL, 0, outcome->index, "maintenance %s",
+                    command->cluster_set.flag ? "on" : "off");
+        break;
     case COMMAND_CLUSTER_INIT:
     case COMMAND_TOKEN_CREATE:
         core_record(core, what, NULL, 0, outcome->index, "%s", "");

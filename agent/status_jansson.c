@@ -18,6 +18,25 @@ __attribute__((format(printf, 2, 3))) static void warn(json_t *list, const char 
     json_array_append_new(list, json_string(text));
 }
 
+static void warn_of_maintenance(const struct show *show, json_t *warnings)
+{
+    const struct state *state = core_state(show->core);
+
+    if (!state->maintenance)
+        return;
+    warn(warnings, "MAINTENANCE IS ON: no node is called lost and no guest of a silent node starts "
+                   "elsewhere; end it with 'skein cluster maintenance off'");
+    for (size_t i = 0; core_is_leader(show->core) && i < state->n_nodes; i++) {
+        const struct node *node = &state->nodes[i];
+        struct node_view view = {0};
+
+        core_node_view(show->core, node->id, show->now, &view);
+        if (node->state != NODE_LOST && !view.present)
+            warn(warnings, "node %s is silent; it is called lost when maintenance ends",
+                 node->name);
+    }
+}
+
 static void warn_of_voters(const struct state *state, json_t *warnings)
 {
     size_t n = state_n_voters(state);
@@ -100,17 +119,19 @@ json_t *show_status(const struct show *show)
     }
     if (!quorum)
         warn(warnings, "no quorum: nothing can be changed now");
+    warn_of_maintenance(show, warnings);
     warn_of_voters(state, warnings);
     warn_of_nodes(show, warnings);
     warn_of_images(state, warnings);
     guests = count_guests(show, warnings);
-    ret = json_pack(
-        "{s:b, s:n, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i, s:i, s:i, s:o, s:o}", "initialised", 1,
-        "reason", "cluster", hex_encode(state->cluster, NONCE_SIZE, cluster), "answered_by",
-        own != NULL ? json_string(own->name) : json_null(), "leader",
-        leader != NULL ? json_string(leader->name) : json_null(), "quorum", quorum, "index",
-        (json_int_t)state->index, "nodes_up", up, "nodes_lost", lost, "guests_total",
-        (int)state->n_guests, "guests_running", guests.running, "guests_pending", guests.pending,
-        "nodes", show_nodes(show), "warnings", warnings);
+    ret = json_pack("{s:b, s:n, s:b, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
+                    "initialised", 1, "reason", "maintenance", state->maintenance, "cluster",
+                    hex_encode(state->cluster, NONCE_SIZE, cluster), "answered_by",
+                    own != NULL ? json_string(own->name) : json_null(), "leader",
+                    leader != NULL ? json_string(leader->name) : json_null(), "quorum", quorum,
+                    "index", (json_int_t)state->index, "nodes_up", up, "nodes_lost", lost,
+                    "guests_total", (int)state->n_guests, "guests_running", guests.running,
+                    "guests_pending", guests.pending, "nodes", show_nodes(show), "warnings",
+                    warnings);
     return ret;
 }

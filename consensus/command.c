@@ -29,6 +29,7 @@ enum body {
     BODY_GUEST_STOPPED,
     BODY_MIGRATION_RESERVE,
     BODY_MIGRATION_STEP,
+    BODY_CLUSTER_SET,
 };
 
 static const struct {
@@ -63,6 +64,7 @@ static const struct {
     [COMMAND_MIGRATION_COMMIT] = {"migration-commit", BODY_MIGRATION_STEP},
     [COMMAND_MIGRATION_ABORT] = {"migration-abort", BODY_MIGRATION_STEP},
     [COMMAND_MIGRATION_DONE] = {"migration-done", BODY_MIGRATION_STEP},
+    [COMMAND_CLUSTER_SET] = {"cluster-set", BODY_CLUSTER_SET},
 };
 
 static enum body body_of(enum command_type type)
@@ -187,6 +189,10 @@ static void encode_body(const struct command *c, struct writer *w)
         write_u64(w, c->migration_step.id);
         write_string(w, c->migration_step.reason);
         break;
+    case BODY_CLUSTER_SET:
+        write_enum(w, c->cluster_set.setting);
+        write_bool(w, c->cluster_set.flag);
+        break;
     default:
         encode_node_body(c, w);
         break;
@@ -288,6 +294,10 @@ static int decode_body(struct reader *r, struct command *c)
     case BODY_MIGRATION_STEP:
         c->migration_step.id = read_u64(r);
         read_string(r, c->migration_step.reason, REASON_SIZE);
+        return 0;
+    case BODY_CLUSTER_SET:
+        c->cluster_set.setting = (enum cluster_setting)read_enum(r, UINT8_MAX);
+        c->cluster_set.flag = read_bool(r);
         return 0;
     default:
         return decode_node_body(r, c);

@@ -39,6 +39,7 @@ enum command_type {
     COMMAND_MIGRATION_COMMIT,
     COMMAND_MIGRATION_ABORT,
     COMMAND_MIGRATION_DONE, /* the target runs: the source may clean up */
+    COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
     COMMAND_TYPE_END
 };
 
@@ -124,6 +125,10 @@ struct command {
             uint64_t id;
             char reason[REASON_SIZE]; /* ABORT: for people */
         } migration_step;             /* COMMIT, ABORT, DONE */
+        struct {
+            enum cluster_setting setting;
+            bool flag;
+        } cluster_set;
     };
 };
 

@@ -103,6 +103,7 @@ static handler_fn *const handlers[COMMAND_TYPE_END] = {
     [COMMAND_MIGRATION_COMMIT] = apply_migration_commit,
     [COMMAND_MIGRATION_ABORT] = apply_migration_abort,
     [COMMAND_MIGRATION_DONE] = apply_migration_done,
+    [COMMAND_CLUSTER_SET] = apply_cluster_set,
 };
 
 static const uint8_t no_nonce[NONCE_SIZE];

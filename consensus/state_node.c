@@ -104,6 +104,14 @@ void apply_term_started(struct entry *e)
     }
 }
 
+void apply_cluster_set(struct entry *e)
+{
+    if (e->command->cluster_set.setting == SETTING_MAINTENANCE)
+        e->state->maintenance = e->command->cluster_set.flag;
+    else
+        refuse(e, -EINVAL, "setting %u is unknown", (unsigned)e->command->cluster_set.setting);
+}
+
 /* ---- join tokens */
 
 static void drop_expired_tokens(struct state *s, uint64_t time_s)

@@ -6,7 +6,8 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 1 };
+/* Version 1 had no settings. */
+enum { SNAPSHOT_OLDEST_VERSION = 1, SNAPSHOT_VERSION = 2 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -147,6 +148,7 @@ void state_snapshot(const struct state *s, struct writer *w)
     write_u64(w, s->leader);
     write_u64(w, s->leader_term);
     write_u32(w, s->next_vni);
+    write_bool(w, s->maintenance);
     catalog_encode(s, w);
     write_u32(w, (uint32_t)s->n_nodes);
     for (size_t i = 0; i < s->n_nodes; i++)
@@ -225,9 +227,10 @@ static int members_decode(struct reader *r, struct state *s)
 
 static int state_decode(struct reader *r, struct state *s)
 {
+    uint8_t version = read_u8(r);
     int code;
 
-    if (read_u8(r) != SNAPSHOT_VERSION)
+    if (version < SNAPSHOT_OLDEST_VERSION || version > SNAPSHOT_VERSION)
         reader_fail(r);
     s->index = read_u64(r);
     s->term = read_u64(r);
@@ -235,6 +238,7 @@ static int state_decode(struct reader *r, struct state *s)
     s->leader = read_u64(r);
     s->leader_term = read_u64(r);
     s->next_vni = read_u32(r);
+    s->maintenance = version >= 2 && read_bool(r);
     code = catalog_decode(r, s);
     return code == 0 ? members_decode(r, s) : code;
 }

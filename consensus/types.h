@@ -12,6 +12,12 @@
 #include "base/addr.h"
 #include "base/limits.h"
 
+/* ---- the cluster */
+
+enum cluster_setting {
+    SETTING_MAINTENANCE = 1, /* people work on cables: the leader calls no node lost */
+};
+
 /* ---- nodes */
 
 enum node_state {

@@ -40,6 +40,7 @@ static int check_value(struct arg_value *value, struct err *err)
 {
     static const char *const formats[] = {"table", "json", NULL};
     static const char *const restarts[] = {"always", "on-failure", "never", NULL};
+    static const char *const switches[] = {"on", "off", NULL};
     static const char *const failovers[] = {"restart", "stay", "restore", NULL};
     const char *text = value->text;
     struct subnet subnet;
@@ -86,6 +87,8 @@ static int check_value(struct arg_value *value, struct err *err)
         return one_of(text, restarts, "always, on-failure, never", err);
     case VALUE_FAILOVER:
         return one_of(text, failovers, "restart, stay, restore", err);
+    case VALUE_ON_OFF:
+        return one_of(text, switches, "on, off", err);
     }
     value->number = small;
     return rc;

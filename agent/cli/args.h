@@ -31,6 +31,7 @@ enum value_type {
     VALUE_FORMAT,   /* table or json */
     VALUE_RESTART,  /* always, on-failure, never */
     VALUE_FAILOVER, /* restart, stay, restore */
+    VALUE_ON_OFF,   /* on or off -> true or false */
 };
 
 /* A flag (`--name`, or `-letter`) or an operand (its name is for the usage line). */

@@ -38,6 +38,8 @@ static const struct value_spec token_flags[] = {
 
 static const struct value_spec name_operand[] = {OPERAND(VALUE_NAME, "NAME", "name"), END};
 
+static const struct value_spec on_off_operand[] = {OPERAND(VALUE_ON_OFF, "on|off", "on"), END};
+
 static const struct value_spec slice_flags[] = {
     {VALUE_SUBNET, "subnet", "subnet", "A.B.C.D/P", "its addresses", 0, false, true},
     FLAG(VALUE_RATE, "rate", "rate", "RATE", "limit on each uplink, as 20mbit"),
@@ -75,6 +77,9 @@ const struct command_spec commands[] = {
     {"status", NULL, "status", "How the cluster is.", NULL, NULL, false, false},
     {"events", NULL, "events", "What happened lately, as this node saw it.", NULL, events_flags,
      false, false},
+    {"cluster", "maintenance", "cluster.maintenance",
+     "While people work on cables: no node is called lost, nothing is started elsewhere.",
+     on_off_operand, NULL, false, false},
     {"token", "create", "token.create", "Makes a single-use join token (the last line).", NULL,
      token_flags, false, false},
     {"node", "list", "node.list", "Lists the nodes.", NULL, NULL, false, false},

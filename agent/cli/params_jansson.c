@@ -25,6 +25,8 @@ static json_t *value_of(const struct arg_value *value)
     case VALUE_SECONDS:
     case VALUE_MS:
         return json_integer((json_int_t)value->number);
+    case VALUE_ON_OFF:
+        return json_boolean(strcmp(value->text, "on") == 0);
     default:
         return json_string(value->text);
     }

@@ -147,6 +147,10 @@ static void node_command_random(struct prng *p, struct command *c)
         c->node_ceiling.node = prng_below(p, 8);
         c->node_ceiling.ceiling_ms = prng_below(p, 4000);
         break;
+    case COMMAND_CLUSTER_SET:
+        c->cluster_set.setting = (enum cluster_setting)(1 + prng_below(p, 9));
+        c->cluster_set.flag = prng_one_in(p, 2);
+        break;
     default: /* LOST, REBOOTED, RETURNED */
         c->node_event.node = prng_below(p, 8);
         c->node_event.expect_epoch = prng_below(p, 100);

@@ -250,6 +250,11 @@ static void next_cluster(struct stream *stream, const struct state *s, struct co
         pick_node_name(stream, s, c->node_flag.name);
         c->node_flag.flag = prng_one_in(&stream->prng, 6);
         break;
+    case COMMAND_CLUSTER_SET:
+        c->cluster_set.setting =
+            (enum cluster_setting)(SETTING_MAINTENANCE + prng_one_in(&stream->prng, 4));
+        c->cluster_set.flag = prng_one_in(&stream->prng, 2);
+        break;
     default:
         c->node_ceiling.node = pick_node_id(stream, s);
         c->node_ceiling.ceiling_ms = prng_below(&stream->prng, 3500);
@@ -280,6 +285,7 @@ static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_GUEST_START] = 10,       [COMMAND_GUEST_REMOVE] = 4,
     [COMMAND_MIGRATION_RESERVE] = 30, [COMMAND_MIGRATION_COMMIT] = 10,
     [COMMAND_MIGRATION_ABORT] = 5,    [COMMAND_MIGRATION_DONE] = 10,
+    [COMMAND_CLUSTER_SET] = 2,
 };
 
 static enum command_type pick_type(struct stream *stream)
@@ -302,6 +308,8 @@ static enum command_type what_it_needs(struct stream *stream, const struct state
 {
     if (s->n_nodes == 0)
         return COMMAND_CLUSTER_INIT;
+    if (type == COMMAND_CLUSTER_SET)
+        return type;
     if (s->n_nodes < 4 && prng_one_in(&stream->prng, 3))
         return s->n_tokens == 0 ? COMMAND_TOKEN_CREATE : COMMAND_NODE_JOIN;
     if (s->leader_term != stream->term && prng_one_in(&stream->prng, 3))

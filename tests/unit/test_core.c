@@ -294,6 +294,60 @@ static void test_reboot_places_guests_anew_at_once(void **unused)
     world_deinit(&w);
 }
 
+static void set_maintenance(struct world *w, bool flag)
+{
+    struct command command = {.type = COMMAND_CLUSTER_SET,
+                              .cluster_set = {.setting = SETTING_MAINTENANCE, .flag = flag}};
+
+    world_ask(w, &command);
+    assert_true(world_answered(w, 2000));
+    assert_int_equal(w->answer.kind, ANSWER_DONE);
+}
+
+static unsigned created_on_a_follower(struct world *w)
+{
+    unsigned at = created(w, "web", RESTART_ALWAYS);
+
+    if (at == 1) {
+        world_migrate(w, "web", 2);
+        assert_true(world_answered(w, 2000));
+        at = 2;
+    }
+    return at;
+}
+
+static void test_in_maintenance_no_node_is_lost(void **unused)
+{
+    struct world w;
+    unsigned at;
+
+    (void)unused;
+    lives(&w, 3);
+    at = created_on_a_follower(&w);
+    set_maintenance(&w, true);
+    world_isolate(&w, at, true);
+    world_run(&w, 5000);
+    assert_int_equal(state_node(world_state(&w), w.nodes[at].id)->state, NODE_UP);
+    assert_int_equal(world_n_running(&w, "web", NULL), 0); /* frozen, and not elsewhere */
+    world_isolate(&w, at, false);
+    world_run(&w, 500);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(world_copy(&w, at, "web")->n_starts, 1);
+
+    world_kill(&w, at); /* a reboot says by itself that the old copy is gone */
+    world_run(&w, 3000);
+    world_boot(&w, at);
+    world_run(&w, 300);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+
+    world_kill(&w, at == 1 ? 2 : at);
+    set_maintenance(&w, false);
+    world_run(&w, 1500);
+    assert_int_equal(state_node(world_state(&w), w.nodes[at == 1 ? 2 : at].id)->state, NODE_LOST);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    world_deinit(&w);
+}
+
 static void test_migration_moves_the_guest_and_says_its_blackout(void **unused)
 {
     struct world w;
@@ -618,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_leader_change_freezes_nobody),
         cmocka_unit_test(test_restart_of_skeind_disturbs_no_guest),
         cmocka_unit_test(test_reboot_places_guests_anew_at_once),
+        cmocka_unit_test(test_in_maintenance_no_node_is_lost),
         cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
         cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
         cmocka_unit_test(test_guest_that_cannot_be_activated_starts_afresh),

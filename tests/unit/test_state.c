@@ -83,6 +83,28 @@ static void nothing_goes_before_init_nor_init_twice(void **state)
     assert_refused(c, -EEXIST, "this cluster was initialised before");
 }
 
+static void maintenance_is_kept_in_snapshots(void **state)
+{
+    struct cluster *c = *state;
+    struct command set = {.type = COMMAND_CLUSTER_SET,
+                          .cluster_set = {.setting = SETTING_MAINTENANCE, .flag = true}};
+    struct state copy;
+    struct writer w;
+
+    assert_int_equal(cluster_apply(c, &set), 0);
+    assert_true(c->state.maintenance);
+    writer_init_growing(&w, SNAPSHOT_MAX_SIZE);
+    state_snapshot(&c->state, &w);
+    assert_int_equal(state_restore(&copy, w.data, w.size, NULL), 0);
+    assert_true(copy.maintenance);
+    state_deinit(&copy);
+    writer_deinit(&w);
+    set = (struct command){.type = COMMAND_CLUSTER_SET, .cluster_set = {.setting = 9}};
+    cluster_apply(c, &set);
+    assert_refused(c, -EINVAL, "setting 9 is unknown");
+    assert_true(c->state.maintenance);
+}
+
 static void tokens_are_used_up_and_expire(void **state)
 {
     struct cluster *c = *state;
@@ -802,6 +824,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(first_node_is_a_voter_with_id_1),
         TEST(nothing_goes_before_init_nor_init_twice),
+        TEST(maintenance_is_kept_in_snapshots),
         TEST(tokens_are_used_up_and_expire),
         TEST(a_refused_join_costs_no_use),
         TEST(a_repeated_request_is_answered_and_not_done_again),
