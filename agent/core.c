@@ -50,6 +50,7 @@ void core_free(struct core *core)
     free(core->lead.wishes);
     free(core->lead.proposals);
     free(core->lead.sagas);
+    free(core->lead.failovers);
     detector_deinit(&core->lead.detector);
     free(core->node.guests);
     free(core->node.images);

@@ -192,9 +192,13 @@ struct node_view { /* of the leader; on other nodes only what they know */
     bool present;
     bool heard; /* any beat in this leadership */
     uint64_t heard_ms_ago;
-    uint32_t round_trip_us; /* of its newest beat, as the node measured it; 0 = unknown */
-    uint32_t lease_left_ms; /* as granted, from the leader's side */
-    bool lapsed;            /* says its guard */
+    uint32_t round_trip_us;     /* of its newest beat, as the node measured it; 0 = unknown */
+    uint8_t n_beats;            /* the node's newest beats whose answer is due, … */
+    uint8_t n_beats_unanswered; /* … and how many of them got none */
+    bool may_be_lost;           /* it is up, it is not maintenance: … */
+    uint32_t lost_in_ms;        /* … so long without a beat and the leader calls it lost */
+    uint32_t lease_left_ms;     /* as granted, from the leader's side */
+    bool lapsed;                /* says its guard */
     uint64_t applied_index;
     uint32_t backhaul_permille;
 };

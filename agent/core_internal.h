@@ -8,6 +8,7 @@
  *   core_goods.c    the node's part: images, the switch, own facts
  *   core_leader.c   the leader's part: grants, losses, claims
  *   core_place.c    the leader's part: places what waits
+ *   core_failover.c … and the timeline of what a loss did
  *   core_members.c  the leader's part: Raft's roles
  *   core_request.c  the leader's part: wishes of users, up to the log
  *   core_effect.c   … and from there to their effect
@@ -25,6 +26,7 @@
 
 enum {
     CORE_SENT_KEPT = 64,      /* own beats whose departure is remembered */
+    CORE_ANSWER_DUE_MS = 500, /* a beat that has no answer by then counts as unanswered */
     CORE_MAX_PROPOSALS = 512, /* under way at once */
     CORE_MAX_WISHES = 256,
     CORE_STOP_GRACE_MS = 10000,
@@ -100,6 +102,7 @@ struct node_part {
     struct {
         struct stamp stamp;
         uint64_t sent_us;
+        bool is_answered;
     } sent[CORE_SENT_KEPT]; /* by sequence modulo */
     uint32_t round_trip_us;
     uint32_t n_unanswered;
@@ -166,6 +169,7 @@ struct peer {
     struct node_report report;
     uint64_t applied_index, fabric_index;
     uint32_t backhaul_permille, round_trip_us;
+    uint8_t n_beats, n_beats_unanswered;
 };
 
 enum wish_phase {
@@ -191,6 +195,16 @@ struct wish {
     char text[REASON_SIZE];
 };
 
+/* A guest that a loss took from its node, until it serves elsewhere. 0 = not yet. */
+struct failover {
+    char guest[NAME_SIZE];
+    uint64_t from;
+    bool is_heard;     /* in this leadership; else it began with the election */
+    uint64_t epoch;    /* of the loss, then of the new place */
+    uint64_t began_us; /* last beat */
+    uint64_t lease_us, committed_us, placed_us, started_us;
+};
+
 struct leader_part {
     struct detector detector;
     bool term_proposed;
@@ -198,11 +212,12 @@ struct leader_part {
     uint64_t authority_us;     /* since when without a gap; 0 = it has none */
     uint64_t steady_us;        /* since when without a gap longer than the grace; 0 = such a gap */
     uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
-    size_t n_peers, n_proposals, n_wishes, n_sagas;
+    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers;
     struct peer *peers; /* by id */
     struct proposal *proposals;
     struct wish *wishes;
     struct saga *sagas;
+    struct failover *failovers;
 
     struct {
         uint32_t serial; /* of the change under way; 0 = none */
@@ -367,6 +382,12 @@ void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, 
 void core_wish_remove(struct core *core, struct wish *wish);
 void core_wish_resume(struct core *core, struct wish *wish); /* WAITING: authority is there */
 struct wish *core_wish_of(struct core *core, uint64_t ticket);
+
+/* The loss of `node` was applied at `index`. */
+void core_failover_lost(struct core *core, uint64_t node, uint64_t index);
+void core_failovers_run(struct core *core);
+/* Of the own beats whose answer is due: how many there were, and how many got none. */
+void core_node_count_beats(const struct core *core, uint8_t *ret_n, uint8_t *ret_unanswered);
 
 void core_places_run(struct core *core);
 /* A placement by the scheduler; 0 when there is one. `ret_words` (may be NULL) is heap: why not,

@@ -19,6 +19,7 @@ static void forget(struct core *core)
         node_report_deinit(&lead->peers[i].report);
     lead->n_peers = 0;
     lead->n_sagas = 0;
+    lead->n_failovers = 0;
     lead->change.serial = 0;
     lead->change.retry_us = 0;
     lead->leaving = 0;
@@ -118,6 +119,8 @@ static void take_report(struct core *core, uint64_t from, struct beat *beat)
     peer->fabric_index = beat->fabric_index;
     peer->backhaul_permille = beat->backhaul_permille;
     peer->round_trip_us = beat->round_trip_us;
+    peer->n_beats = beat->n_beats;
+    peer->n_beats_unanswered = beat->n_beats_unanswered;
     /* What is said of guests counts only from one who is known to live in this leadership: an
      * earlier run of its skeind may have sent the beat long ago (docs/leases.md, lemma 4). */
     if (!beat->has_report || beat->echo.term != core->term)
@@ -466,6 +469,7 @@ void core_lead_run(struct core *core)
     claims_run(core);
     holders_run(core);
     core_places_run(core);
+    core_failovers_run(core);
     core_members_run(core);
     core_wishes_run(core);
 }

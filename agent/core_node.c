@@ -173,6 +173,24 @@ static void fill_report(const struct core *core, struct node_report *ret)
     }
 }
 
+void core_node_count_beats(const struct core *core, uint8_t *ret_n, uint8_t *ret_unanswered)
+{
+    uint8_t n = 0, unanswered = 0;
+
+    for (size_t i = 0; i < CORE_SENT_KEPT; i++) {
+        uint64_t sent_us = core->node.sent[i].sent_us;
+        bool is_answered = core->node.sent[i].is_answered;
+
+        if (sent_us == 0 ||
+            (!is_answered && core->now < sent_us + (uint64_t)CORE_ANSWER_DUE_MS * 1000))
+            continue;
+        n++;
+        unanswered += !is_answered;
+    }
+    *ret_n = n;
+    *ret_unanswered = unanswered;
+}
+
 static void fill_beat(struct core *core, const struct core_event *event, uint64_t to,
                       struct beat *ret)
 {
@@ -189,6 +207,7 @@ static void fill_beat(struct core *core, const struct core_event *event, uint64_
         .round_trip_us = node->round_trip_us,
         .report_version = node->report_version,
     };
+    core_node_count_beats(core, &ret->n_beats, &ret->n_beats_unanswered);
     /* Before the guard's list is here there is nothing to say about guests, and silence must not
      * read as "none". */
     ret->has_report =
@@ -222,6 +241,7 @@ void core_node_stamp(struct core *core, const struct core_event *event)
     node->published_term = event->published_term;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].stamp = event->stamp;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].sent_us = core->now;
+    node->sent[event->stamp.sequence % CORE_SENT_KEPT].is_answered = false;
     if (leader != core->config.id)
         node->n_unanswered++;
     send_beat(core, event, leader);
@@ -289,6 +309,7 @@ void core_node_ack(struct core *core, uint64_t from, const struct ack *ack)
     }
     if (sent_us != 0) {
         node->round_trip_us = (uint32_t)(core->now - sent_us);
+        node->sent[ack->lease.stamp.sequence % CORE_SENT_KEPT].is_answered = true;
         node->n_unanswered = 0;
         node->leader_hint = from;
         node->acked_by = from;

@@ -35,12 +35,14 @@ static void own_view(const struct core *core, struct node_view *ret)
     ret->lapsed = core->node.lapsed;
     ret->round_trip_us = core->node.round_trip_us;
     ret->backhaul_permille = core->node.backhaul_permille;
+    core_node_count_beats(core, &ret->n_beats, &ret->n_beats_unanswered);
 }
 
 void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct node_view *ret)
 {
     const struct detector_node *node = detector_node(&core->lead.detector, id);
     const struct peer *peer = core_peer(core, id);
+    uint64_t over_us;
 
     *ret = (struct node_view){0};
     if (id == core->config.id)
@@ -54,8 +56,13 @@ void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct n
     if (ret->present)
         ret->lease_left_ms =
             (uint32_t)((node->granted_us + (uint64_t)node->granted_ms * 1000 - now) / 1000);
+    over_us = detector_over_us(&core->lead.detector, &core->state, id);
+    ret->may_be_lost = over_us != 0 && !core->state.maintenance;
+    ret->lost_in_ms = ret->may_be_lost ? (uint32_t)(since(now, over_us) / 1000) : 0;
     if (peer == NULL)
         return;
+    ret->n_beats = peer->n_beats;
+    ret->n_beats_unanswered = peer->n_beats_unanswered;
     ret->round_trip_us = peer->round_trip_us;
     ret->applied_index = peer->applied_index;
     ret->backhaul_permille = peer->backhaul_permille;

@@ -340,6 +340,14 @@ uint64_t detector_next_lost(const struct detector *d, const struct state *state,
     return 0;
 }
 
+uint64_t detector_over_us(const struct detector *d, const struct state *state, uint64_t id)
+{
+    const struct detector_node *row = find(d, id);
+    const struct node *node = state_node(state, id);
+
+    return row != NULL && may_be_lost(row, node) ? lease_over_us(d, row, node) + 1 : 0;
+}
+
 uint64_t detector_deadline(const struct detector *d, const struct state *state)
 {
     uint64_t deadline = UINT64_MAX;

@@ -88,6 +88,9 @@ uint32_t detector_ceiling(struct detector *d, const struct state *state, uint64_
 /* The next node (by id, above `after`) whose every lease is surely over; 0 = none. */
 uint64_t detector_next_lost(const struct detector *d, const struct state *state, uint64_t after,
                             uint64_t now);
+/* When every lease of the node is surely over, if it is not heard before; 0 = it cannot be lost now
+ * (unknown, lost already, or being decided). */
+uint64_t detector_over_us(const struct detector *d, const struct state *state, uint64_t node);
 /* From the decision to propose a loss until its outcome is applied. */
 void detector_decide(struct detector *d, uint64_t node, bool is_deciding);
 /* When detector_next_lost() may have news; UINT64_MAX = never by itself. */

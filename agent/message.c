@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 1 };
+enum { MESSAGE_VERSION = 2 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -173,6 +173,8 @@ static void write_beat(const struct beat *beat, struct writer *w)
     write_u64(w, beat->fabric_index);
     write_u32(w, beat->backhaul_permille);
     write_u32(w, beat->round_trip_us);
+    write_u8(w, beat->n_beats);
+    write_u8(w, beat->n_beats_unanswered);
     write_u32(w, beat->report_version);
     write_bool(w, beat->has_report);
     if (beat->has_report)
@@ -189,6 +191,10 @@ static void read_beat(struct reader *r, struct beat *ret)
     ret->fabric_index = read_u64(r);
     ret->backhaul_permille = read_u32(r);
     ret->round_trip_us = read_u32(r);
+    ret->n_beats = read_u8(r);
+    ret->n_beats_unanswered = read_u8(r);
+    if (ret->n_beats_unanswered > ret->n_beats)
+        reader_fail(r);
     ret->report_version = read_u32(r);
     ret->has_report = read_bool(r);
     if (ret->has_report)

@@ -80,9 +80,10 @@ struct beat {
     uint64_t applied_index;
     uint64_t fabric_index; /* of the state that the node's switch shows */
     uint32_t backhaul_permille;
-    uint32_t round_trip_us;  /* of an earlier beat, 0 = unknown */
-    uint32_t report_version; /* grows with every change of the report */
-    bool has_report;         /* left out while the leader says that it has this version */
+    uint32_t round_trip_us;              /* of an earlier beat, 0 = unknown */
+    uint8_t n_beats, n_beats_unanswered; /* of its newest beats whose answer is due */
+    uint32_t report_version;             /* grows with every change of the report */
+    bool has_report; /* left out while the leader says that it has this version */
     struct node_report report;
 };
 

@@ -109,6 +109,14 @@ static void add_telemetry(const struct show *show, const struct node *node, json
                         number_or_null(leads && view.heard, view.heard_ms_ago));
     json_object_set_new(ret, "round_trip_us",
                         number_or_null(leads && view.round_trip_us != 0, view.round_trip_us));
+    json_object_set_new(ret, "heard_by",
+                        leads && view.heard ? text_or_null(node_name(show, show->own_id))
+                                            : json_null());
+    json_object_set_new(ret, "beats_due", number_or_null(leads && view.heard, view.n_beats));
+    json_object_set_new(ret, "beats_unanswered",
+                        number_or_null(leads && view.heard, view.n_beats_unanswered));
+    json_object_set_new(ret, "lost_in_ms",
+                        number_or_null(leads && view.may_be_lost, view.lost_in_ms));
     json_object_set_new(ret, "lease_left_ms", number_or_null(leads, view.lease_left_ms));
     json_object_set_new(ret, "lapsed",
                         leads && view.heard ? json_boolean(view.lapsed) : json_null());

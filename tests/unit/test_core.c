@@ -169,11 +169,47 @@ static void test_node_dies_and_its_guest_runs_elsewhere(void **unused)
     assert_in_range((w.now - died) / 1000, 550, 750);
     assert_int_equal(state_node(world_state(&w), w.nodes[at].id)->state, NODE_LOST);
 
+    world_run(&w, 200); /* until the leader hears of it */
+    assert_non_null(strstr(w.records, "failover web: ms after the last beat of n"));
+    assert_non_null(strstr(w.records, "serving "));
+
     world_boot(&w, at); /* comes back healthy, with no second copy */
     world_run(&w, 1000);
     assert_int_equal(state_node(world_state(&w), w.nodes[at].id)->state, NODE_UP);
     assert_int_equal(world_n_running(&w, "web", NULL), 1);
     assert_false(w.nodes[at].guard.holder.lapsed);
+    world_deinit(&w);
+}
+
+static void test_view_says_how_long_until_a_silent_node_is_lost(void **unused)
+{
+    struct node_view view;
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    world_run(&w, 2000);
+    core_node_view(w.nodes[1].core, w.nodes[3].id, w.now, &view);
+    assert_true(view.present && view.heard && view.may_be_lost);
+    assert_in_range(view.lost_in_ms, 560, 620);
+    assert_in_range(view.n_beats, 30, 64);
+    assert_int_equal(view.n_beats_unanswered, 0);
+
+    world_isolate(&w, 3, true);
+    world_run(&w, 500);
+    core_node_view(w.nodes[1].core, w.nodes[3].id, w.now, &view);
+    assert_in_range(view.heard_ms_ago, 450, 550);
+    assert_in_range(view.lost_in_ms, 60, 170);
+
+    world_run(&w, 500);
+    core_node_view(w.nodes[1].core, w.nodes[3].id, w.now, &view);
+    assert_false(view.may_be_lost); /* it is lost */
+
+    world_isolate(&w, 3, false);
+    world_run(&w, 600);
+    core_node_view(w.nodes[1].core, w.nodes[3].id, w.now, &view);
+    assert_true(view.present);
+    assert_in_range(view.n_beats_unanswered, 10, 30);
     world_deinit(&w);
 }
 
@@ -667,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_guest_that_does_not_start_is_said_to),
         cmocka_unit_test(test_restart_policy_and_back_off),
         cmocka_unit_test(test_node_dies_and_its_guest_runs_elsewhere),
+        cmocka_unit_test(test_view_says_how_long_until_a_silent_node_is_lost),
         cmocka_unit_test(test_partitioned_node_freezes_before_its_guest_runs_elsewhere),
         cmocka_unit_test(test_short_partition_costs_a_pause_never_a_kill),
         cmocka_unit_test(test_leader_change_freezes_nobody),
