@@ -1,5 +1,6 @@
 /* status_jansson: the cluster at a glance, with what an operator should worry about. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/command_jansson.h"
@@ -9,7 +10,7 @@ enum { BACKHAUL_HIGH_PERMILLE = 900 };
 
 __attribute__((format(printf, 2, 3))) static void warn(json_t *list, const char *format, ...)
 {
-    char text[256];
+    char text[512];
     va_list args;
 
     va_start(args, format);
@@ -80,6 +81,39 @@ static void warn_of_images(const struct state *state, json_t *warnings)
     }
 }
 
+/* Why the scheduler finds no node for it; "" when it would. */
+static void why_it_waits(const struct show *show, const struct guest *guest, char *ret, size_t size)
+{
+    struct place_request request = {.spec = &guest->spec};
+    struct node_telemetry *telemetry = core_telemetry(show->core, show->now, &request.n_telemetry);
+    struct place_result result = {0};
+    struct err err = {0};
+    size_t used = 0;
+
+    ret[0] = '\0';
+    request.telemetry = telemetry;
+    if (place_guest(core_state(show->core), &request, &result, &err) < 0)
+        snprintf(ret, size, "%s", err.text);
+    for (size_t i = 0; result.placement.node == 0 && i < result.n_rows && used < size; i++) {
+        const struct node *node = state_node(core_state(show->core), result.rows[i].node);
+
+        used += (size_t)snprintf(ret + used, size - used, "%s%s: %s", used > 0 ? "; " : "",
+                                 node != NULL ? node->name : "?", result.rows[i].reason);
+    }
+    place_result_deinit(&result);
+    free(telemetry);
+}
+
+static void warn_of_waiting(const struct show *show, const struct guest *guest, json_t *warnings)
+{
+    char why[400] = "";
+
+    if (core_is_leader(show->core))
+        why_it_waits(show, guest, why, sizeof(why));
+    warn(warnings, "guest %s (priority %u) has no place%s%s", guest->spec.name,
+         guest->spec.priority, why[0] != '\0' ? ": " : "", why);
+}
+
 struct counts {
     int running, pending;
 };
@@ -97,7 +131,7 @@ static struct counts count_guests(const struct show *show, json_t *warnings)
         if (guest->desired != DESIRED_RUNNING || guest->placement.node != 0)
             continue;
         counts.pending++;
-        warn(warnings, "guest %s has no place; skein guest plan says why", guest->spec.name);
+        warn_of_waiting(show, guest, warnings);
     }
     return counts;
 }

@@ -181,6 +181,61 @@ static void test_node_dies_and_its_guest_runs_elsewhere(void **unused)
     world_deinit(&w);
 }
 
+static void create_with_priority(struct world *w, const char *name, uint32_t priority)
+{
+    struct command command = {.type = COMMAND_GUEST_CREATE};
+    struct guest_spec *spec = &command.guest_create.spec;
+
+    snprintf(spec->name, sizeof(spec->name), "%s", name);
+    spec->kind = KIND_CELL;
+    strcpy(spec->image, "web");
+    spec->n_cores = 1;
+    spec->memory_mib = 64;
+    spec->priority = priority;
+    spec->restart = RESTART_ALWAYS;
+    spec->failover = FAILOVER_RESTART;
+    spec->n_argv = 1;
+    spec->argv = calloc(1, sizeof(char *));
+    assert_non_null(spec->argv);
+    spec->argv[0] = strdup("/bin/server");
+    world_ask(w, &command);
+    assert_true(world_answered(w, 2000));
+    assert_int_equal(w->answer.kind, ANSWER_DONE);
+}
+
+/* Nine guests fill three nodes; one node dies, then there is room for one of its three guests. */
+static void test_without_room_guests_wait_and_the_most_important_goes_first(void **unused)
+{
+    static const char *const names[] = {"g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8"};
+    unsigned n_waiting = 0, first = 0, stopped = 9;
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    for (unsigned i = 0; i < 9; i++) /* the most important is the youngest */
+        create_with_priority(&w, names[i], i);
+    world_kill(&w, 3);
+    world_run(&w, 2000);
+    for (unsigned i = 0; i < 9; i++) {
+        if (state_guest(world_state(&w), names[i])->placement.node == 0) {
+            n_waiting++;
+            first = i;
+        } else {
+            stopped = i;
+        }
+    }
+    assert_int_equal(n_waiting, 3);
+    world_by_name(&w, COMMAND_GUEST_STOP, names[stopped]);
+    assert_true(world_answered(&w, 2000));
+    world_run(&w, 1500);
+    assert_int_equal(world_n_running(&w, names[first], NULL), 1);
+    n_waiting = 0;
+    for (unsigned i = 0; i < 9; i++)
+        n_waiting += i != stopped && world_n_running(&w, names[i], NULL) == 0;
+    assert_int_equal(n_waiting, 2);
+    world_deinit(&w);
+}
+
 static void test_view_says_how_long_until_a_silent_node_is_lost(void **unused)
 {
     struct node_view view;
@@ -703,6 +758,7 @@ int main(void)
         cmocka_unit_test(test_guest_that_does_not_start_is_said_to),
         cmocka_unit_test(test_restart_policy_and_back_off),
         cmocka_unit_test(test_node_dies_and_its_guest_runs_elsewhere),
+        cmocka_unit_test(test_without_room_guests_wait_and_the_most_important_goes_first),
         cmocka_unit_test(test_view_says_how_long_until_a_silent_node_is_lost),
         cmocka_unit_test(test_partitioned_node_freezes_before_its_guest_runs_elsewhere),
         cmocka_unit_test(test_short_partition_costs_a_pause_never_a_kill),
