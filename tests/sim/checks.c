@@ -62,6 +62,19 @@ void check_guests(struct sim *sim)
         check_guest(sim, i);
 }
 
+void check_destroy(struct sim *sim, const struct sim_node *node, int guest)
+{
+    char name[NAME_SIZE];
+    const struct guest *owned;
+
+    sim_guest_name(guest, name);
+    owned = state_guest(oracle_state(sim), name);
+    if (owned != NULL && owned->placement.node == node->id &&
+        owned->placement.epoch == node->guard.copies[guest].epoch)
+        sim_fail(sim, "n%u destroys g%d of epoch %llu, which is its own", node->at + 1, guest,
+                 (unsigned long long)owned->placement.epoch);
+}
+
 /* ---- majorities */
 
 /* Within the window something could pass both ways. */

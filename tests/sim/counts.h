@@ -13,6 +13,7 @@
     X(GUARD_CRASH, "fault: guard crashed")                                                         \
     X(SKEIND_STALL, "fault: skeind stalled")                                                       \
     X(MAIN_STALL, "fault: skeind's main thread stalled")                                           \
+    X(RAFT_STALL, "fault: skeind's log thread stalled")                                            \
     X(GUARD_STALL, "fault: guard stalled within its freeze budget")                                \
     X(GUARD_HUNG, "fault: guard hung beyond its lease")                                            \
     X(CUT_ONE_WAY, "fault: link cut one way")                                                      \
@@ -23,6 +24,9 @@
     X(DELAY, "fault: slow link")                                                                   \
     X(STREAM_DROPPED, "fault: migration stream dropped")                                           \
     X(STREAM_UNSURE, "fault: migration stream dropped at its last word")                           \
+    X(TRANSFER_CUT, "fault: leadership transferred, the old leader cut off")                       \
+    X(IN_MOVE, "fault: aimed at a step of a migration")                                            \
+    X(SLOW_LIFT, "fault: slow lift of a guard")                                                    \
     X(TRANSFER, "fault: leadership transferred")                                                   \
     X(GUEST_EXIT, "fault: guest ended by itself")                                                  \
     X(GUARD_OP_FAILED, "fault: operation of a guard failed")                                       \

@@ -14,6 +14,7 @@ enum fault {
     FAULT_GUARD,
     FAULT_STALL,
     FAULT_MAIN_STALL,
+    FAULT_RAFT_STALL,
     FAULT_GUARD_STALL,
     FAULT_CUT_ONE,
     FAULT_CUT_BOTH,
@@ -28,10 +29,10 @@ enum fault {
 };
 
 static const uint32_t base_weights[FAULT_END] = {
-    [FAULT_POWER] = 6,      [FAULT_SKEIND] = 8,      [FAULT_GUARD] = 6,   [FAULT_STALL] = 6,
-    [FAULT_MAIN_STALL] = 6, [FAULT_GUARD_STALL] = 5, [FAULT_CUT_ONE] = 8, [FAULT_CUT_BOTH] = 6,
-    [FAULT_PARTITION] = 6,  [FAULT_MASK] = 0,        [FAULT_LOSS] = 6,    [FAULT_DELAY] = 5,
-    [FAULT_STREAM] = 6,     [FAULT_TRANSFER] = 5,    [FAULT_EXIT] = 5,
+    [FAULT_POWER] = 6,      [FAULT_SKEIND] = 8,     [FAULT_GUARD] = 6,       [FAULT_STALL] = 6,
+    [FAULT_MAIN_STALL] = 5, [FAULT_RAFT_STALL] = 6, [FAULT_GUARD_STALL] = 5, [FAULT_CUT_ONE] = 8,
+    [FAULT_CUT_BOTH] = 6,   [FAULT_PARTITION] = 6,  [FAULT_LOSS] = 6,        [FAULT_DELAY] = 5,
+    [FAULT_STREAM] = 5,     [FAULT_TRANSFER] = 8,   [FAULT_EXIT] = 5,
 };
 
 static void default_link(struct sim *sim, struct link *link)
@@ -163,18 +164,24 @@ static void stall_guard(struct sim *sim, struct sim_node *node)
     actor_stall(sim, node, ACTOR_GUARD, us);
 }
 
-static void stall_skeind(struct sim *sim, struct sim_node *node, bool is_whole)
+/* The log's thread can block on its disk while the main thread goes on. */
+static void stall_skeind(struct sim *sim, struct sim_node *node, enum fault fault)
 {
+    static const char *const who[FAULT_END] = {[FAULT_STALL] = "skeind",
+                                               [FAULT_MAIN_STALL] = "skeind's main thread",
+                                               [FAULT_RAFT_STALL] = "skeind's log thread"};
     uint64_t us = sim_chance(sim, 600) ? sim_between(sim, 20 * MS, 600 * MS)
                                        : sim_between(sim, 600 * MS, 4000 * MS);
 
     if (!node->actors[ACTOR_CORE].up)
         return;
-    sim_count(sim, is_whole ? COUNT_SKEIND_STALL : COUNT_MAIN_STALL);
-    sim_trace(sim, node, "skeind%s stalls for %llu ms", is_whole ? "" : "'s main thread",
-              (unsigned long long)us / 1000);
-    actor_stall(sim, node, ACTOR_CORE, us);
-    if (is_whole)
+    sim_count(sim, fault == FAULT_STALL        ? COUNT_SKEIND_STALL
+                   : fault == FAULT_MAIN_STALL ? COUNT_MAIN_STALL
+                                               : COUNT_RAFT_STALL);
+    sim_trace(sim, node, "%s stalls for %llu ms", who[fault], (unsigned long long)us / 1000);
+    if (fault != FAULT_RAFT_STALL)
+        actor_stall(sim, node, ACTOR_CORE, us);
+    if (fault != FAULT_MAIN_STALL)
         actor_stall(sim, node, ACTOR_RAFT, us);
 }
 
@@ -273,14 +280,36 @@ static void end_guest(struct sim *sim, struct sim_node *node)
     }
 }
 
-static void transfer(struct sim *sim)
+static struct sim_node *leader_of(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->n; i++) {
         struct sim_node *node = &sim->nodes[i];
 
         if (node->actors[ACTOR_RAFT].up && node->raft.state == RAFT_LEADER &&
             !actor_is_stalled(sim, node, ACTOR_RAFT))
-            raft_transfer(sim, node);
+            return node;
+    }
+    return NULL;
+}
+
+/* Sometimes the old leader is cut off from most at that moment, so that it does not hear of it. */
+static void transfer(struct sim *sim)
+{
+    struct sim_node *node = leader_of(sim);
+    unsigned spared = sim_below(sim, sim->n);
+
+    if (node == NULL)
+        return;
+    raft_transfer(sim, node);
+    if (!sim_chance(sim, 500))
+        return;
+    sim_count(sim, COUNT_TRANSFER_CUT);
+    sim_trace(sim, node, "hears n%u only", spared + 1);
+    for (unsigned i = 0; i < sim->n; i++) {
+        if (i == spared || i == node->at)
+            continue;
+        net_cut(sim, i, node->at, true);
+        heal_later(sim, FAULT_CUT_ONE, i, node->at, sim_between(sim, 50 * MS, 1500 * MS));
     }
 }
 
@@ -301,9 +330,11 @@ static enum fault draw(struct sim *sim)
     return FAULT_SKEIND;
 }
 
-static void strike(struct sim *sim, enum fault fault)
+/* `aim`: NULL = anybody. */
+static void strike(struct sim *sim, enum fault fault, const struct sim_node *aim)
 {
-    unsigned a = sim_below(sim, sim->n);
+    const struct sim_node *leader = aim == NULL && sim_chance(sim, 300) ? leader_of(sim) : aim;
+    unsigned a = leader != NULL ? leader->at : sim_below(sim, sim->n);
     unsigned b = (a + 1 + sim_below(sim, sim->n - 1)) % sim->n;
     struct sim_node *node = &sim->nodes[a];
 
@@ -319,7 +350,8 @@ static void strike(struct sim *sim, enum fault fault)
         break;
     case FAULT_STALL:
     case FAULT_MAIN_STALL:
-        stall_skeind(sim, node, fault == FAULT_STALL);
+    case FAULT_RAFT_STALL:
+        stall_skeind(sim, node, fault);
         break;
     case FAULT_GUARD_STALL:
         stall_guard(sim, node);
@@ -352,6 +384,25 @@ static void strike(struct sim *sim, enum fault fault)
     }
 }
 
+/* A migration has come to a new step: soon an end of it, or the leader, may be struck. */
+void faults_in_move(struct sim *sim, uint64_t from, uint64_t to)
+{
+    static const enum fault choices[] = {FAULT_POWER,      FAULT_SKEIND,     FAULT_GUARD,
+                                         FAULT_STALL,      FAULT_MAIN_STALL, FAULT_CUT_ONE,
+                                         FAULT_GUARD_STALL};
+    const struct sim_node *leader = leader_of(sim);
+    const struct sim_node *victims[] = {sim_node_of(sim, from), sim_node_of(sim, to), leader};
+    const struct sim_node *victim = victims[sim_below(sim, 3)];
+    struct event event = sim_event(EV_FAULT, victim, ACTOR_NONE);
+
+    if (sim->is_calm || victim == NULL || !sim_chance(sim, sim->in_move_permille))
+        return;
+    sim_count(sim, COUNT_IN_MOVE);
+    event.a = choices[sim_below(sim, sizeof(choices) / sizeof(choices[0]))] + 1;
+    event.b = 1;
+    sim_push(sim, event, sim_chance(sim, 500) ? sim_below(sim, 3 * MS) : sim_below(sim, 150 * MS));
+}
+
 static void calm(struct sim *sim)
 {
     sim->is_calm = true;
@@ -376,9 +427,9 @@ void faults_handle(struct sim *sim, struct event *event)
     } else if (event->kind == EV_CALM) {
         calm(sim);
     } else if (!sim->is_calm && event->a != 0) {
-        strike(sim, (enum fault)(event->a - 1));
+        strike(sim, (enum fault)(event->a - 1), event->b != 0 ? &sim->nodes[event->node] : NULL);
     } else if (!sim->is_calm) {
-        strike(sim, draw(sim));
+        strike(sim, draw(sim), NULL);
         sim_push(sim, *event, sim_between(sim, 1, 2 * sim->fault_ms) * MS);
     }
 }

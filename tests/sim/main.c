@@ -26,7 +26,7 @@ struct run {
 
 /* Half of the time went into the sanitizer's memory of what was freed and by whom: less of it is
  * kept here than in the tests of single rooms. ASAN_OPTIONS overrides it. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void) __attribute__((visibility("default"), used));
 const char *__asan_default_options(void)
 {
     return "quarantine_size_mb=1:thread_local_quarantine_size_kb=256:malloc_context_size=3:"

@@ -174,10 +174,11 @@ static bool is_listed(const struct lease_ack *ack, int guest, uint64_t epoch)
     return false;
 }
 
+/* Destroying takes its time; the lease may run out meanwhile. */
 static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack *ack)
 {
     struct sim_guard *guard = &node->guard;
-    bool doomed[SIM_GUESTS] = {false};
+    bool is_slow = !sim->is_calm && sim_chance(sim, 30);
 
     for (int i = 0; i < SIM_GUESTS; i++) {
         struct sim_copy *copy = &guard->copies[i];
@@ -186,8 +187,22 @@ static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack 
             continue;
         sim_trace(sim, node, "destroys g%d of epoch %llu", i, (unsigned long long)copy->epoch);
         sim_count(sim, COUNT_COPY_DESTROYED);
-        copy->is_destroyed = doomed[i] = true;
+        check_destroy(sim, node, i);
+        copy->is_destroyed = true;
+        ops_destroy(sim, node, i);
     }
+    guard->is_lifting = true;
+    if (is_slow)
+        sim_count(sim, COUNT_SLOW_LIFT);
+    sim_push(sim, sim_event(EV_LIFTED, node, ACTOR_GUARD),
+             is_slow ? sim_between(sim, MS, 900 * MS) : sim_below(sim, 300));
+}
+
+static void lifted(struct sim *sim, struct sim_node *node)
+{
+    struct sim_guard *guard = &node->guard;
+
+    guard->is_lifting = false;
     if (holder_lifted(&guard->holder, node_clock(sim, node))) {
         guard->deadline_us = guard->holder.lease_end_us;
         guard->is_frozen = false;
@@ -195,10 +210,6 @@ static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack 
         sim_trace(sim, node, "lease is back -> thaw");
         arm_timer(sim, node);
         tell(sim, node, GUARD_EVENT_LIFTED);
-    }
-    for (int i = 0; i < SIM_GUESTS; i++) {
-        if (doomed[i])
-            ops_destroy(sim, node, i);
     }
     guard_news(sim, node);
     check_guests(sim);
@@ -253,7 +264,7 @@ void guard_want_stamp(struct sim *sim, struct sim_node *node)
     event.a = node->actors[ACTOR_CORE].run;
     if (!node->is_connected || !node->actors[ACTOR_GUARD].up)
         return;
-    if (actor_is_stalled(sim, node, ACTOR_GUARD))
+    if (actor_is_stalled(sim, node, ACTOR_GUARD) || node->guard.is_lifting)
         sim_push(sim, event, 10);
     else
         issue_stamp(sim, node, node->actors[ACTOR_CORE].run);
@@ -299,8 +310,22 @@ void guard_resumed(struct sim *sim, struct sim_node *node)
     check_guests(sim);
 }
 
+/* The lease thread is busy: later. */
+static bool must_wait(struct sim *sim, struct sim_node *node, struct event *event)
+{
+    bool is_lease = event->kind == EV_GUARD_STAMP || event->kind == EV_GUARD_ACK;
+
+    if (!is_lease || !node->guard.is_lifting)
+        return false;
+    sim_push(sim, *event, MS);
+    event->data = NULL;
+    return true;
+}
+
 void guard_handle(struct sim *sim, struct sim_node *node, struct event *event)
 {
+    if (must_wait(sim, node, event))
+        return;
     switch ((enum event_kind)event->kind) {
     case EV_LEASE_TIMER:
         if (event->at != node->guard.timer_us && node->guard.timer_us > sim->now)
@@ -308,6 +333,9 @@ void guard_handle(struct sim *sim, struct sim_node *node, struct event *event)
         node->guard.timer_us = 0;
         expire(sim, node);
         arm_timer(sim, node);
+        break;
+    case EV_LIFTED:
+        lifted(sim, node);
         break;
     case EV_GUARD_STAMP:
         issue_stamp(sim, node, (uint32_t)event->a);
@@ -335,6 +363,7 @@ void guard_start(struct sim *sim, struct sim_node *node)
     actor_start(&node->actors[ACTOR_GUARD]);
     guard->run++;
     guard->timer_us = 0;
+    guard->is_lifting = false;
     guard->is_frozen = true; /* until the first lift */
     holder_init(&guard->holder, guard->boot_nonce, guard->run, DEFAULT_FREEZE_MS);
     sim_trace(sim, node, "guard starts, run %u", guard->run);

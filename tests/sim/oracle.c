@@ -214,6 +214,15 @@ static void check_digest(struct sim *sim, const struct state *state, const char 
     }
 }
 
+static void strike_move(struct sim *sim, const struct command *c)
+{
+    const struct state *state = &sim->oracle->state;
+    const struct migration *m = &state->migrations[state->n_migrations - 1];
+
+    if (c->type == COMMAND_MIGRATION_RESERVE || c->type == COMMAND_MIGRATION_COMMIT)
+        faults_in_move(sim, m->from, m->to);
+}
+
 static void apply(struct sim *sim, const struct raft_entry *entry)
 {
     struct oracle *o = sim->oracle;
@@ -230,6 +239,8 @@ static void apply(struct sim *sim, const struct raft_entry *entry)
               (unsigned long long)entry->term, command_type_name(command.type),
               outcome.code < 0 ? " refused: " : "", outcome.code < 0 ? outcome.reason : "");
     users_outcome(sim, command.request, &outcome);
+    if (o->state.n_migrations > 0)
+        strike_move(sim, &command);
     if (outcome.code == 0 && outcome.index == index)
         note(sim, &command, &outcome);
     note_dropped_moves(sim);

@@ -106,6 +106,7 @@ static void draw(struct sim *sim)
     sim->snapshot_every = 15 + sim_below(sim, 150);
     sim->user_ms = 200 + sim_below(sim, 1200);
     sim->op_failure_permille = sim_below(sim, 80);
+    sim->in_move_permille = sim_below(sim, 250);
     sim->doubled_permille = sim_below(sim, 30);
 }
 

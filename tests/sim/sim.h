@@ -62,6 +62,7 @@ enum event_kind {
     EV_MEMBERSHIP,   /* a = serial, b = op, node, role, packed */
     /* to a guard */
     EV_LEASE_TIMER,
+    EV_LIFTED,
     EV_GUARD_STAMP, /* a stamp is asked for */
     EV_GUARD_ACK,   /* data: ack */
     EV_GUARD_ASK,   /* data: request */
@@ -188,6 +189,7 @@ struct sim_guard {
     uint64_t deadline_us; /* the kernel's, own clock: filters drop what leaves later */
     uint64_t timer_us;
     uint64_t channel_us;   /* the work connection keeps its order */
+    bool is_lifting;       /* its lease thread is at it, and does nothing else */
     uint64_t disturbed_us; /* by a crash or a stall, last */
     struct sim_copy copies[SIM_GUESTS];
 };
@@ -259,7 +261,8 @@ struct sim {
     uint64_t ran[SIM_GUESTS]; /* highest epoch of which a copy ran */
     /* of this seed */
     bool checks_quorum, sticky_votes, noops, hangs_guards;
-    uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille;
+    uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille,
+        in_move_permille;
     uint32_t weights[32]; /* of faults */
     bool is_calm, is_over;
     bool has_failed;
@@ -380,6 +383,7 @@ void moves_free(struct sim *sim);
 
 /* ---- faults.c */
 void faults_setup(struct sim *sim);
+void faults_in_move(struct sim *sim, uint64_t from, uint64_t to);
 void faults_handle(struct sim *sim, struct event *event);
 
 /* ---- users.c */
@@ -409,6 +413,8 @@ enum move_end oracle_move_end(const struct sim *sim, uint64_t id);
 /* ---- checks.c */
 void check_guest(struct sim *sim, int guest);
 void check_guests(struct sim *sim);
+/* A lift is about to destroy this copy. */
+void check_destroy(struct sim *sim, const struct sim_node *node, int guest);
 void check_start(struct sim *sim, struct sim_node *node, int guest);
 /* NULL, or what has not settled yet. */
 const char *check_settled(struct sim *sim);
