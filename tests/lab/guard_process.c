@@ -443,11 +443,23 @@ static int move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t mig
     return code;
 }
 
+/* The node's own switch shows the state of that index. */
+static void show_switch(struct driver *d, uint64_t index)
+{
+    struct guard_request request;
+
+    request_of(&request, GUARD_FABRIC);
+    request.view.index = index;
+    assert_int_equal(ask(d, &request, NULL), 0);
+}
+
 /* One node plays source and then target: what crosses is kept in a pipe. */
 static void guest_moves_and_goes_on(void **state)
 {
     struct driver *d = *state;
     struct guard_request request;
+    struct guard_reply reply;
+    uint32_t serial;
     uint64_t count;
     int stream[2];
 
@@ -480,7 +492,14 @@ static void guest_moves_and_goes_on(void **state)
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EINVAL); /* nothing received yet */
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 21, stream[0]), -ENOENT);
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
-    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
+    /* It stands, frozen and behind a closed port, until its own switch knows the commit. */
+    show_switch(d, 29);
+    serial = tell_move(d, GUARD_ACTIVATE, 30, 20, -1);
+    assert_false(counts("web"));
+    assert_true(port_is(2000, "down"));
+    show_switch(d, 30);
+    assert_int_equal(answer_to(d, serial, &reply), 0);
+    guard_reply_deinit(&reply);
     assert_true(counts("web"));
     assert_true(count_of("web", NULL) > count);
     assert_true(port_is(2000, "up"));
@@ -532,6 +551,7 @@ static void target_comes_to_life_only_under_a_lease(void **state)
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EIO);
     unlink("/run/fake/fail.activate");
     assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
+    show_switch(d, 30);
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
     assert_true(counts("web"));
     close(stream[0]);
@@ -543,12 +563,9 @@ static void target_comes_to_life_only_under_a_lease(void **state)
 static void rules_come_back_after_the_switch_died(void **state)
 {
     struct driver *d = *state;
-    struct guard_request request;
     uint64_t limit = now_us() + WAIT_MS * 1000;
 
-    request_of(&request, GUARD_FABRIC);
-    request.view.index = 77;
-    assert_int_equal(ask(d, &request, NULL), 0);
+    show_switch(d, 77);
     assert_int_equal(access("/run/fake/view", F_OK), 0);
     unlink("/run/fake/view");
     unlink("/run/fake/switch");
