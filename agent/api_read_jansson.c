@@ -98,3 +98,39 @@ void api_guest_plan(struct api *api, struct call *call)
     guest_spec_deinit(&spec);
     free(telemetry);
 }
+
+void api_node_drain(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct node *node =
+        name != NULL ? state_node_by_name(core_state(api->s->core), name) : NULL;
+
+    if (node == NULL)
+        api_error(api, &call->asker, "refused", "there is no node '%.40s'; skein node list",
+                  name != NULL ? name : "");
+    else if (json_is_true(json_object_get(call->params, "dry_run")))
+        api_ok(api, &call->asker, show_drain(&show, node), call->warning);
+    else
+        api_write(api, call);
+}
+
+void api_migration_list(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+
+    api_ok(api, &call->asker, show_migrations(&show), call->warning);
+}
+
+void api_migration_show(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    json_int_t id = json_integer_value(json_object_get(call->params, "id"));
+    const struct migration *m = state_migration(core_state(api->s->core), (uint64_t)id);
+
+    if (m == NULL)
+        api_error(api, &call->asker, "refused",
+                  "there is no migration %lld in flight; skein migration list", (long long)id);
+    else
+        api_ok(api, &call->asker, show_migration(&show, m), call->warning);
+}

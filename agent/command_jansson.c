@@ -275,6 +275,13 @@ static int guest_migrate(const json_t *params, struct command *ret, struct err *
     return rc;
 }
 
+static int migration_cancel(const json_t *params, struct command *ret, struct err *err)
+{
+    ret->type = COMMAND_MIGRATION_ABORT;
+    snprintf(ret->migration_step.reason, sizeof(ret->migration_step.reason), "it was cancelled");
+    return number(params, "id", 1, INT64_MAX, &ret->migration_step.id, err);
+}
+
 int command_of_json(const char *method, const json_t *params, struct command *ret, struct err *err)
 {
     static const struct {
@@ -283,6 +290,7 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         bool flag;
     } plain[] = {
         {"node.cordon", COMMAND_NODE_CORDON, true}, {"node.uncordon", COMMAND_NODE_CORDON, false},
+        {"node.drain", COMMAND_NODE_DRAIN, true},   {"node.undrain", COMMAND_NODE_DRAIN, false},
         {"slice.rm", COMMAND_SLICE_REMOVE, false},  {"image.rm", COMMAND_IMAGE_REMOVE, false},
         {"guest.stop", COMMAND_GUEST_STOP, false},  {"guest.rm", COMMAND_GUEST_REMOVE, false},
     };
@@ -292,7 +300,7 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         if (strcmp(plain[i].method, method) != 0)
             continue;
         ret->type = plain[i].type;
-        if (ret->type == COMMAND_NODE_CORDON) {
+        if (ret->type == COMMAND_NODE_CORDON || ret->type == COMMAND_NODE_DRAIN) {
             ret->node_flag.flag = plain[i].flag;
             return name_of_json(params, "name", ret->node_flag.name, err);
         }
@@ -312,5 +320,7 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         return guest_run(params, ret, err);
     if (strcmp(method, "guest.migrate") == 0)
         return guest_migrate(params, ret, err);
+    if (strcmp(method, "migration.cancel") == 0)
+        return migration_cancel(params, ret, err);
     return err_set(err, -ENOENT, "there is no method '%.40s'", method);
 }

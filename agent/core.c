@@ -51,6 +51,7 @@ void core_free(struct core *core)
     free(core->lead.proposals);
     free(core->lead.sagas);
     free(core->lead.failovers);
+    free(core->lead.failures);
     detector_deinit(&core->lead.detector);
     free(core->node.guests);
     free(core->node.images);

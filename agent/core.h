@@ -219,4 +219,23 @@ const char *core_guest_state_word(const struct core *core, const char *guest);
 /* Telemetry rows as the scheduler takes them; heap, the caller frees. */
 struct node_telemetry *core_telemetry(const struct core *core, uint64_t now, size_t *ret_n);
 
+/* What a drain of the node would do, the most important guest first; the leader knows. */
+struct drain_row {
+    char guest[NAME_SIZE];
+    bool goes;
+    uint64_t to;    /* 0: it stays, or is on its way already */
+    char text[400]; /* why it stays */
+};
+size_t core_drain_plan(const struct core *core, uint64_t node, struct drain_row **ret); /* heap */
+
+/* A migration in flight. */
+struct migration_view {
+    const char *step; /* NULL: this node does not lead */
+    uint64_t step_ms; /* since when it is at this step */
+    uint64_t bytes;   /* that the source has sent; 0: not known yet */
+    const char *text; /* why it cannot go on; "" */
+};
+void core_migration_view(const struct core *core, const struct migration *m, uint64_t now,
+                         struct migration_view *ret);
+
 #endif

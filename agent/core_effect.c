@@ -5,7 +5,19 @@
 
 #include "agent/core_internal.h"
 
-enum { STOP_LIMIT_MS = 60000, BLACKOUT_LIMIT_MS = 1000 };
+enum { STOP_LIMIT_MS = 60000, DRAIN_LIMIT_MS = 600000, BLACKOUT_LIMIT_MS = 1000 };
+
+static uint64_t effect_limit_us(enum command_type type)
+{
+    switch (type) {
+    case COMMAND_GUEST_STOP:
+        return STOP_LIMIT_MS * 1000ull;
+    case COMMAND_NODE_DRAIN:
+        return DRAIN_LIMIT_MS * 1000ull;
+    default:
+        return CORE_EFFECT_LIMIT_MS * 1000ull;
+    }
+}
 
 /* ---- its outcome in the log */
 
@@ -13,7 +25,7 @@ static bool has_effect_to_wait_for(const struct wish *wish)
 {
     return wish->type == COMMAND_GUEST_CREATE || wish->type == COMMAND_GUEST_START ||
            wish->type == COMMAND_GUEST_STOP || wish->type == COMMAND_IMAGE_ADD ||
-           wish->type == COMMAND_MIGRATION_RESERVE;
+           wish->type == COMMAND_MIGRATION_RESERVE || wish->type == COMMAND_NODE_DRAIN;
 }
 
 void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome *outcome)
@@ -34,10 +46,7 @@ void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome 
     }
     wish->phase = WISH_EFFECT;
     wish->epoch = outcome->index;
-    wish->limit_us =
-        core->now + (uint64_t)(wish->type == COMMAND_GUEST_STOP ? (int)STOP_LIMIT_MS
-                                                                : (int)CORE_EFFECT_LIMIT_MS) *
-                        1000;
+    wish->limit_us = core->now + effect_limit_us(wish->type);
     m = state_migration(&core->state, outcome->id);
     if (wish->type == COMMAND_MIGRATION_RESERVE && m != NULL) {
         wish->from = m->from;
@@ -240,6 +249,8 @@ static bool effect_is_there(struct core *core, struct wish *wish)
         return image_effect(core, wish);
     case COMMAND_MIGRATION_RESERVE:
         return migrated_effect(core, wish);
+    case COMMAND_NODE_DRAIN:
+        return core_drained(core, wish);
     default:
         return false;
     }

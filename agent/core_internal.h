@@ -9,6 +9,7 @@
  *   core_leader.c   the leader's part: grants, losses, claims
  *   core_place.c    the leader's part: places what waits
  *   core_failover.c … and the timeline of what a loss did
+ *   core_drain.c    the leader's part: empties nodes that drain
  *   core_members.c  the leader's part: Raft's roles
  *   core_request.c  the leader's part: wishes of users, up to the log
  *   core_effect.c   … and from there to their effect
@@ -150,6 +151,7 @@ enum proposal_kind {
     PROPOSAL_ROLE,
     PROPOSAL_FACTS,
     PROPOSAL_SAGA,
+    PROPOSAL_DRAIN,
     PROPOSAL_WISH,
 };
 
@@ -205,6 +207,13 @@ struct failover {
     uint64_t lease_us, committed_us, placed_us, started_us;
 };
 
+/* A guest that a drain could not move; it is left alone for a while. */
+struct drain_failure {
+    char guest[NAME_SIZE];
+    uint64_t retry_us;
+    char text[REASON_SIZE];
+};
+
 struct leader_part {
     struct detector detector;
     bool term_proposed;
@@ -212,12 +221,13 @@ struct leader_part {
     uint64_t authority_us;     /* since when without a gap; 0 = it has none */
     uint64_t steady_us;        /* since when without a gap longer than the grace; 0 = such a gap */
     uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
-    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers;
+    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers, n_failures;
     struct peer *peers; /* by id */
     struct proposal *proposals;
     struct wish *wishes;
     struct saga *sagas;
     struct failover *failovers;
+    struct drain_failure *failures;
 
     struct {
         uint32_t serial; /* of the change under way; 0 = none */
@@ -390,9 +400,21 @@ void core_failovers_run(struct core *core);
 void core_node_count_beats(const struct core *core, uint8_t *ret_n, uint8_t *ret_unanswered);
 
 void core_places_run(struct core *core);
-/* A placement by the scheduler; 0 when there is one. `ret_words` (may be NULL) is heap: why not,
+/* A placement by the scheduler; 0 when there is one. `move_from`: the node that it leaves; 0: it
+ * runs nowhere. `ret_words` (may be NULL) is heap: why not,
  * for each node. */
-int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,
+int core_place(struct core *core, const struct guest_spec *spec, uint64_t move_from,
                struct placement *ret, char **ret_words, struct err *err);
+/* The same on another state than the core's own. */
+int core_place_in(const struct core *core, const struct state *state, const struct guest_spec *spec,
+                  uint64_t move_from, struct placement *ret, char **ret_words, struct err *err);
+/* By priority, then by age. */
+bool core_goes_first(const struct guest *a, const struct guest *b);
+
+void core_drains_run(struct core *core);
+/* A migration of the guest was aborted. */
+void core_drain_failed(struct core *core, const char *guest, const char *text);
+/* The wish to drain a node: true when it was answered. */
+bool core_drained(struct core *core, struct wish *wish);
 
 #endif

@@ -470,6 +470,7 @@ void core_lead_run(struct core *core)
     holders_run(core);
     core_places_run(core);
     core_failovers_run(core);
+    core_drains_run(core);
     core_members_run(core);
     core_wishes_run(core);
 }

@@ -205,6 +205,8 @@ void core_log_committed(struct core *core, const struct core_event *event)
     if (outcome.code == 0 && outcome.index == event->index) {
         applied(core, &command, &outcome);
         core_record_command(core, &command, &subject, &outcome);
+        if (command.type == COMMAND_MIGRATION_ABORT)
+            core_drain_failed(core, subject.guest, command.migration_step.reason);
         if (drops)
             core_goods_dropped(core, digest);
     }

@@ -32,17 +32,17 @@ static char *join_reasons(const struct core *core, const struct place_result *re
     return words;
 }
 
-int core_place(struct core *core, const struct guest_spec *spec, bool is_move, uint64_t not_on,
-               struct placement *ret, char **ret_words, struct err *err)
+int core_place_in(const struct core *core, const struct state *state, const struct guest_spec *spec,
+                  uint64_t move_from, struct placement *ret, char **ret_words, struct err *err)
 {
-    struct place_request request = {.spec = spec, .is_move = is_move, .not_on = not_on};
+    struct place_request request = {.spec = spec, .is_move = move_from != 0, .not_on = move_from};
     struct place_result result = {0};
     struct node_telemetry *telemetry;
     int code;
 
     telemetry = core_telemetry(core, core->now, &request.n_telemetry);
     request.telemetry = telemetry;
-    code = place_guest(&core->state, &request, &result, err);
+    code = place_guest(state, &request, &result, err);
     free(telemetry);
     if (code < 0)
         return code;
@@ -53,12 +53,18 @@ int core_place(struct core *core, const struct guest_spec *spec, bool is_move, u
     return ret->node != 0 ? 0 : err_set(err, -ENOSPC, "%s fits nowhere", spec->name);
 }
 
+int core_place(struct core *core, const struct guest_spec *spec, uint64_t move_from,
+               struct placement *ret, char **ret_words, struct err *err)
+{
+    return core_place_in(core, &core->state, spec, move_from, ret, ret_words, err);
+}
+
 static bool waits(const struct guest *guest)
 {
     return guest->desired == DESIRED_RUNNING && guest->placement.node == 0 && guest->migration == 0;
 }
 
-static bool goes_first(const struct guest *a, const struct guest *b)
+bool core_goes_first(const struct guest *a, const struct guest *b)
 {
     return a->spec.priority != b->spec.priority ? a->spec.priority > b->spec.priority
                                                 : a->created < b->created;
@@ -72,8 +78,8 @@ static const struct guest *next_waiting(const struct core *core, const struct gu
     for (size_t i = 0; i < core->state.n_guests; i++) {
         const struct guest *guest = &core->state.guests[i];
 
-        if (waits(guest) && (last == NULL || goes_first(last, guest)) &&
-            (next == NULL || goes_first(guest, next)))
+        if (waits(guest) && (last == NULL || core_goes_first(last, guest)) &&
+            (next == NULL || core_goes_first(guest, next)))
             next = guest;
     }
     return next;
@@ -101,7 +107,7 @@ void core_places_run(struct core *core)
         struct placement placement;
         struct err err = {0};
 
-        if (core_place(core, &guest->spec, false, 0, &placement, NULL, &err) == 0) {
+        if (core_place(core, &guest->spec, 0, &placement, NULL, &err) == 0) {
             propose_place(core, guest, &placement);
             return;
         }

@@ -95,11 +95,11 @@ static bool refuse_placing(struct core *core, uint64_t ticket, int code, const s
 
 /* Places the guest; false when the ticket is answered. */
 static bool place_wish(struct core *core, uint64_t ticket, const struct guest_spec *spec,
-                       bool is_move, uint64_t not_on, struct placement *ret)
+                       uint64_t move_from, struct placement *ret)
 {
     struct err err = {0};
     char *words = NULL;
-    int code = core_place(core, spec, is_move, not_on, ret, &words, &err);
+    int code = core_place(core, spec, move_from, ret, &words, &err);
     bool refused = refuse_placing(core, ticket, code, &err, words);
 
     free(words);
@@ -116,7 +116,7 @@ static bool complete_create(struct core *core, uint64_t ticket, struct command *
         refuse_ticket(core, ticket, ANSWER_REFUSED, text);
         return false;
     }
-    return place_wish(core, ticket, spec, false, 0, &command->guest_create.placement);
+    return place_wish(core, ticket, spec, 0, &command->guest_create.placement);
 }
 
 static const struct guest *guest_or_refuse(struct core *core, uint64_t ticket, const char *name)
@@ -147,7 +147,7 @@ static bool complete_start(struct core *core, uint64_t ticket, struct command *c
         return false;
     }
     command->guest_place.expect_epoch = guest->placement.epoch;
-    return place_wish(core, ticket, &guest->spec, false, 0, &command->guest_place.placement);
+    return place_wish(core, ticket, &guest->spec, 0, &command->guest_place.placement);
 }
 
 /* The user's target is a wish like `on`: the scheduler says whether it can be, and the cores. */
@@ -180,7 +180,7 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
     if (node != NULL)
         memcpy(spec.on, node->name, sizeof(spec.on));
     command->migration_reserve.source_epoch = guest->placement.epoch;
-    return place_wish(core, ticket, &spec, true, guest->placement.node,
+    return place_wish(core, ticket, &spec, guest->placement.node,
                       &command->migration_reserve.target);
 }
 
@@ -211,6 +211,8 @@ static const char *name_in(const struct command *command)
         return command->migration_reserve.guest;
     case COMMAND_IMAGE_ADD:
         return command->image_add.image.name;
+    case COMMAND_NODE_DRAIN:
+        return command->node_flag.name;
     case COMMAND_NODE_REMOVE:
     case COMMAND_SLICE_REMOVE:
     case COMMAND_IMAGE_REMOVE:
@@ -222,6 +224,12 @@ static const char *name_in(const struct command *command)
     }
 }
 
+/* Nothing is to be waited for. */
+static bool is_undrain(const struct command *command)
+{
+    return command->type == COMMAND_NODE_DRAIN && !command->node_flag.flag;
+}
+
 static struct wish *wish_add(struct core *core, const struct core_event *event)
 {
     struct wish *wish = core_append(&core->lead.wishes, &core->lead.n_wishes, sizeof(*wish));
@@ -229,7 +237,7 @@ static struct wish *wish_add(struct core *core, const struct core_event *event)
     wish->ticket = event->ticket;
     wish->phase = WISH_PROPOSED;
     wish->type = event->command->type;
-    wish->no_wait = event->no_wait;
+    wish->no_wait = event->no_wait || is_undrain(event->command);
     wish->began_us = core->now;
     wish->limit_us = core->now + (uint64_t)CORE_PROPOSAL_LIMIT_MS * 1000;
     snprintf(wish->name, sizeof(wish->name), "%s", name_in(event->command));

@@ -155,3 +155,20 @@ bool core_saga_holds_loss(const struct core *core, uint64_t node)
     }
     return false;
 }
+
+void core_migration_view(const struct core *core, const struct migration *m, uint64_t now,
+                         struct migration_view *ret)
+{
+    const struct move_report *source = core_move_report(core, m->from, m->id);
+
+    *ret = (struct migration_view){.text = "", .bytes = source != NULL ? source->bytes : 0};
+    for (size_t i = 0; core->leads && i < core->lead.n_sagas; i++) {
+        const struct saga *saga = &core->lead.sagas[i];
+
+        if (saga->id != m->id)
+            continue;
+        ret->step = saga_step_name(saga->step);
+        ret->step_ms = now > saga->since_us ? (now - saga->since_us) / 1000 : 0;
+        ret->text = saga->reason;
+    }
+}

@@ -21,6 +21,9 @@ json_t *show_guests(const struct show *show);
 json_t *show_guest(const struct show *show, const struct guest *guest);
 json_t *show_plan(const struct show *show, const struct place_result *result);
 json_t *show_migrated(const struct show *show, const char *guest, const struct answer *answer);
+json_t *show_migrations(const struct show *show);
+json_t *show_migration(const struct show *show, const struct migration *m);
+json_t *show_drain(const struct show *show, const struct node *node); /* beforehand */
 json_t *show_record(const struct show *show, const struct core_record *record, uint64_t time_ms);
 json_t *show_status(const struct show *show);
 

@@ -64,6 +64,12 @@ static const struct value_spec guest_flags[] = {
 static const struct value_spec migrate_flags[] = {
     FLAG(VALUE_NAME, "to", "to", "NODE", "where to (the best other node)"), END};
 
+static const struct value_spec drain_flags[] = {{VALUE_SET, "dry-run", "dry_run", NULL,
+                                                 "only say what would go where, and what cannot", 0,
+                                                 false, false},
+                                                END};
+static const struct value_spec id_operand[] = {OPERAND(VALUE_NUMBER, "ID", "id"), END};
+
 static const struct value_spec events_flags[] = {
     {VALUE_SET, "follow", "follow", NULL, "go on as they happen", 'w', false, false}, END};
 static const struct value_spec logs_flags[] = {
@@ -88,6 +94,11 @@ const struct command_spec commands[] = {
      NULL, false, false},
     {"node", "uncordon", "node.uncordon", "Guests are placed on the node again.", name_operand,
      NULL, false, false},
+    {"node", "drain", "node.drain",
+     "Moves every guest off the node, the most important first, and keeps others away.",
+     name_operand, drain_flags, false, false},
+    {"node", "undrain", "node.undrain", "Ends a drain: guests are placed on the node again.",
+     name_operand, NULL, false, false},
     {"slice", "create", "slice.create", "Makes a slice: a network of its own across the nodes.",
      name_operand, slice_flags, false, false},
     {"slice", "list", "slice.list", "Lists the slices.", NULL, NULL, false, false},
@@ -111,6 +122,13 @@ const struct command_spec commands[] = {
     {"guest", "rm", "guest.rm", "Removes a stopped guest.", name_operand, NULL, false, false},
     {"guest", "migrate", "guest.migrate", "Moves a running guest, live.", name_operand,
      migrate_flags, false, false},
+    {"migration", "list", "migration.list", "Lists the migrations in flight.", NULL, NULL, false,
+     false},
+    {"migration", "show", "migration.show", "Shows one migration in flight.", id_operand, NULL,
+     false, false},
+    {"migration", "cancel", "migration.cancel",
+     "Calls a migration off, before its commit: the guest goes on where it is.", id_operand, NULL,
+     false, false},
     {"guest", "exec", "guest.exec",
      "Runs a command inside a guest; its exit code is the command's.", name_operand, NULL, true,
      true},

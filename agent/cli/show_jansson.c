@@ -127,6 +127,25 @@ static const struct column plan_columns[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct column migration_columns[] = {
+    {"ID", "id", NULL},
+    {"GUEST", "guest", NULL},
+    {"FROM", "from", NULL},
+    {"TO", "to", NULL},
+    {"PHASE", "phase", NULL},
+    {"STEP", "step", NULL},
+    {"BYTES", "bytes", format_size},
+    {"REASON", "reason", NULL},
+    {NULL, NULL, NULL},
+};
+
+static const struct column drain_columns[] = {
+    {"GUEST", "guest", NULL},
+    {"TO", "to", NULL},
+    {"REASON", "reason", NULL},
+    {NULL, NULL, NULL},
+};
+
 static const struct column status_columns[] = {
     {"NODE", "name", NULL},       {"STATE", "state", NULL},
     {"ROLE", "role", NULL},       {"LEADER", "leader", format_star},
@@ -254,10 +273,9 @@ static const struct column *columns_of(const char *method)
         const char *method;
         const struct column *columns;
     } lists[] = {
-        {"node.list", node_columns},
-        {"guest.list", guest_columns},
-        {"slice.list", slice_columns},
-        {"image.list", image_columns},
+        {"node.list", node_columns},           {"guest.list", guest_columns},
+        {"slice.list", slice_columns},         {"image.list", image_columns},
+        {"migration.list", migration_columns},
     };
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -290,6 +308,9 @@ static void print_done(FILE *out, const char *method, const json_t *result)
                 text_of(result, "guest"), text_of(result, "from"), text_of(result, "to"),
                 text_of(result, "mode"), json_number_value(json_object_get(result, "blackout_ms")),
                 json_number_value(json_object_get(result, "total_ms")));
+    else if (strcmp(method, "migration.cancel") == 0)
+        fprintf(out, "migration %d: cancelled\n",
+                (int)json_integer_value(json_object_get(result, "id")));
     else if (strcmp(method, "cluster.init") == 0 || strcmp(method, "cluster.join") == 0)
         fprintf(out, "%s is node %d of cluster %s\n", text_of(result, "name"),
                 (int)json_integer_value(json_object_get(result, "id")), text_of(result, "cluster"));
@@ -313,6 +334,8 @@ char *show_table(const char *method, const json_t *result, bool colours)
 
     if (columns != NULL)
         return show_rows(columns, result, colours);
+    if (json_is_array(json_object_get(result, "guests"))) /* a drain's dry run */
+        return show_rows(drain_columns, json_object_get(result, "guests"), colours);
     out = open_memstream(&text, &size);
     if (out == NULL)
         return NULL;
@@ -360,6 +383,14 @@ char *show_event(const json_t *record)
 
 int show_exit_code(const char *method, const json_t *result)
 {
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(result, "guests"), i, row)
+    {
+        if (strcmp(method, "node.drain") == 0 && json_is_false(json_object_get(row, "goes")))
+            return 3;
+    }
     return strcmp(method, "guest.plan") == 0 && !json_is_string(json_object_get(result, "chosen"))
                ? 3
                : 0;
