@@ -460,7 +460,7 @@ static void guest_moves_and_goes_on(void **state)
     struct guard_request request;
     struct guard_reply reply;
     uint32_t serial;
-    uint64_t count;
+    uint64_t count, limit;
     int stream[2];
 
     assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
@@ -495,6 +495,9 @@ static void guest_moves_and_goes_on(void **state)
     /* It stands, frozen and behind a closed port, until its own switch knows the commit. */
     show_switch(d, 29);
     serial = tell_move(d, GUARD_ACTIVATE, 30, 20, -1);
+    limit = now_us() + WAIT_MS * 1000;
+    while (report_of(d, "web").frozen_by != FROZEN_BY_MIGRATION && now_us() < limit)
+        sleep_until_us(now_us() + 2000);
     assert_false(counts("web"));
     assert_true(port_is(2000, "down"));
     show_switch(d, 30);
