@@ -69,7 +69,7 @@ struct replica {
     size_t in_flight; /* bytes of proposals */
     struct raft_barrier spreader;
     bool is_spreading;
-    bool has_change;  /* a membership change of ours is in flight */
+    bool has_change; /* a membership change of ours is in flight */
     struct err load_error;
     uint64_t applied_term; /* of the last command applied */
     /* What the owner was told last. */

@@ -517,69 +517,53 @@ static void test_guest_that_cannot_be_activated_starts_afresh(void **unused)
     world_deinit(&w);
 }
 
-/* The board of the source or of the target dies at each ms of a migration: one copy in the end, at
- * most one at any time. */
+/* Something happens to the source (end 0) or the target (end 1) at a moment of a migration: one
+ * copy in the end, at most one at any time. */
+static void harm_a_migration(void (*harm)(struct world *w, unsigned node), unsigned end,
+                             unsigned ms)
+{
+    struct world w;
+    unsigned from, to;
+
+    lives(&w, 4);
+    world_run(&w, 2000);
+    from = created(&w, "web", RESTART_ALWAYS);
+    if (from == 1) { /* the leader stays out of it */
+        world_migrate(&w, "web", 2);
+        assert_true(world_answered(&w, 2000));
+        from = 2;
+    }
+    to = from == 4 ? 3 : 4;
+    world_migrate(&w, "web", to);
+    world_run(&w, ms);
+    harm(&w, end == 0 ? from : to);
+    for (int i = 0; i < 1500; i++) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    if (world_n_running(&w, "web", NULL) != 1)
+        print_error("end %u harmed at %u ms:\n%s", end, ms, w.records);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
 static void test_migration_survives_the_death_of_either_end(void **unused)
 {
     (void)unused;
     for (unsigned ms = 1; ms < 140; ms += 3) {
-        for (unsigned end = 0; end < 2; end++) {
-            struct world w;
-            unsigned from;
-
-            lives(&w, 4);
-            world_run(&w, 2000);
-            from = created(&w, "web", RESTART_ALWAYS);
-            if (from == 1) {
-                world_migrate(&w, "web", 2);
-                assert_true(world_answered(&w, 2000));
-                from = 2;
-            }
-            world_migrate(&w, "web", from == 4 ? 3 : 4);
-            world_run(&w, ms);
-            world_kill(&w, end == 0 ? from : (from == 4 ? 3 : 4));
-            for (int i = 0; i < 1500; i++) {
-                world_run(&w, 1);
-                assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
-            }
-            if (world_n_running(&w, "web", NULL) != 1)
-                print_error("end %u dead at %u ms:\n%s", end, ms, w.records);
-            assert_int_equal(world_n_running(&w, "web", NULL), 1);
-            assert_int_equal(world_state(&w)->n_migrations, 0);
-            world_deinit(&w);
-        }
+        for (unsigned end = 0; end < 2; end++)
+            harm_a_migration(world_kill, end, ms);
     }
 }
 
-/* The same with skeind of source, target or leader restarted (the guards go on). */
+/* The guards go on. */
 static void test_migration_survives_restarts_of_skeind(void **unused)
 {
     (void)unused;
     for (unsigned ms = 1; ms < 140; ms += 3) {
-        for (unsigned end = 0; end < 2; end++) {
-            struct world w;
-            unsigned from;
-
-            lives(&w, 4);
-            from = created(&w, "web", RESTART_ALWAYS);
-            if (from == 1) {
-                world_migrate(&w, "web", 2);
-                assert_true(world_answered(&w, 2000));
-                from = 2;
-            }
-            world_migrate(&w, "web", from == 4 ? 3 : 4);
-            world_run(&w, ms);
-            world_restart_skeind(&w, end == 0 ? from : (from == 4 ? 3 : 4));
-            for (int i = 0; i < 1500; i++) {
-                world_run(&w, 1);
-                assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
-            }
-            if (world_n_running(&w, "web", NULL) != 1)
-                print_error("end %u restarted at %u ms:\n%s", end, ms, w.records);
-            assert_int_equal(world_n_running(&w, "web", NULL), 1);
-            assert_int_equal(world_state(&w)->n_migrations, 0);
-            world_deinit(&w);
-        }
+        for (unsigned end = 0; end < 2; end++)
+            harm_a_migration(world_restart_skeind, end, ms);
     }
 }
 
