@@ -12,7 +12,7 @@ printf "#!/bin/sh\n$note.crash\nexit 1\n" >crash
 printf "#!/bin/sh\n$note.again\nsleep 0.1\n[ \$(wc -l <starts.again) -ge 6 ] && exec sleep 1000\nexit 75\n" >again
 printf "#!/bin/sh\n$note.spin\nexit 75\n" >spin
 printf "#!/bin/sh\n$note.first\n(sleep 0.3; touch /run/node/appears) &\n" >first
-printf "#!/bin/sh\n$note.last\n(sleep 0.05 & exec sh -c :) & ls /proc/self/fd >/root/i/fds\nexec sleep 1000\n" >last
+printf "#!/bin/sh\n$note.last\n(sleep 0.05 &); ls /proc/self/fd >/root/i/fds\nexec sleep 1000\n" >last
 chmod +x *
 cp /run/node/node-init .
 cat >list <<L
