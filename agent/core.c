@@ -123,6 +123,18 @@ static void peer_message(struct core *core, const struct core_event *event)
     case MESSAGE_FACTS:
         core_lead_facts(core, event->from, &message.facts);
         break;
+    case MESSAGE_ASK:
+        core_asked(core, event->from, message.about);
+        break;
+    case MESSAGE_PING:
+        core_pinged(core, event->from, message.token);
+        break;
+    case MESSAGE_PONG:
+        core_ponged(core, event->from, message.token);
+        break;
+    case MESSAGE_HEARD:
+        core_heard(core, event->from, message.heard.node, message.heard.is_heard);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }

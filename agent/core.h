@@ -188,6 +188,15 @@ bool core_is_leader(
 uint64_t core_leader(const struct core *core); /* 0 = unknown */
 bool core_has_authority(const struct core *core, uint64_t now);
 
+enum { CORE_MAX_OTHERS = 3, CORE_OTHERS_SIZE = 160 };
+
+/* One of the others that were asked about a silent node. */
+struct other_view {
+    uint64_t node;
+    bool is_answered, is_heard;
+    uint64_t ms_ago; /* its answer */
+};
+
 struct node_view { /* of the leader; on other nodes only what they know */
     bool present;
     bool heard; /* any beat in this leadership */
@@ -199,10 +208,18 @@ struct node_view { /* of the leader; on other nodes only what they know */
     uint32_t lost_in_ms;        /* … so long without a beat and the leader calls it lost */
     uint32_t lease_left_ms;     /* as granted, from the leader's side */
     bool lapsed;                /* says its guard */
+    bool is_silent;             /* others are asked whether they hear it; nothing decides by that */
+    uint64_t silent_ms;
+    uint32_t n_others;
+    struct other_view others[CORE_MAX_OTHERS];
     uint64_t applied_index;
     uint32_t backhaul_permille;
 };
 void core_node_view(const struct core *core, uint64_t node, uint64_t now, struct node_view *ret);
+
+/* What the others say of a silent node, in words ("n3 hears it: only its path to the leader n1 is
+ * down"); "" when it is not silent or this node does not lead. */
+void core_ask_words(const struct core *core, uint64_t node, char *ret, size_t size);
 
 struct guest_view {
     bool known; /* some guard reported it */

@@ -9,6 +9,7 @@
  *   core_leader.c   the leader's part: grants, losses, claims
  *   core_place.c    the leader's part: places what waits
  *   core_failover.c … and the timeline of what a loss did
+ *   core_ask.c      … and what others say of a silent node: shown, never decisive
  *   core_drain.c    the leader's part: empties nodes that drain
  *   core_members.c  the leader's part: Raft's roles
  *   core_request.c  the leader's part: wishes of users, up to the log
@@ -39,6 +40,9 @@ enum {
     CORE_NO_AUTHORITY_LIMIT_MS = 2000,
     CORE_EFFECT_LIMIT_MS = 120000,
     CORE_MOVE_KEPT_MS = 10000,
+    CORE_MAX_INQUIRIES = 8, /* silent nodes that others are asked about, at once */
+    CORE_MAX_HELPERS = 3,   /* … so many others a node */
+    CORE_MAX_PROBES = 8,    /* pings that a helper waits for */
 };
 
 /* ---- node's part */
@@ -87,6 +91,11 @@ struct asked {
     bool is_ended; /* its stream is not wanted any more, and the shell was told */
 };
 
+/* A ping to a node that the leader asked about. */
+struct probe {
+    uint64_t node, asker, sent_us;
+};
+
 struct node_part {
     bool is_connected; /* to the guard */
     bool lapsed;
@@ -132,6 +141,9 @@ struct node_part {
     uint8_t *fabric_bytes; /* of the view that the switch shows, or is being given */
     size_t fabric_size;
     uint64_t facts_retry_us;
+
+    size_t n_probes;
+    struct probe probes[CORE_MAX_PROBES];
 
     bool dirty;
     uint64_t wake_us;
@@ -214,6 +226,22 @@ struct drain_failure {
     char text[REASON_SIZE];
 };
 
+/* One of the others, asked about a silent node. */
+struct helper {
+    uint64_t id;
+    bool is_answered, is_heard;
+    uint64_t answered_us; /* its newest answer */
+};
+
+/* A silent node that others are asked about: for people, nothing decides by it. */
+struct inquiry {
+    uint64_t node;
+    uint64_t next_us; /* when they are asked again */
+    uint32_t n_asked; /* rounds, as far as they make the next one later */
+    size_t n;
+    struct helper helpers[CORE_MAX_HELPERS];
+};
+
 struct leader_part {
     struct detector detector;
     bool term_proposed;
@@ -228,6 +256,8 @@ struct leader_part {
     struct saga *sagas;
     struct failover *failovers;
     struct drain_failure *failures;
+    size_t n_inquiries;
+    struct inquiry inquiries[CORE_MAX_INQUIRIES];
 
     struct {
         uint32_t serial; /* of the change under way; 0 = none */
@@ -396,6 +426,19 @@ struct wish *core_wish_of(struct core *core, uint64_t ticket);
 /* The loss of `node` was applied at `index`. */
 void core_failover_lost(struct core *core, uint64_t node, uint64_t index);
 void core_failovers_run(struct core *core);
+
+/* ---- asking others about a silent node (core_ask.c) */
+
+void core_asked(struct core *core, uint64_t from, uint64_t about);
+void core_pinged(struct core *core, uint64_t from, uint64_t token);
+void core_ponged(struct core *core, uint64_t from, uint64_t token);
+void core_heard(struct core *core, uint64_t from, uint64_t about, bool is_heard);
+void core_probes_run(struct core *core);
+void core_asks_run(struct core *core);
+/* So long without a beat that others are asked; never this node itself. */
+bool core_is_silent(const struct core *core, uint64_t node);
+const struct inquiry *core_inquiry(const struct core *core, uint64_t node); /* NULL = none */
+
 /* Of the own beats whose answer is due: how many there were, and how many got none. */
 void core_node_count_beats(const struct core *core, uint8_t *ret_n, uint8_t *ret_unanswered);
 

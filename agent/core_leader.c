@@ -20,6 +20,7 @@ static void forget(struct core *core)
     lead->n_peers = 0;
     lead->n_sagas = 0;
     lead->n_failovers = 0;
+    lead->n_inquiries = 0;
     lead->change.serial = 0;
     lead->change.retry_us = 0;
     lead->leaving = 0;
@@ -221,6 +222,7 @@ static void propose_event(struct core *core, enum command_type type, enum propos
 {
     struct command command = {.type = type};
     const struct node *node = state_node(&core->state, id);
+    char others[CORE_OTHERS_SIZE];
 
     if (node == NULL || core_is_proposed(core, kind, id, NULL))
         return;
@@ -231,8 +233,9 @@ static void propose_event(struct core *core, enum command_type type, enum propos
         memcpy(command.node_event.boot_nonce, boot_nonce, NONCE_SIZE);
     if (core_propose(core, &command, kind, id, NULL) && kind == PROPOSAL_LOST) {
         detector_decide(&core->lead.detector, id, true);
-        core_record(core, "node-silent", NULL, id, 0, "no beat of %s, its lease is over",
-                    node->name);
+        core_ask_words(core, id, others, sizeof(others));
+        core_record(core, "node-silent", NULL, id, 0, "no beat of %s, its lease is over%s%s",
+                    node->name, others[0] != '\0' ? "; " : "", others);
     }
 }
 
@@ -470,6 +473,7 @@ void core_lead_run(struct core *core)
     holders_run(core);
     core_places_run(core);
     core_failovers_run(core);
+    core_asks_run(core);
     core_drains_run(core);
     core_members_run(core);
     core_wishes_run(core);

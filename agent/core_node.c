@@ -335,4 +335,5 @@ void core_node_run(struct core *core)
     core_goods_run(core);
     core_moves_tidy(core);
     core_guests_run(core);
+    core_probes_run(core);
 }

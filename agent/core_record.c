@@ -86,6 +86,7 @@ static void record_node(struct core *core, const struct command *command,
 {
     const char *what = command_type_name(command->type);
     uint64_t at = outcome->index;
+    char others[CORE_OTHERS_SIZE];
 
     switch (command->type) {
     case COMMAND_TERM_STARTED:
@@ -106,8 +107,9 @@ static void record_node(struct core *core, const struct command *command,
                     command->node_ceiling.ceiling_ms);
         break;
     case COMMAND_NODE_LOST:
+        core_ask_words(core, command->node_event.node, others, sizeof(others));
         core_record(core, what, NULL, command->node_event.node, at,
-                    "no beat, and its lease is over");
+                    "no beat, and its lease is over%s%s", others[0] != '\0' ? "; " : "", others);
         break;
     case COMMAND_NODE_REBOOTED:
         core_record(core, what, NULL, command->node_event.node, at, "it beats from a new boot");

@@ -38,6 +38,25 @@ static void own_view(const struct core *core, struct node_view *ret)
     core_node_count_beats(core, &ret->n_beats, &ret->n_beats_unanswered);
 }
 
+static void others_view(const struct core *core, const struct detector_node *node, uint64_t now,
+                        struct node_view *ret)
+{
+    const struct inquiry *inquiry = core_inquiry(core, node->id);
+
+    ret->is_silent = core_is_silent(core, node->id);
+    if (!ret->is_silent)
+        return;
+    ret->silent_ms =
+        since(node->heard ? node->heard_us : core->lead.detector.became_us, now) / 1000;
+    for (size_t i = 0; inquiry != NULL && i < inquiry->n; i++) {
+        const struct helper *helper = &inquiry->helpers[i];
+
+        ret->others[ret->n_others++] =
+            (struct other_view){helper->id, helper->is_answered, helper->is_heard,
+                                since(helper->answered_us, now) / 1000};
+    }
+}
+
 void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct node_view *ret)
 {
     const struct detector_node *node = detector_node(&core->lead.detector, id);
@@ -59,6 +78,7 @@ void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct n
     over_us = detector_over_us(&core->lead.detector, &core->state, id);
     ret->may_be_lost = over_us != 0 && !core->state.maintenance;
     ret->lost_in_ms = ret->may_be_lost ? (uint32_t)(since(now, over_us) / 1000) : 0;
+    others_view(core, node, now, ret);
     if (peer == NULL)
         return;
     ret->n_beats = peer->n_beats;

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 2 };
+enum { MESSAGE_VERSION = 3 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -246,6 +246,17 @@ void message_encode(const struct message *message, struct writer *w)
     case MESSAGE_FACTS:
         node_facts_encode(&message->facts, w);
         break;
+    case MESSAGE_ASK:
+        write_u64(w, message->about);
+        break;
+    case MESSAGE_PING:
+    case MESSAGE_PONG:
+        write_u64(w, message->token);
+        break;
+    case MESSAGE_HEARD:
+        write_u64(w, message->heard.node);
+        write_bool(w, message->heard.is_heard);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }
@@ -270,6 +281,17 @@ static int read_message(struct reader *r, struct message *ret)
         return 0;
     case MESSAGE_FACTS:
         return node_facts_decode(r, &ret->facts);
+    case MESSAGE_ASK:
+        ret->about = read_u64(r);
+        return 0;
+    case MESSAGE_PING:
+    case MESSAGE_PONG:
+        ret->token = read_u64(r);
+        return 0;
+    case MESSAGE_HEARD:
+        ret->heard.node = read_u64(r);
+        ret->heard.is_heard = read_bool(r);
+        return 0;
     case MESSAGE_TYPE_END:
         break;
     }

@@ -6,6 +6,9 @@
  *   CAPTURE     leader -> source   the target is prepared: hand the guest over
  *   RUNNING     target -> source   the guest runs here: stop the clock of its blackout
  *   FACTS       node -> leader     my facts are others than the state's
+ *   ASK         leader -> helper   do you hear that silent node? (core_ask.c; shown, never
+ * decisive) PING, PONG  helper <-> node    are you there? I am HEARD       helper -> leader   it
+ * answered me, or it did not
  *
  * Every message may be lost, late or doubled; none is needed for safety.
  */
@@ -26,6 +29,10 @@ enum message_type {
     MESSAGE_CAPTURE,
     MESSAGE_RUNNING,
     MESSAGE_FACTS,
+    MESSAGE_ASK,
+    MESSAGE_PING,
+    MESSAGE_PONG,
+    MESSAGE_HEARD,
     MESSAGE_TYPE_END
 };
 
@@ -105,6 +112,12 @@ struct message {
         } not_leader;
         uint64_t migration; /* CAPTURE, RUNNING */
         struct node_facts facts;
+        uint64_t about; /* ASK: a node */
+        uint64_t token; /* PING, PONG: the helper's own, comes back as it was */
+        struct {
+            uint64_t node;
+            bool is_heard;
+        } heard;
     };
 };
 

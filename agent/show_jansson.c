@@ -97,6 +97,26 @@ static uint32_t n_isolated(const struct node *node)
     return n;
 }
 
+/* What others say of a silent node; null when nobody was asked. */
+static json_t *others_of(const struct show *show, const struct node_view *view)
+{
+    json_t *list;
+
+    if (!view->is_silent)
+        return json_null();
+    list = json_array();
+    for (uint32_t i = 0; i < view->n_others; i++) {
+        const struct other_view *other = &view->others[i];
+
+        json_array_append_new(
+            list,
+            json_pack("{s:o, s:o, s:o}", "node", text_or_null(node_name(show, other->node)),
+                      "heard", other->is_answered ? json_boolean(other->is_heard) : json_null(),
+                      "ms_ago", number_or_null(other->is_answered, other->ms_ago)));
+    }
+    return list;
+}
+
 /* What only the leader knows; null elsewhere. */
 static void add_telemetry(const struct show *show, const struct node *node, json_t *ret)
 {
@@ -120,6 +140,7 @@ static void add_telemetry(const struct show *show, const struct node *node, json
     json_object_set_new(ret, "lease_left_ms", number_or_null(leads, view.lease_left_ms));
     json_object_set_new(ret, "lapsed",
                         leads && view.heard ? json_boolean(view.lapsed) : json_null());
+    json_object_set_new(ret, "heard_by_others", others_of(show, &view));
     json_object_set_new(ret, "applied_index",
                         number_or_null(leads && view.heard, view.applied_index));
     json_object_set_new(ret, "backhaul_permille",

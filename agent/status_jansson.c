@@ -56,10 +56,16 @@ static void warn_of_nodes(const struct show *show, json_t *warnings)
     for (size_t i = 0; i < state->n_nodes; i++) {
         const struct node *node = &state->nodes[i];
         struct node_view view = {0};
+        char others[CORE_OTHERS_SIZE];
 
         core_node_view(show->core, node->id, show->now, &view);
+        core_ask_words(show->core, node->id, others, sizeof(others));
         if (node->state == NODE_LOST)
-            warn(warnings, "node %s is lost", node->name);
+            warn(warnings, "node %s is lost%s%s", node->name, others[0] != '\0' ? "; " : "",
+                 others);
+        else if (view.is_silent)
+            warn(warnings, "node %s: silent for %llu ms%s%s", node->name,
+                 (unsigned long long)view.silent_ms, others[0] != '\0' ? "; " : "", others);
         else if (view.heard && view.lapsed)
             warn(warnings, "node %s: its lease lapsed, its guests are frozen", node->name);
         if (view.heard && view.backhaul_permille > BACKHAUL_HIGH_PERMILLE)

@@ -117,6 +117,17 @@ void message_random(struct prng *p, enum message_type type, struct message *ret)
     case MESSAGE_FACTS:
         node_facts_random(p, &ret->facts);
         break;
+    case MESSAGE_ASK:
+        ret->about = prng_next(p);
+        break;
+    case MESSAGE_PING:
+    case MESSAGE_PONG:
+        ret->token = prng_next(p);
+        break;
+    case MESSAGE_HEARD:
+        ret->heard.node = prng_next(p);
+        ret->heard.is_heard = prng_one_in(p, 2);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }
