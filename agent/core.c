@@ -135,6 +135,9 @@ static void peer_message(struct core *core, const struct core_event *event)
     case MESSAGE_HEARD:
         core_heard(core, event->from, message.heard.node, message.heard.is_heard);
         break;
+    case MESSAGE_LINKS:
+        core_lead_links(core, event->from, &message.links);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }
@@ -242,6 +245,9 @@ static void dispatch(struct core *core, const struct core_event *event)
         break;
     case CORE_CONFIGURATION:
         configuration(core, event);
+        break;
+    case CORE_LINKS:
+        core_links_measured(core, &event->links);
         break;
     }
 }

@@ -15,6 +15,7 @@
 #include "agent/guard/proto.h"
 #include "agent/lease.h"
 #include "consensus/state.h"
+#include "netfabric/backhaul.h"
 #include "scheduler/place.h"
 
 struct core;
@@ -63,6 +64,7 @@ enum core_event_type {
     CORE_IMAGE_FAILED,  /* a fetch failed: digest, code */
     CORE_CONFIGURATION, /* Raft's committed configuration: members. Authority counts its voters;
                          * until the first one the state's roles stand in */
+    CORE_LINKS,         /* the own uplink was measured: links */
 };
 
 struct core_event {
@@ -86,9 +88,9 @@ struct core_event {
      * it is zero, placements, epochs, terms. What it owns is taken (core calls command_deinit); the
      * struct itself stays the caller's. */
     struct command *command;
-    uint32_t backhaul_permille; /* STAMP: use of the own uplink */
-    uint64_t wall_s;            /* any: wall clock, seconds since 1970, for what is proposed; 0 = as
-                                 * in an earlier event */
+    struct backhaul links;
+    uint64_t wall_s; /* any: wall clock, seconds since 1970, for what is proposed; 0 = as
+                      * in an earlier event */
     uint32_t n_members;
     const struct core_member *members; /* CONFIGURATION; borrowed */
 };
@@ -214,6 +216,9 @@ struct node_view { /* of the leader; on other nodes only what they know */
     struct other_view others[CORE_MAX_OTHERS];
     uint64_t applied_index;
     uint32_t backhaul_permille;
+    bool has_links; /* its uplink was measured … */
+    uint64_t links_ms_ago;
+    struct backhaul links;
 };
 void core_node_view(const struct core *core, uint64_t node, uint64_t now, struct node_view *ret);
 

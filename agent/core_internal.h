@@ -16,6 +16,7 @@
  *   core_effect.c   … and from there to their effect
  *   core_migrate.c  source and target of a migration: glue to migrate/saga
  *   core_saga.c     the leader's part of a migration
+ *   core_links.c    what crosses the uplinks
  *   core_view.c     what the API shows
  */
 #ifndef SKEIN_AGENT_CORE_INTERNAL_H
@@ -120,6 +121,8 @@ struct node_part {
     size_t next_peer;
     struct leader_stamp echo;
     uint32_t backhaul_permille;
+    struct backhaul links;   /* of the own uplink, … */
+    uint64_t links_us;       /* … measured then; 0 = not yet */
     uint64_t published_term; /* as of the newest beat */
 
     bool is_acked;          /* some leader with authority answered in this run of skeind */
@@ -184,6 +187,8 @@ struct peer {
     uint64_t applied_index, fabric_index;
     uint32_t backhaul_permille, round_trip_us;
     uint8_t n_beats, n_beats_unanswered;
+    struct backhaul links;
+    uint64_t links_us; /* 0 = not told yet */
 };
 
 enum wish_phase {
@@ -341,6 +346,7 @@ void core_node_hello(struct core *core, const struct guard_hello *hello);
 void core_node_lost(struct core *core);
 void core_node_beats(struct core *core); /* asks for a stamp when a beat is due */
 void core_node_run(struct core *core);
+uint64_t core_node_leader(const struct core *core); /* as far as it is believed; 0 = unknown */
 bool core_node_is_current(const struct core *core);
 /* What it tells the leader changed: say so at once. */
 void core_node_changed(struct core *core);
@@ -426,6 +432,11 @@ struct wish *core_wish_of(struct core *core, uint64_t ticket);
 /* The loss of `node` was applied at `index`. */
 void core_failover_lost(struct core *core, uint64_t node, uint64_t index);
 void core_failovers_run(struct core *core);
+
+/* ---- uplinks (core_links.c) */
+
+void core_links_measured(struct core *core, const struct backhaul *links);
+void core_lead_links(struct core *core, uint64_t from, const struct backhaul *links);
 
 /* ---- asking others about a silent node (core_ask.c) */
 

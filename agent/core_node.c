@@ -89,7 +89,7 @@ static uint64_t next_peer(struct core *core)
     return 0;
 }
 
-static uint64_t believed_leader(const struct core *core)
+uint64_t core_node_leader(const struct core *core)
 {
     if (core->raft_leads)
         return core->config.id;
@@ -233,11 +233,10 @@ static void send_beat(struct core *core, const struct core_event *event, uint64_
 void core_node_stamp(struct core *core, const struct core_event *event)
 {
     struct node_part *node = &core->node;
-    uint64_t leader = believed_leader(core);
+    uint64_t leader = core_node_leader(core);
 
     node->stamp_wanted = false;
     node->beat_soon = false;
-    node->backhaul_permille = event->backhaul_permille;
     node->published_term = event->published_term;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].stamp = event->stamp;
     node->sent[event->stamp.sequence % CORE_SENT_KEPT].sent_us = core->now;

@@ -29,12 +29,15 @@ static uint64_t since(uint64_t then, uint64_t now)
     return now > then ? now - then : 0;
 }
 
-static void own_view(const struct core *core, struct node_view *ret)
+static void own_view(const struct core *core, uint64_t now, struct node_view *ret)
 {
     ret->applied_index = core->state.index;
     ret->lapsed = core->node.lapsed;
     ret->round_trip_us = core->node.round_trip_us;
     ret->backhaul_permille = core->node.backhaul_permille;
+    ret->has_links = core->node.links_us != 0;
+    ret->links = core->node.links;
+    ret->links_ms_ago = since(core->node.links_us, now) / 1000;
     core_node_count_beats(core, &ret->n_beats, &ret->n_beats_unanswered);
 }
 
@@ -65,7 +68,7 @@ void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct n
 
     *ret = (struct node_view){0};
     if (id == core->config.id)
-        own_view(core, ret);
+        own_view(core, now, ret);
     if (!core->leads || node == NULL)
         return;
     ret->present = detector_is_present(&core->lead.detector, id, now);
@@ -86,6 +89,9 @@ void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct n
     ret->round_trip_us = peer->round_trip_us;
     ret->applied_index = peer->applied_index;
     ret->backhaul_permille = peer->backhaul_permille;
+    ret->has_links = peer->links_us != 0;
+    ret->links = peer->links;
+    ret->links_ms_ago = since(peer->links_us, now) / 1000;
 }
 
 /* The newest word on the guest's present copy: the node's own guard, or a beat to the leader. */

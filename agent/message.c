@@ -257,6 +257,9 @@ void message_encode(const struct message *message, struct writer *w)
         write_u64(w, message->heard.node);
         write_bool(w, message->heard.is_heard);
         break;
+    case MESSAGE_LINKS:
+        backhaul_encode(&message->links, w);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }
@@ -291,6 +294,9 @@ static int read_message(struct reader *r, struct message *ret)
     case MESSAGE_HEARD:
         ret->heard.node = read_u64(r);
         ret->heard.is_heard = read_bool(r);
+        return 0;
+    case MESSAGE_LINKS:
+        backhaul_decode(r, &ret->links);
         return 0;
     case MESSAGE_TYPE_END:
         break;

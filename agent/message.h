@@ -6,9 +6,10 @@
  *   CAPTURE     leader -> source   the target is prepared: hand the guest over
  *   RUNNING     target -> source   the guest runs here: stop the clock of its blackout
  *   FACTS       node -> leader     my facts are others than the state's
- *   ASK         leader -> helper   do you hear that silent node? (core_ask.c; shown, never
- * decisive) PING, PONG  helper <-> node    are you there? I am HEARD       helper -> leader   it
- * answered me, or it did not
+ *   ASK         leader -> helper   do you hear that silent node? shown, never decisive
+ *   PING, PONG  helper <-> node    are you there? I am
+ *   HEARD       helper -> leader   it answered me, or it did not
+ *   LINKS       node -> leader     what crosses my uplink, once a second
  *
  * Every message may be lost, late or doubled; none is needed for safety.
  */
@@ -19,6 +20,7 @@
 #include "agent/lease.h"
 #include "base/err.h"
 #include "consensus/types.h"
+#include "netfabric/backhaul.h"
 
 enum { MESSAGE_MAX_CLAIMS = MAX_NODE_GUESTS, MESSAGE_MAX_MOVES = 64 };
 
@@ -33,6 +35,7 @@ enum message_type {
     MESSAGE_PING,
     MESSAGE_PONG,
     MESSAGE_HEARD,
+    MESSAGE_LINKS,
     MESSAGE_TYPE_END
 };
 
@@ -118,6 +121,7 @@ struct message {
             uint64_t node;
             bool is_heard;
         } heard;
+        struct backhaul links;
     };
 };
 

@@ -145,6 +145,7 @@ static void add_telemetry(const struct show *show, const struct node *node, json
                         number_or_null(leads && view.heard, view.applied_index));
     json_object_set_new(ret, "backhaul_permille",
                         number_or_null(leads && view.heard, view.backhaul_permille));
+    json_object_set_new(ret, "uplink", view.has_links ? show_uplink(&view) : json_null());
 }
 
 json_t *show_node(const struct show *show, const struct node *node, bool with_cores)

@@ -15,6 +15,7 @@ struct show {
 
 json_t *show_nodes(const struct show *show);
 json_t *show_node(const struct show *show, const struct node *node, bool with_cores);
+json_t *show_uplink(const struct node_view *view); /* show_links_jansson.c */
 json_t *show_slices(const struct show *show);
 json_t *show_images(const struct show *show);
 json_t *show_guests(const struct show *show);

@@ -258,6 +258,8 @@ static void on_sweep(uv_timer_t *timer)
         peers_sweep(s->peers);
     if (s->core != NULL)
         skeind_sweep_members(s);
+    if (s->core != NULL)
+        skeind_sweep_links(s);
     skeind_sweep_transfers(s);
     api_sweep(s->api);
 }

@@ -5,6 +5,7 @@
  *   skeind_uv.c            events into core, actions out of it, timers
  *   skeind_guard_uv.c      the guard's connection, descriptors for its work
  *   skeind_replica_uv.c    the replicated log
+ *   skeind_links_uv.c      measures the uplink
  *   skeind_cluster_uv.c    being a member: start, what to remember, ways into a cluster
  */
 #ifndef SKEIN_AGENT_SKEIND_UV_H
@@ -95,7 +96,10 @@ struct skeind {
     struct guard_hello hello; /* the guard's newest */
     bool has_guard;
     uint32_t next_serial;
-    unsigned fetch_turn; /* which holder is asked next */
+    struct backhaul links; /* as read at … */
+    uint64_t links_us;     /* … then; 0 = not yet */
+    int links_error;       /* of the newest reading */
+    unsigned fetch_turn;   /* which holder is asked next */
     size_t n_transfers;
     struct transfer transfers[SKEIND_MAX_TRANSFERS];
 };
@@ -125,6 +129,10 @@ void skeind_end_transfer(struct skeind *s, uint64_t migration);
 /* Sends a request of the shell's own; takes it. */
 void skeind_guard_send(struct skeind *s, struct guard_request *request, guard_reply_cb cb,
                        void *context);
+
+/* ---- skeind_links_uv.c */
+
+void skeind_sweep_links(struct skeind *s);
 
 /* ---- skeind_replica_uv.c */
 

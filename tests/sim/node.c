@@ -176,8 +176,7 @@ static void peer(struct sim *sim, struct sim_node *node, struct event *event)
 
 static void stamp(struct sim *sim, struct sim_node *node, const struct event *event)
 {
-    struct core_event out = {
-        .type = CORE_STAMP, .published_term = node->published_term, .backhaul_permille = 10};
+    struct core_event out = {.type = CORE_STAMP, .published_term = node->published_term};
 
     if (!node->is_connected)
         return;

@@ -93,6 +93,22 @@ static void ack_random(struct prng *p, struct ack *ret)
     }
 }
 
+static void way_random(struct prng *p, struct backhaul_way *ret)
+{
+    *ret = (struct backhaul_way){prng_next(p), prng_next(p), prng_next(p), prng_below(p, 100000)};
+}
+
+static void links_random(struct prng *p, struct backhaul *ret)
+{
+    ret->capacity_kbps = prng_below(p, 100000);
+    way_random(p, &ret->out);
+    way_random(p, &ret->in);
+    ret->has_queues = prng_one_in(p, 2);
+    for (int i = 0; ret->has_queues && i < BACKHAUL_N_CLASSES; i++)
+        ret->queues[i] = (struct backhaul_queue){prng_next(p), prng_next(p), prng_next(p),
+                                                 prng_below(p, 100000), prng_below(p, 100000)};
+}
+
 void message_random(struct prng *p, enum message_type type, struct message *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -127,6 +143,9 @@ void message_random(struct prng *p, enum message_type type, struct message *ret)
     case MESSAGE_HEARD:
         ret->heard.node = prng_next(p);
         ret->heard.is_heard = prng_one_in(p, 2);
+        break;
+    case MESSAGE_LINKS:
+        links_random(p, &ret->links);
         break;
     case MESSAGE_TYPE_END:
         break;

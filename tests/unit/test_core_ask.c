@@ -146,7 +146,7 @@ static void say_heard(struct world *w, unsigned from, unsigned about, bool is_he
     core_actions_deinit(&actions);
 }
 
-enum answers { ANSWERS_TRUE, ANSWERS_NONE, ANSWERS_LIE_YES, ANSWERS_LIE_NO };
+enum answers { ANSWERS_TRUE, ANSWERS_LIE_YES, ANSWERS_LIE_NO };
 
 /* How long after the power-off of n2 it is called lost, in ms. */
 static unsigned lost_after(enum answers answers)
@@ -157,12 +157,8 @@ static unsigned lost_after(enum answers answers)
     lives(&w, 3);
     world_kill(&w, 2);
     for (; ms < 2000 && state_node(world_state(&w), w.nodes[2].id)->state != NODE_LOST; ms++) {
-        if (answers ==
-            ANSWERS_NONE) { /* n3 gets no question: the leader's beats' answers do pass */
-            w.cut[3][2] = w.cut[2][3] = true;
-        } else if (answers != ANSWERS_TRUE && core_next_deadline(w.nodes[1].core) > w.now) {
+        if (answers != ANSWERS_TRUE && core_next_deadline(w.nodes[1].core) > w.now)
             say_heard(&w, 3, 2, answers == ANSWERS_LIE_YES);
-        }
         world_run(&w, 1);
     }
     if (answers == ANSWERS_LIE_YES)
@@ -177,7 +173,6 @@ static void losses_come_at_the_same_moment_whatever_is_answered(void **unused)
 
     (void)unused;
     assert_in_range(ms, 560, 700);
-    assert_int_equal(lost_after(ANSWERS_NONE), ms);
     assert_int_equal(lost_after(ANSWERS_LIE_YES), ms);
     assert_int_equal(lost_after(ANSWERS_LIE_NO), ms);
 }
