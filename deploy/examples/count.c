@@ -10,7 +10,7 @@
  *                                           a new connection was answered, M ms after the last
  * answer of the old one
  *
- * While nothing is answered it tries new connections every 20 ms beside the old one, which it keeps
+ * While nothing is answered it tries new connections every 5 ms beside the old one, which it keeps
  * until that is reset or silent for SILENT_LIMIT_MS: so "same" and "new" are facts, and M is not
  * rounded up to TCP's own retry timers.
  *
@@ -36,8 +36,8 @@ enum {
     UNANSWERED_MAX = 3, /* so few in flight that TCP counts the stream as thin */
     GAP_MS = 50,        /* shorter ones are not worth a line */
     PROBE_AFTER_MS = 60,
-    PROBE_EVERY_MS = 20,
-    N_PROBES = 16,
+    PROBE_EVERY_MS = 5,
+    N_PROBES = 64, /* so many times the interval a probe has for its answer: a full queue is long */
     SILENT_LIMIT_MS = 10000,
     TCP_RTO_MIN_US_OPTION = 45, /* newer kernels: retry sooner than after 200 ms */
 };

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_CLIENTS = 64, READ_SIZE = 512, ANSWER_SIZE = 24 };
+enum { MAX_CLIENTS = 256, READ_SIZE = 512, ANSWER_SIZE = 24 };
 
 struct server {
     struct pollfd fds[1 + MAX_CLIENTS]; /* the listener, then clients; fd -1 = free */
@@ -31,7 +31,7 @@ static int listen_on(uint16_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 16) < 0) {
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, MAX_CLIENTS) < 0) {
         fprintf(stderr, "counter: cannot listen on port %u: %s\n", port, strerror(errno));
         exit(1);
     }
