@@ -19,6 +19,7 @@ take_root() {
     fi
     exec sudo -- env ${SKEIN_CACHE:+SKEIN_CACHE="$SKEIN_CACHE"} ${LAB:+LAB="$LAB"} ${TERM:+TERM="$TERM"} \
         ${FLOOD_SECONDS:+FLOOD_SECONDS="$FLOOD_SECONDS"} \
+        ${TWO_COPIES_FAULTS:+TWO_COPIES_FAULTS="$TWO_COPIES_FAULTS"} ${TWO_COPIES_SEED:+TWO_COPIES_SEED="$TWO_COPIES_SEED"} \
         "$(readlink -f "$0")" "$@"
 }
 
