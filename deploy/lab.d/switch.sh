@@ -142,11 +142,14 @@ switch_apply_cut() {
     done
 }
 
-# switch_drop K PRIO PROTOCOL OFFSET ADDRESS: OFFSET is where the protocol has the sender's address.
+# switch_drop K PRIO PROTOCOL OFFSET ADDRESS: OFFSET is where the protocol has the sender's address. In halves, as that of ARP
+# is at no multiple of four.
 switch_drop() {
-    local hex
-    hex=$(printf '0x%02x%02x%02x%02x' ${5//./ })
-    echo "filter add dev n$1 egress prio $2 protocol $3 u32 match u32 $hex 0xffffffff at $4 action mirred egress redirect dev hole"
+    local high low
+    high=$(printf '0x%02x%02x' $(cut -d. -f1,2 --output-delimiter=' ' <<<"$5"))
+    low=$(printf '0x%02x%02x' $(cut -d. -f3,4 --output-delimiter=' ' <<<"$5"))
+    echo "filter add dev n$1 egress prio $2 protocol $3 u32 match u16 $high 0xffff at $4 match u16 $low 0xffff at $(($4 + 2))" \
+        "action mirred egress redirect dev hole"
 }
 
 switch_apply_direction() {

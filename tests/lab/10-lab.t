@@ -65,7 +65,7 @@ ok 'the others do not notice' pings 1 3
 lab heal n2
 ok 'healed again' pings 1 2
 
-lab cut n2 --from n3
+ok 'cut --from n3' lab cut n2 --from n3
 before=$(echos_in 3)
 fails 'cut --from n3: n2 hears no answer of n3' pings 2 3
 ok 'cut --from n3: but n3 hears n2' test "$(echos_in 3)" -gt "$before"
