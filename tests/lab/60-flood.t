@@ -1,10 +1,10 @@
 #!/bin/bash
 # Every uplink flooded at twice its rate, behind a far end that honours DSCP and behind one plain queue: nobody is lost, no
-# guest moves, and a power-off under the flood is still a failover. FLOOD_SECONDS makes the flood longer (20).
+# guest moves, and a power-off under the flood is still a failover. FLOOD_SECONDS makes the flood longer (120; tests/bench/flood: 1200).
 # limit: 3600
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
-seconds=${FLOOD_SECONDS:-20}
+seconds=${FLOOD_SECONDS:-120}
 rescue_s=25    # the flood goes on so long after the power-off
 
 client_log() { cat "/proc/$client/root/count.log"; }
