@@ -1,5 +1,5 @@
 # keepalived as a user has it (sourced by compare-failover): VRRP on n2 and n3, the address and the server go with the master.
-# $advert_s is its one timer; 1 s is the default. n2's priority is higher: it takes the address back when it returns, as by default.
+# $advert_s is its one timer; 1 s is the default, and parts of a second need version 3 of VRRP. n2's priority is higher: it takes the address back when it returns, as by default.
 
 other_prepare() {
     local k
@@ -8,6 +8,7 @@ other_prepare() {
 global_defs {
     router_id n$k
     script_user root
+    vrrp_version $([ "$advert_s" = 1 ] && echo 2 || echo 3)
 }
 vrrp_instance service {
     state BACKUP
