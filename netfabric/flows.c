@@ -1,4 +1,4 @@
-/* flows: writes a node's view of the fabric as the rules of br-int (pure).
+/* flows: makes the rules of br-int out of a node's view of the fabric (pure).
  *
  * br-int is secure: what no rule names is dropped.
  *
@@ -18,157 +18,165 @@
 #include "netfabric/flows.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
 
-enum { FLOWS_MAX_SIZE = 16 * 1024 * 1024, FLOW_LINE_SIZE = 512 };
+enum { MAX_RULES_OF_ENDPOINT = 10 };
 
-/* An endpoint's values as the text that rules are made of. */
-struct words {
-    const struct endpoint *e;
-    char mac[MAC_TEXT_SIZE];
-    char ip[IPV4_TEXT_SIZE];
-    char vtep[IPV4_TEXT_SIZE];
-};
-
-static struct words words_of(const struct endpoint *e)
+static struct rule *put(struct rules *rules, uint8_t table, uint16_t priority, uint16_t fields)
 {
-    struct words t = {.e = e};
-    uint8_t mac[MAC_SIZE];
+    struct rule *rule = &rules->list[rules->n++];
 
-    mac_of_guest(e->ip, mac);
-    mac_format(mac, t.mac);
-    ipv4_format(e->ip, t.ip);
-    ipv4_format(e->vtep, t.vtep);
-    return t;
+    *rule = (struct rule){.table = table, .priority = priority, .fields = fields};
+    return rule;
 }
 
-static void put(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct writer *w, const char *format, ...)
+static void go_on(struct rule *rule, uint8_t next, uint32_t vni)
 {
-    char line[FLOW_LINE_SIZE];
-    va_list ap;
-    int n;
-
-    va_start(ap, format);
-    n = vsnprintf(line, sizeof(line), format, ap);
-    va_end(ap);
-    write_bytes(w, line, (size_t)n);
+    rule->verdict = RULE_GOTO;
+    rule->next = next;
+    rule->vni = vni;
 }
 
 /* Table 0 for a guest that lives here. */
-static void put_port_checks(struct writer *w, const struct words *t)
+static void put_port_checks(struct rules *rules, const struct endpoint *e)
 {
-    put(w,
-        "table=0,priority=100,in_port=%u,dl_src=%s,arp,arp_sha=%s,arp_spa=%s,"
-        "actions=write_metadata:%u,goto_table:10\n",
-        t->e->port, t->mac, t->mac, t->ip, t->e->vni);
-    put(w,
-        "table=0,priority=100,in_port=%u,dl_src=%s,ip,nw_src=%s,"
-        "actions=write_metadata:%u,goto_table:20\n",
-        t->e->port, t->mac, t->ip, t->e->vni);
+    struct rule *rule =
+        put(rules, 0, 100, RULE_IN_PORT | RULE_ETH_SRC | RULE_ARP | RULE_ARP_SHA | RULE_ARP_SPA);
+
+    rule->in_port = e->port;
+    mac_of_guest(e->ip, rule->eth_src);
+    mac_of_guest(e->ip, rule->arp_sha);
+    rule->arp_spa = e->ip;
+    go_on(rule, 10, e->vni);
+    rule = put(rules, 0, 100, RULE_IN_PORT | RULE_ETH_SRC | RULE_IP | RULE_IP_SRC);
+    rule->in_port = e->port;
+    mac_of_guest(e->ip, rule->eth_src);
+    rule->ip_src = e->ip;
+    go_on(rule, 20, e->vni);
 }
 
 /* Table 0 for what comes from `vtep` with the guest's source address. */
-static void put_tunnel_check(struct writer *w, const struct words *t, uint32_t vtep)
+static void put_tunnel_check(struct rules *rules, const struct endpoint *e, uint32_t vtep)
 {
-    char from[IPV4_TEXT_SIZE];
+    struct rule *rule =
+        put(rules, 0, 100,
+            RULE_IN_PORT | RULE_TUN_ID | RULE_TUN_SRC | RULE_ETH_SRC | RULE_IP | RULE_IP_SRC);
 
-    put(w,
-        "table=0,priority=100,in_port=%u,tun_id=%u,tun_src=%s,dl_src=%s,ip,nw_src=%s,"
-        "actions=write_metadata:%u,goto_table:30\n",
-        FABRIC_TUNNEL_PORT, t->e->vni, ipv4_format(vtep, from), t->mac, t->ip, t->e->vni);
+    rule->in_port = FABRIC_TUNNEL_PORT;
+    rule->tun_id = e->vni;
+    rule->tun_src = vtep;
+    mac_of_guest(e->ip, rule->eth_src);
+    rule->ip_src = e->ip;
+    go_on(rule, 30, e->vni);
 }
 
 /* Table 0 for stragglers that the old node sends after a guest: it has checked their source. */
-static void put_straggler_check(struct writer *w, const struct words *t, uint32_t vtep)
+static void put_straggler_check(struct rules *rules, const struct endpoint *e, uint32_t vtep)
 {
-    char from[IPV4_TEXT_SIZE];
+    struct rule *rule =
+        put(rules, 0, 90,
+            RULE_IN_PORT | RULE_TUN_ID | RULE_TUN_SRC | RULE_ETH_DST | RULE_IP | RULE_IP_DST);
 
-    put(w,
-        "table=0,priority=90,in_port=%u,tun_id=%u,tun_src=%s,dl_dst=%s,ip,nw_dst=%s,"
-        "actions=write_metadata:%u,goto_table:30\n",
-        FABRIC_TUNNEL_PORT, t->e->vni, ipv4_format(vtep, from), t->mac, t->ip, t->e->vni);
+    rule->in_port = FABRIC_TUNNEL_PORT;
+    rule->tun_id = e->vni;
+    rule->tun_src = vtep;
+    mac_of_guest(e->ip, rule->eth_dst);
+    rule->ip_dst = e->ip;
+    go_on(rule, 30, e->vni);
 }
 
-static void put_checks(struct writer *w, const struct fabric_view *view, const struct words *t)
+static void put_checks(struct rules *rules, const struct fabric_view *view,
+                       const struct endpoint *e)
 {
-    const struct endpoint *e = t->e;
     const uint32_t sources[] = {e->vtep, e->other_vtep};
 
     if (e->is_owner)
-        put_port_checks(w, t);
+        put_port_checks(rules, e);
     for (int i = 0; i < 2; i++) {
         if (sources[i] == 0 || sources[i] == view->vtep || (i == 1 && sources[1] == sources[0]))
             continue;
-        put_tunnel_check(w, t, sources[i]);
+        put_tunnel_check(rules, e, sources[i]);
         if (e->port != 0 && !e->has_left)
-            put_straggler_check(w, t, sources[i]);
+            put_straggler_check(rules, e, sources[i]);
     }
 }
 
 /* Table 10: who has this address? A guest that asks for its own gets silence. */
-static void put_arp(struct writer *w, const struct words *t)
+static void put_arp(struct rules *rules, const struct endpoint *e)
 {
-    if (t->e->is_owner)
-        put(w, "table=10,priority=110,metadata=%u,in_port=%u,arp,arp_tpa=%s,actions=drop\n",
-            t->e->vni, t->e->port, t->ip);
-    put(w,
-        "table=10,priority=100,metadata=%u,arp,arp_op=1,arp_tpa=%s,"
-        "actions=move:eth_src[]->eth_dst[],set_field:%s->eth_src,set_field:2->arp_op,"
-        "move:arp_sha[]->arp_tha[],set_field:%s->arp_sha,move:arp_spa[]->arp_tpa[],"
-        "set_field:%s->arp_spa,in_port\n",
-        t->e->vni, t->ip, t->mac, t->mac, t->ip);
+    struct rule *rule;
+
+    if (e->is_owner) {
+        rule = put(rules, 10, 110, RULE_METADATA | RULE_IN_PORT | RULE_ARP | RULE_ARP_TPA);
+        rule->metadata = e->vni;
+        rule->in_port = e->port;
+        rule->arp_tpa = e->ip;
+        rule->verdict = RULE_DROP;
+    }
+    rule = put(rules, 10, 100, RULE_METADATA | RULE_ARP | RULE_ARP_OP | RULE_ARP_TPA);
+    rule->metadata = e->vni;
+    rule->arp_op = 1;
+    rule->arp_tpa = e->ip;
+    rule->verdict = RULE_ARP_ANSWER;
+    rule->ip = e->ip;
+    mac_of_guest(e->ip, rule->mac);
+}
+
+static struct rule *put_output(struct rules *rules, uint8_t table, const struct endpoint *e)
+{
+    struct rule *rule = put(rules, table, 100, RULE_METADATA | RULE_ETH_DST);
+
+    rule->metadata = e->vni;
+    mac_of_guest(e->ip, rule->eth_dst);
+    rule->verdict = RULE_OUTPUT;
+    return rule;
+}
+
+static void into_tunnel(struct rule *rule, const struct endpoint *e, uint16_t port)
+{
+    rule->vni = e->vni;
+    rule->tun_dst = e->vtep;
+    rule->port = port;
 }
 
 /* Tables 20 and 30. */
-static void put_delivery(struct writer *w, const struct fabric_view *view, const struct words *t)
+static void put_delivery(struct rules *rules, const struct fabric_view *view,
+                         const struct endpoint *e)
 {
-    const struct endpoint *e = t->e;
     bool is_remote = e->vtep != 0 && e->vtep != view->vtep;
-    char meter[32] = "";
+    struct rule *rule;
 
-    if (e->rate_kbps != 0)
-        snprintf(meter, sizeof(meter), "meter:%u,", e->vni);
-    if (e->is_owner)
-        put(w, "table=20,priority=100,metadata=%u,dl_dst=%s,actions=output:%u\n", e->vni, t->mac,
-            e->port);
-    else if (is_remote)
-        put(w,
-            "table=20,priority=100,metadata=%u,dl_dst=%s,"
-            "actions=%sset_field:%s->tun_dst,set_field:%u->tun_id,output:%u\n",
-            e->vni, t->mac, meter, t->vtep, e->vni, FABRIC_TUNNEL_PORT);
+    if (e->is_owner) {
+        put_output(rules, 20, e)->port = e->port;
+    } else if (is_remote) {
+        rule = put_output(rules, 20, e);
+        into_tunnel(rule, e, FABRIC_TUNNEL_PORT);
+        rule->is_metered = e->rate_kbps != 0;
+    }
     if (e->has_left && is_remote)
-        put(w,
-            "table=30,priority=100,metadata=%u,dl_dst=%s,"
-            "actions=set_field:%s->tun_dst,set_field:%u->tun_id,in_port\n",
-            e->vni, t->mac, t->vtep, e->vni);
+        into_tunnel(put_output(rules, 30, e), e, 0);
     else if (e->port != 0 && !e->has_left)
-        put(w, "table=30,priority=100,metadata=%u,dl_dst=%s,actions=output:%u\n", e->vni, t->mac,
-            e->port);
+        put_output(rules, 30, e)->port = e->port;
 }
 
-char *flows_render(const struct fabric_view *view)
+int flows_of(const struct fabric_view *view, struct rules *ret)
 {
-    struct writer w;
-    size_t size;
+    struct rules rules = {
+        .list = calloc((size_t)view->n_endpoints * MAX_RULES_OF_ENDPOINT + 1, sizeof(struct rule))};
 
-    writer_init_growing(&w, FLOWS_MAX_SIZE);
-    put(&w, "table=0,priority=0,actions=drop\n");
+    if (rules.list == NULL)
+        return -ENOMEM;
+    put(&rules, 0, 0, 0)->verdict = RULE_DROP;
     for (uint32_t i = 0; i < view->n_endpoints; i++) {
-        struct words t = words_of(&view->endpoints[i]);
-
-        put_checks(&w, view, &t);
-        put_arp(&w, &t);
-        put_delivery(&w, view, &t);
+        put_checks(&rules, view, &view->endpoints[i]);
+        put_arp(&rules, &view->endpoints[i]);
+        put_delivery(&rules, view, &view->endpoints[i]);
     }
-    write_u8(&w, '\0');
-    return (char *)writer_steal(&w, &size);
+    *ret = rules;
+    return 0;
 }
 
 static int compare_meters(const void *a, const void *b)

@@ -1,8 +1,7 @@
 /* flows: what the switch of a node shall hold, as a function of the state (pure).
  *
- * fabric_view_of() cuts the node's view out of the state; flows_render() writes it as the lines
- * that `ovs-ofctl replace-flows` takes. The view crosses from skeind to skein-guard, which checks
- * it.
+ * fabric_view_of() cuts the node's view out of the state; flows_of() makes the switch's rules of
+ * it. The view crosses from skeind to skein-guard, which checks it.
  *
  * A view shows the slices that have a port on the node, and of those every guest; a node needs no
  * rule for a slice that it does not carry.
@@ -13,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "consensus/state.h"
+#include "netfabric/rule.h"
 
 enum {
     FABRIC_MAX_ENDPOINTS = MAX_GUESTS,
@@ -55,8 +55,11 @@ void fabric_view_encode(const struct fabric_view *view, struct writer *w);
  * -ENOMEM; `ret` is empty then. */
 int fabric_view_decode(struct reader *r, struct fabric_view *ret);
 
-/* The whole rule set of br-int as text, one flow a line; heap, the caller frees. NULL without
- * memory. */
+/* The whole rule set of br-int; `ret` must hold nothing. 0; -ENOMEM. */
+int flows_of(const struct fabric_view *view, struct rules *ret);
+
+/* The same as text, one rule a line, as ovs-ofctl takes and shows it: for people and tests; heap,
+ * the caller frees. NULL without memory. */
 char *flows_render(const struct fabric_view *view);
 
 /* One slice of a view that has a rate. Its guests on this node share one OpenFlow meter, whose id
@@ -66,7 +69,7 @@ struct meter {
     uint32_t rate_kbps;
 };
 
-/* The meters that the rules of flows_render() name, ascending; heap, the caller frees. 0; -ENOMEM.
+/* The meters that the rules name, ascending; heap, the caller frees. 0; -ENOMEM.
  */
 int meters_of(const struct fabric_view *view, struct meter **ret, uint32_t *ret_n);
 

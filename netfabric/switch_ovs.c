@@ -12,12 +12,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/addr.h"
 #include "base/clean.h"
+#include "netfabric/socket_posix.h"
 
 static const char *const pid_path = "/run/openvswitch/ovs-vswitchd.pid";
 static const char *const record_path = "/run/skein/switch";
@@ -104,19 +103,10 @@ int switch_wait_for_death(int stop_fd, struct err *err)
 
 static int control_connect(void)
 {
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval limit = {.tv_sec = CONTROL_TIMEOUT_S};
+    char path[64];
 
-    if (fd < 0)
-        return -errno;
-    snprintf(address.sun_path, sizeof(address.sun_path), "/run/openvswitch/ovs-vswitchd.%d.ctl",
-             (int)switch_pid());
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return -errno;
-    return steal_fd(&fd);
+    snprintf(path, sizeof(path), "/run/openvswitch/ovs-vswitchd.%d.ctl", (int)switch_pid());
+    return socket_connect(path, CONTROL_TIMEOUT_S);
 }
 
 /* Reads one reply, a flat JSON object; 0 when it carries no error. */
@@ -145,9 +135,9 @@ static int control_call(int fd, const char *method, const char *params)
     int n = snprintf(request, sizeof(request), "{\"id\":0,\"method\":\"%s\",\"params\":[%s]}",
                      method, params);
 
-    if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
-        return -errno;
-    return control_read_reply(fd);
+    int code = socket_write(fd, request, (size_t)n);
+
+    return code < 0 ? code : control_read_reply(fd);
 }
 
 static int set_neighbour(int fd, uint32_t vtep)

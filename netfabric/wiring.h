@@ -1,6 +1,10 @@
 /* wiring: the contract between the guard and whatever switches packets (implemented over Open
  * vSwitch by wiring_ovs.c; fakes in tests). All calls block and run in the fabric executor, one at
  * a time. They are idempotent: asked twice, the second call finds its work done.
+ *
+ * A wiring holds the sockets to the switch, and remembers what it made the switch hold, so that a
+ * change costs what it changes. Nothing depends on that memory: one that was just made does the
+ * same.
  */
 #ifndef SKEIN_NETFABRIC_WIRING_H
 #define SKEIN_NETFABRIC_WIRING_H
@@ -31,16 +35,20 @@ struct wiring_port {
     bool is_up; /* false: everything stands, the port is down (a migration's target) */
 };
 
+struct wiring;
+
+/* Copies the configuration; connects to nothing yet. -ENOMEM. */
+int wiring_new(const struct wiring_config *config, struct wiring **ret, struct err *err);
+void wiring_free(struct wiring *wiring); /* NULL is fine */
 /* Bridges, tunnel port, uplink queues (control class CS6 first, then slices, bulk last). */
-int wiring_setup(const struct wiring_config *config, struct err *err);
+int wiring_setup(struct wiring *wiring, struct err *err);
 /* Makes the rules equal to the view, in one bundle. */
-int wiring_apply(const struct wiring_config *config, const struct fabric_view *view,
-                 struct err *err);
+int wiring_apply(struct wiring *wiring, const struct fabric_view *view, struct err *err);
 /* Makes the guest's namespace (named, /run/skein/netns/GUEST), its veth (host side "g" and the port
  * number), addresses, and the port on br-int. */
-int wiring_plug(const struct wiring_port *port, struct err *err);
+int wiring_plug(struct wiring *wiring, const struct wiring_port *port, struct err *err);
 /* Takes the port away and the namespace with it; nothing there is no error. */
-int wiring_unplug(const char *guest, uint16_t port, struct err *err);
+int wiring_unplug(struct wiring *wiring, const char *guest, uint16_t port, struct err *err);
 /* Host side up or down; async-signal-free, one ioctl: also called by the lease thread. */
 int wiring_set_up(uint16_t port, bool is_up, struct err *err);
 /* Blocks until the switch that was set up dies (0; also when it is gone already, or another one

@@ -1,4 +1,5 @@
-/* wiring_ovs: the wiring over Open vSwitch, driven by its command line tools.
+/* wiring_ovs: the wiring over Open vSwitch: bridges by its command line tool, once; rules and ports
+ * over kept sockets.
  *
  *   br-int  secure; guests' ports and the tunnel port `vx`. Its rules are flows.c's, replaced as
  * one bundle. br-phy  only with the user-space datapath: holds the port to the underlay, and the
@@ -7,9 +8,11 @@
  * variant runs on no machine of the tests.)
  *
  * What a crash of ovs-vswitchd takes away: all rules, br-phy's interface with its address, and the
- * tunnel neighbours. wiring_apply() puts all of them back. The ports stand in the database.
+ * tunnel neighbours. wiring_apply() puts all of them back, since the OpenFlow connection is a new
+ * one then. The ports stand in the database.
  *
- * Neighbours: netns_linux.c, qos_tc.c, switch_ovs.c (the switch as a process).
+ * Neighbours: openflow_ovs.c (rules), ovsdb_jansson.c (ports), cable_netlink.c, netns_linux.c,
+ * qos_tc.c, switch_ovs.c (the switch as a process).
  */
 #include "netfabric/wiring.h"
 
@@ -19,12 +22,46 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "netfabric/cable_netlink.h"
 #include "netfabric/netns_linux.h"
+#include "netfabric/openflow_ovs.h"
+#include "netfabric/ovsdb_jansson.h"
 #include "netfabric/qos_tc.h"
 #include "netfabric/run_posix.h"
 #include "netfabric/switch_ovs.h"
 
 enum { UNDERLAY_MTU = 1600, GUEST_MTU = 1500, NETNS_PATH_SIZE = 128, PORT_NAME_SIZE = 16 };
+
+struct wiring {
+    struct wiring_config config;
+    struct ovsdb db;
+    struct openflow openflow;
+    uint32_t n_peers;
+    uint32_t *peers; /* whose neighbours the switch knows; heap */
+};
+
+int wiring_new(const struct wiring_config *config, struct wiring **ret, struct err *err)
+{
+    struct wiring *w = calloc(1, sizeof(*w));
+
+    if (w == NULL)
+        return err_set(err, -ENOMEM, "no memory for the wiring");
+    w->config = *config;
+    ovsdb_init(&w->db);
+    openflow_init(&w->openflow);
+    *ret = w;
+    return 0;
+}
+
+void wiring_free(struct wiring *w)
+{
+    if (w == NULL)
+        return;
+    ovsdb_deinit(&w->db);
+    openflow_deinit(&w->openflow);
+    free(w->peers);
+    free(w);
+}
 
 static void port_name(uint16_t port, char ret[PORT_NAME_SIZE])
 {
@@ -129,10 +166,12 @@ static int give_vtep_its_address(const struct wiring_config *config, struct err 
     return interface_set_address("br-phy", config->vtep, config->vtep_prefix, UNDERLAY_MTU, err);
 }
 
-int wiring_setup(const struct wiring_config *config, struct err *err)
+int wiring_setup(struct wiring *w, struct err *err)
 {
+    const struct wiring_config *config = &w->config;
     int code = 0;
 
+    openflow_deinit(&w->openflow);
     if (config->uplink[0] != '\0' && config->backhaul_kbps != 0)
         code = qos_setup_uplink(config->uplink, config->backhaul_kbps, err);
     if (code == 0 && has_vtep_bridge(config)) {
@@ -149,114 +188,74 @@ int wiring_setup(const struct wiring_config *config, struct err *err)
 
 /* ---- rules */
 
-/* The rate of meter `vni` in what `ovs-ofctl dump-meters` printed; 0 = there is none. */
-static uint32_t present_rate(const char *dump, uint32_t vni)
+static bool knows_peers(const struct wiring *w, const struct fabric_view *view)
 {
-    char key[24];
-    const char *at, *rate;
-
-    snprintf(key, sizeof(key), "meter=%u ", vni);
-    at = strstr(dump, key);
-    rate = at == NULL ? NULL : strstr(at, "rate=");
-    return rate == NULL ? 0 : (uint32_t)strtoul(rate + strlen("rate="), NULL, 10);
+    return w->peers != NULL && w->n_peers == view->n_peers &&
+           (view->n_peers == 0 ||
+            memcmp(w->peers, view->peers, view->n_peers * sizeof(*view->peers)) == 0);
 }
 
-static int set_meter(const struct meter *meter, bool is_new, struct err *err)
+static int remember_peers(struct wiring *w, const struct fabric_view *view, struct err *err)
 {
-    char text[96];
-    const char *const argv[] = {"ovs-ofctl", "-O", "OpenFlow14", is_new ? "add-meter" : "mod-meter",
-                                "br-int",    text, NULL};
+    uint32_t *peers = malloc((view->n_peers + 1) * sizeof(*peers));
 
-    /* A bucket of 250 ms at the rate lets TCP have nearly all of it (of 100 ms: half). Ten full
-     * frames are the least. */
-    snprintf(text, sizeof(text), "meter=%u,kbps,burst,stats,bands=type=drop,rate=%u,burst_size=%u",
-             meter->vni, meter->rate_kbps, meter->rate_kbps / 4 < 120 ? 120 : meter->rate_kbps / 4);
-    return run_program(argv, NULL, NULL, 0, err);
+    if (peers == NULL)
+        return err_set(err, -ENOMEM, "no memory for the neighbours");
+    if (view->n_peers > 0)
+        memcpy(peers, view->peers, view->n_peers * sizeof(*peers));
+    free(w->peers);
+    w->peers = peers;
+    w->n_peers = view->n_peers;
+    return 0;
 }
 
-/* Meters are not part of a bundle: they are made before the rules that name them. One that no rule
- * names any more does nothing, and stays until the switch restarts. */
-static int apply_meters(const struct fabric_view *view, struct err *err)
+/* What the switch loses with its process and does not keep as rules. */
+static int apply_tunnels(struct wiring *w, const struct fabric_view *view, bool is_new,
+                         struct err *err)
 {
-    static const size_t dump_size = 1024 * 1024;
-    const char *const argv[] = {"ovs-ofctl", "-O", "OpenFlow14", "dump-meters", "br-int", NULL};
+    int code = 0;
+
+    if (is_new)
+        code = give_vtep_its_address(&w->config, err);
+    if (code < 0 || !has_vtep_bridge(&w->config) || (!is_new && knows_peers(w, view)))
+        return code;
+    code = switch_set_neighbours(view->peers, view->n_peers, err);
+    return code < 0 ? code : remember_peers(w, view, err);
+}
+
+static int apply_rules(struct wiring *w, const struct fabric_view *view, struct err *err)
+{
     cleanup_free struct meter *meters = NULL;
-    cleanup_free char *dump = NULL;
-    uint32_t n;
-    int code = meters_of(view, &meters, &n);
+    struct rules rules = {0};
+    uint32_t n_meters = 0;
+    int code = meters_of(view, &meters, &n_meters);
 
-    if (code < 0)
-        return err_set(err, code, "no memory for the meters");
-    if (n == 0)
-        return 0;
-    dump = malloc(dump_size);
-    if (dump == NULL)
-        return err_set(err, -ENOMEM, "no memory for the meters");
-    code = run_program(argv, NULL, dump, dump_size, err);
-    for (uint32_t i = 0; code == 0 && i < n; i++) {
-        uint32_t present = present_rate(dump, meters[i].vni);
-
-        if (present != meters[i].rate_kbps)
-            code = set_meter(&meters[i], present == 0, err);
+    if (code == 0)
+        code = flows_of(view, &rules);
+    if (code == 0)
+        code = rules_sort(&rules);
+    if (code < 0) {
+        rules_deinit(&rules);
+        return err_set(err, code, "no memory for the rules");
     }
+    return openflow_apply(&w->openflow, meters, n_meters, &rules, err);
+}
+
+int wiring_apply(struct wiring *w, const struct fabric_view *view, struct err *err)
+{
+    bool is_new;
+    int code = openflow_connect(&w->openflow, &is_new, err);
+
+    if (code == 0)
+        code = apply_tunnels(w, view, is_new, err);
+    if (code == 0)
+        code = apply_rules(w, view, err);
+    if (code < 0)
+        openflow_deinit(&w->openflow); /* all of it again next time */
     return code;
 }
 
-static int apply_rules(const struct fabric_view *view, struct err *err)
-{
-    const char *const argv[] = {"ovs-ofctl",     "-O",     "OpenFlow14", "--bundle",
-                                "replace-flows", "br-int", "-",          NULL};
-    cleanup_free char *text = flows_render(view);
-
-    if (text == NULL)
-        return err_set(err, -ENOMEM, "no memory for the rules");
-    return run_program(argv, text, NULL, 0, err);
-}
-
-int wiring_apply(const struct wiring_config *config, const struct fabric_view *view,
-                 struct err *err)
-{
-    int code = give_vtep_its_address(config, err);
-
-    if (code == 0 && has_vtep_bridge(config))
-        code = switch_set_neighbours(view->peers, view->n_peers, err);
-    if (code == 0)
-        code = apply_meters(view, err);
-    return code < 0 ? code : apply_rules(view, err);
-}
-
 /* ---- guests' ports */
-
-static void delete_interface(const char *name)
-{
-    const char *const argv[] = {"ip", "link", "del", name, NULL};
-
-    run_program(argv, NULL, NULL, 0, NULL);
-}
-
-static int make_cable(const struct wiring_port *port, const char *name, const char *netns,
-                      struct err *err)
-{
-    char mac[MAC_TEXT_SIZE], mtu[8];
-    const char *const argv[] = {"ip",   "link",    "add",  name,    "mtu",  mtu,
-                                "type", "veth",    "peer", "name",  "eth0", "mtu",
-                                mtu,    "address", mac,    "netns", netns,  NULL};
-
-    snprintf(mtu, sizeof(mtu), "%d", GUEST_MTU);
-    mac_format(port->mac, mac);
-    return run_program(argv, NULL, NULL, 0, err);
-}
-
-static int add_switch_port(const char *name, uint16_t port, struct err *err)
-{
-    char request[32];
-    const char *const argv[] = {"ovs-vsctl", "--timeout=5", "--", "--may-exist", "add-port",
-                                "br-int",    name,          "--", "set",         "interface",
-                                name,        request,       NULL};
-
-    snprintf(request, sizeof(request), "ofport_request=%u", port);
-    return run_program(argv, NULL, NULL, 0, err);
-}
 
 /* Namespace and cable, new unless both stand as they should. */
 static int make_namespace(const struct wiring_port *port, const char *name, const char *path,
@@ -267,19 +266,20 @@ static int make_namespace(const struct wiring_port *port, const char *name, cons
 
     memcpy(interface.mac, port->mac, MAC_SIZE);
     if (!netns_holds(path, &interface, name)) {
-        delete_interface(name);
-        code = netns_remove(path, err);
+        code = cable_remove(name, err);
+        if (code == 0)
+            code = netns_remove(path, err);
         if (code == 0)
             code = netns_make(path, err);
         if (code == 0)
-            code = make_cable(port, name, path, err);
+            code = cable_make(name, path, port->mac, GUEST_MTU, err);
         if (code == 0)
             interface_disable_ipv6(name);
     }
     return code < 0 ? code : netns_configure(path, &interface, err);
 }
 
-int wiring_plug(const struct wiring_port *port, struct err *err)
+int wiring_plug(struct wiring *w, const struct wiring_port *port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
     int code;
@@ -288,7 +288,7 @@ int wiring_plug(const struct wiring_port *port, struct err *err)
     wiring_netns_path(port->guest, path, sizeof(path));
     code = make_namespace(port, name, path, err);
     if (code == 0)
-        code = add_switch_port(name, port->port, err);
+        code = ovsdb_add_port(&w->db, name, port->port, err);
     if (code == 0)
         code = interface_set_up(name, port->is_up, err);
     return code < 0 ? err_prefix(err, "port of %s", port->guest) : 0;
@@ -296,18 +296,17 @@ int wiring_plug(const struct wiring_port *port, struct err *err)
 
 /* A port number is used again once its guest is removed: the port is taken away only while it is
  * the far end of this guest's cable. */
-int wiring_unplug(const char *guest, uint16_t port, struct err *err)
+int wiring_unplug(struct wiring *w, const char *guest, uint16_t port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
-    const char *const argv[] = {"ovs-vsctl", "--timeout=5", "--if-exists", "del-port",
-                                "br-int",    name,          NULL};
     int code = 0;
 
     port_name(port, name);
     wiring_netns_path(guest, path, sizeof(path));
     if (netns_holds(path, NULL, name)) {
-        code = run_program(argv, NULL, NULL, 0, err);
-        delete_interface(name);
+        code = ovsdb_remove_port(&w->db, name, err);
+        if (code == 0)
+            code = cable_remove(name, err);
     }
     if (code == 0)
         code = netns_remove(path, err);

@@ -308,7 +308,7 @@ static int plug(const struct job_context *c, const struct guest_run *run, struct
 
     memcpy(port.guest, run->spec.name, sizeof(port.guest));
     mac_of_guest(run->ip, port.mac);
-    rc = wiring_plug(&port, err); /* down; the guard raises it when the guest lives */
+    rc = wiring_plug(c->wiring, &port, err); /* down; the guard raises it when the guest lives */
     if (rc == 0)
         set_deadline(&c->deadline, run, true);
     return rc;
@@ -316,7 +316,7 @@ static int plug(const struct job_context *c, const struct guest_run *run, struct
 
 static int unplug(const struct job_context *c, const struct guest_run *run, struct err *err)
 {
-    int rc = wiring_unplug(run->spec.name, run->port, err);
+    int rc = wiring_unplug(c->wiring, run->spec.name, run->port, err);
 
     if (rc == 0)
         set_deadline(&c->deadline, run, false);
@@ -325,8 +325,8 @@ static int unplug(const struct job_context *c, const struct guest_run *run, stru
 
 static int setup(const struct job_context *c, struct err *err)
 {
-    const char *uplink = c->wiring.uplink;
-    int rc = wiring_setup(&c->wiring, err);
+    const char *uplink = c->wiring_config.uplink;
+    int rc = wiring_setup(c->wiring, err);
     struct err why = {0};
 
     if (rc == 0 && uplink[0] != '\0' && deadline_attach_uplink(&c->deadline, uplink, &why) < 0)
@@ -355,7 +355,7 @@ void job_run_fabric(const void *context, struct job *job, struct job_result *ret
         rc = setup(c, &err);
         break;
     case JOB_APPLY:
-        rc = wiring_apply(&c->wiring, &job->view, &err);
+        rc = wiring_apply(c->wiring, &job->view, &err);
         break;
     case JOB_PLUG:
         rc = plug(c, &job->run, &err);

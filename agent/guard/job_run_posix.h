@@ -9,7 +9,8 @@
 
 struct job_context {
     struct cgroups *cgroups;
-    struct wiring_config wiring;
+    struct wiring_config wiring_config;
+    struct wiring *wiring;    /* the fabric executor's */
     struct deadline deadline; /* attached to every port and to the uplink */
 };
 

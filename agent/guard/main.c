@@ -265,8 +265,10 @@ static int begin(struct guard *g, struct err *err)
 
     find_user(g);
     fill_cpus(&g->config, &work.cpus);
-    fill_wiring(&g->config, &g->context.wiring);
-    rc = make_directories(g, err);
+    fill_wiring(&g->config, &g->context.wiring_config);
+    rc = wiring_new(&g->context.wiring_config, &g->context.wiring, err);
+    if (rc == 0)
+        rc = make_directories(g, err);
     if (rc == 0)
         rc = open_cgroups(g, err);
     open_deadline(g);

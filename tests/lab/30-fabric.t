@@ -43,6 +43,9 @@ ${migration:-}
 C
 }
 
+# The switch of node K holds the rules of the description there, word for word, and no others.
+holds() { on "$1" sh -c 'fabric-tool /tmp/cluster "$0" rules >/tmp/rules; ovs-ofctl -O OpenFlow14 diff-flows br-int /tmp/rules' "$1"; }
+
 # show K...: these nodes' state is the present description from now on
 show() { local k; for k in "$@"; do describe | on "$k" sh -c 'cat >/tmp/cluster'; done; }
 apply() { local k; for k in "$@"; do tool "$k" apply || return; done; }
@@ -64,6 +67,7 @@ for place in 1:red1 1:red4 1:blue1 1:slow1 2:red2 2:blue2 2:slow2 3:red3; do
 done
 ok 'plug again finds its work done' tool 1 plug red1
 ok 'apply' apply 1 2 3
+for k in 1 2 3; do ok "n$k holds its rules and no others" holds $k; done
 took=$(tool 1 apply)
 ok "an apply takes less than 200 ms ($took)" test "${took%.*}" -lt 200
 is 'a guest has its address and nothing else' \
@@ -153,9 +157,11 @@ ok 'reserved: the source answers' pings 2 red2 10.7.0.1
 red1_on=3 migration='migration red1 1 3 committed'
 show 1 2 3
 ok 'committed: the source goes silent' tool 1 down red1
+fails 'n1 still holds the rules of before' holds 1
 ok 'committed: the target'\''s switch first' apply 3
 ok 'its port comes up' tool 3 up red1
 ok 'then the old node' apply 1
+ok 'it holds the rules of a guest that has left' holds 1
 ok 'n2 does not know yet: its packets follow the guest, answers are taken' pings 2 red2 10.7.0.1
 ok 'so do those of its old neighbours' pings 1 red4 10.7.0.1
 ok 'n2 learns of it' apply 2
@@ -171,6 +177,35 @@ before=$(echos 2 red2)
 forge 1
 pings 3 red3 10.7.0.2 1 >/dev/null
 is 'the old owner'\''s VTEP speaks for it no more' "$(echos 2 red2)" "$((before + 1))"
+
+# Over a kept connection only what changes is sent: to and fro between two states, and over a restart of the switch
+on 1 sh -c 'mkfifo /tmp/orders; cp /tmp/cluster /tmp/now; sed "/^guest red3/d; s/^slice slow 9 10.8.0.0\/24 10000/slice slow 9 10.8.0.0\/24 8000/" /tmp/cluster >/tmp/less'
+on 1 sh -c 'exec fabric-tool /tmp/cluster 1 serve <>/tmp/orders >/tmp/served' &
+server=$!
+n_served() { on 1 sh -c 'wc -l </tmp/served'; }
+# serve_state FILE: n1 applies it over the kept connection, and is then asked what it holds
+serve_state() {
+    local before
+    before=$(n_served)
+    on 1 sh -c 'cp "$0" /tmp/cluster; echo "$0" >/tmp/orders' "$1"
+    served() { [ "$(n_served)" -gt "$before" ]; }
+    wait_until 5 served && holds 1
+}
+wait_until 5 on 1 test -e /tmp/served
+ok 'kept connection: the whole state' serve_state /tmp/now
+ok 'kept connection: less of it' serve_state /tmp/less
+is 'kept connection: the rate of the slice is the new one' \
+    "$(on 1 ovs-ofctl -O OpenFlow14 dump-meters br-int | grep -o 'rate=[0-9]*')" rate=8000
+ok 'kept connection: the whole again' serve_state /tmp/now
+old=$(on 1 cat /run/openvswitch/ovs-vswitchd.pid)
+on 1 kill -9 "$old"
+restarted() { local new; new=$(on 1 cat /run/openvswitch/ovs-vswitchd.pid) && [ "$new" != "$old" ] && on 1 ovs-ofctl show br-int; }
+ok 'kept connection: the switch restarts' wait_until 5 restarted
+ok 'kept connection: all of it into the new switch' serve_state /tmp/less
+ok 'and the whole again' serve_state /tmp/now
+echo "# applies over one connection, ms: $(on 1 sh -c 'tr "\n" " " </tmp/served')"
+kill $server 2>/dev/null
+on 1 pkill -f 'fabric-tool.*serve'
 
 # A crash of the switch
 is 'the watch over the switch can be ended' "$(tool 2 wait </dev/zero >/dev/null; echo $?)" 1

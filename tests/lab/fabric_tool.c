@@ -10,9 +10,11 @@
  * Nodes come in the order of their ids, slices and guests in the order of their names.
  *
  *   fabric-tool FILE NODE setup | apply | rules | plug GUEST [down] | unplug GUEST | up GUEST |
- *                         down GUEST | port GUEST | wait
+ *                         down GUEST | port GUEST | wait | serve
  *
- * setup, apply, plug and unplug print how many milliseconds they took.
+ * setup, apply, plug and unplug print how many milliseconds they took. serve applies one
+ * description after the other over the same wiring, as the guard does: each line of its input names
+ * a file; it prints the milliseconds of each.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -143,7 +145,7 @@ static struct wiring_port port_of(struct cluster *c, const char *name, bool is_u
     return port;
 }
 
-static int apply(struct cluster *c, const struct wiring_config *config, uint64_t node, bool is_dry,
+static int apply(struct cluster *c, struct wiring *wiring, uint64_t node, bool is_dry,
                  struct err *err)
 {
     struct fabric_view view;
@@ -157,9 +159,37 @@ static int apply(struct cluster *c, const struct wiring_config *config, uint64_t
         fputs(text, stdout);
         free(text);
     } else {
-        code = wiring_apply(config, &view, err);
+        code = wiring_apply(wiring, &view, err);
     }
     fabric_view_deinit(&view);
+    return code;
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int serve(struct wiring *wiring, uint64_t node, struct err *err)
+{
+    struct cluster *c = calloc(1, sizeof(*c));
+    char path[128];
+    int code = 0;
+
+    while (code == 0 && scanf("%127s", path) == 1) {
+        double start;
+
+        memset(c, 0, sizeof(*c));
+        read_cluster(c, path);
+        start = now_ms();
+        code = apply(c, wiring, node, false, err);
+        printf("%.1f\n", now_ms() - start);
+        fflush(stdout);
+    }
+    free(c);
     return code;
 }
 
@@ -172,38 +202,35 @@ static int run(struct cluster *c, uint64_t node, char **argv, struct err *err)
                                    .vtep_prefix = 24,
                                    .backhaul_kbps = c->backhaul_kbps};
     const char *verb = argv[0], *guest = argv[1];
+    struct wiring *wiring;
     struct wiring_port port;
 
     if (self == NULL)
         die("unknown node", NULL);
     config.vtep = self->facts.vtep;
+    if (wiring_new(&config, &wiring, err) < 0)
+        die("wiring", err);
     if (strcmp(verb, "setup") == 0)
-        return wiring_setup(&config, err);
+        return wiring_setup(wiring, err);
     if (strcmp(verb, "apply") == 0 || strcmp(verb, "rules") == 0)
-        return apply(c, &config, node, strcmp(verb, "rules") == 0, err);
+        return apply(c, wiring, node, strcmp(verb, "rules") == 0, err);
+    if (strcmp(verb, "serve") == 0)
+        return serve(wiring, node, err);
     if (strcmp(verb, "wait") == 0)
         return wiring_wait_for_death(STDIN_FILENO, err);
     if (guest == NULL)
         die("which guest?", NULL);
     port = port_of(c, guest, argv[2] == NULL);
     if (strcmp(verb, "plug") == 0)
-        return wiring_plug(&port, err);
+        return wiring_plug(wiring, &port, err);
     if (strcmp(verb, "unplug") == 0)
-        return wiring_unplug(guest, port.port, err);
+        return wiring_unplug(wiring, guest, port.port, err);
     if (strcmp(verb, "up") == 0 || strcmp(verb, "down") == 0)
         return wiring_set_up(port.port, strcmp(verb, "up") == 0, err);
     if (strcmp(verb, "port") != 0)
         die("unknown verb", NULL);
     printf("%u\n", port.port);
     return 0;
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 int main(int argc, char **argv)
@@ -220,7 +247,8 @@ int main(int argc, char **argv)
     code = run(c, strtoull(argv[2], NULL, 10), argv + 3, &err);
     if (code < 0)
         die(argv[3], &err);
-    if (strcmp(argv[3], "rules") != 0 && strcmp(argv[3], "port") != 0)
+    if (strcmp(argv[3], "rules") != 0 && strcmp(argv[3], "port") != 0 &&
+        strcmp(argv[3], "serve") != 0)
         printf("%.1f\n", now_ms() - start);
     free(c);
     return code;
