@@ -32,6 +32,7 @@ static const struct method methods[] = {
     {"cluster.init", HERE, true, false, api_cluster_init},
     {"cluster.join", HERE, true, false, api_cluster_join},
     {"status", READ_LEADER, true, false, api_status},
+    {"top", READ_LEADER, true, false, api_top},
     {"events", HERE, false, false, api_events},
     {"cluster.maintenance", ON_LEADER, false, false, api_write},
     {"token.create", ON_LEADER, false, false, api_token_create},

@@ -19,6 +19,23 @@ void api_status(struct api *api, struct call *call)
     api_ok(api, &call->asker, show_status(&show), call->warning);
 }
 
+/* The same with the guests and the time: all that `skein top` shows, of one moment. */
+void api_top(struct api *api, struct call *call)
+{
+    struct show show;
+    json_t *top;
+
+    if (!api->s->is_member) {
+        api_status(api, call);
+        return;
+    }
+    show = api_show(api);
+    top = show_status(&show);
+    json_object_set_new(top, "guests", show_guests(&show));
+    json_object_set_new(top, "time_ms", json_integer((json_int_t)wall_ms()));
+    api_ok(api, &call->asker, top, call->warning);
+}
+
 void api_node_list(struct api *api, struct call *call)
 {
     struct show show = api_show(api);

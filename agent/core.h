@@ -216,7 +216,7 @@ struct node_view { /* of the leader; on other nodes only what they know */
     struct other_view others[CORE_MAX_OTHERS];
     uint64_t applied_index;
     uint32_t backhaul_permille;
-    bool has_links; /* its uplink was measured … */
+    bool has_links; /* its uplink was measured lately … */
     uint64_t links_ms_ago;
     struct backhaul links;
 };

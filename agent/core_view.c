@@ -4,6 +4,8 @@
 
 #include "agent/core_internal.h"
 
+enum { LINKS_KEPT_MS = 5000 };
+
 const struct state *core_state(const struct core *core)
 {
     return &core->state;
@@ -29,15 +31,22 @@ static uint64_t since(uint64_t then, uint64_t now)
     return now > then ? now - then : 0;
 }
 
+/* What was measured long ago is not how the link is. */
+static void links_view(const struct backhaul *links, uint64_t links_us, uint64_t now,
+                       struct node_view *ret)
+{
+    ret->has_links = links_us != 0 && since(links_us, now) < LINKS_KEPT_MS * 1000;
+    ret->links = *links;
+    ret->links_ms_ago = since(links_us, now) / 1000;
+    ret->backhaul_permille = ret->has_links ? backhaul_use_permille(links) : 0;
+}
+
 static void own_view(const struct core *core, uint64_t now, struct node_view *ret)
 {
     ret->applied_index = core->state.index;
     ret->lapsed = core->node.lapsed;
     ret->round_trip_us = core->node.round_trip_us;
-    ret->backhaul_permille = core->node.backhaul_permille;
-    ret->has_links = core->node.links_us != 0;
-    ret->links = core->node.links;
-    ret->links_ms_ago = since(core->node.links_us, now) / 1000;
+    links_view(&core->node.links, core->node.links_us, now, ret);
     core_node_count_beats(core, &ret->n_beats, &ret->n_beats_unanswered);
 }
 
@@ -88,10 +97,7 @@ void core_node_view(const struct core *core, uint64_t id, uint64_t now, struct n
     ret->n_beats_unanswered = peer->n_beats_unanswered;
     ret->round_trip_us = peer->round_trip_us;
     ret->applied_index = peer->applied_index;
-    ret->backhaul_permille = peer->backhaul_permille;
-    ret->has_links = peer->links_us != 0;
-    ret->links = peer->links;
-    ret->links_ms_ago = since(peer->links_us, now) / 1000;
+    links_view(&peer->links, peer->links_us, now, ret);
 }
 
 /* The newest word on the guest's present copy: the node's own guard, or a beat to the leader. */

@@ -144,7 +144,7 @@ static void add_telemetry(const struct show *show, const struct node *node, json
     json_object_set_new(ret, "applied_index",
                         number_or_null(leads && view.heard, view.applied_index));
     json_object_set_new(ret, "backhaul_permille",
-                        number_or_null(leads && view.heard, view.backhaul_permille));
+                        number_or_null(view.has_links, view.backhaul_permille));
     json_object_set_new(ret, "uplink", view.has_links ? show_uplink(&view) : json_null());
 }
 

@@ -68,7 +68,7 @@ static void warn_of_nodes(const struct show *show, json_t *warnings)
                  (unsigned long long)view.silent_ms, others[0] != '\0' ? "; " : "", others);
         else if (view.heard && view.lapsed)
             warn(warnings, "node %s: its lease lapsed, its guests are frozen", node->name);
-        if (view.heard && view.backhaul_permille > BACKHAUL_HIGH_PERMILLE)
+        if (view.heard && !view.is_silent && view.backhaul_permille > BACKHAUL_HIGH_PERMILLE)
             warn(warnings, "node %s: its uplink is %u %% full", node->name,
                  view.backhaul_permille / 10);
     }

@@ -75,12 +75,18 @@ static const struct value_spec events_flags[] = {
 static const struct value_spec logs_flags[] = {
     {VALUE_SET, "follow", "follow", NULL, "go on as it grows", 'w', false, false}, END};
 
+static const struct value_spec top_flags[] = {
+    {VALUE_SET, "once", NULL, NULL, "one snapshot, then the end", 0, false, false}, END};
+
 const struct command_spec commands[] = {
     {"init", NULL, "cluster.init", "Makes this board the first one of a new cluster.", NULL,
      init_flags, false, false},
     {"join", NULL, "cluster.join", "Joins this board to the cluster that made TOKEN.",
      join_operands, init_flags, false, false},
     {"status", NULL, "status", "How the cluster is.", NULL, NULL, false, false},
+    {"top", NULL, "top",
+     "Watches the cluster live: leases, links, guests; q ends it. As JSON: one object a second.",
+     NULL, top_flags, false, false},
     {"events", NULL, "events", "What happened lately, as this node saw it.", NULL, events_flags,
      false, false},
     {"cluster", "maintenance", "cluster.maintenance",

@@ -172,5 +172,7 @@ int run_command(struct run *run)
         return run_exec(run);
     if (strcmp(method, "events") == 0 || strcmp(method, "guest.logs") == 0)
         return run_stream(run);
+    if (strcmp(method, "top") == 0)
+        return run_top(run);
     return run_simple(run);
 }

@@ -38,6 +38,8 @@ int run_ask(struct run *run, const char *method, json_t *params, const void *dat
             json_t **ret);
 void run_print(const struct run *run, const char *method, const json_t *result);
 
+/* Until it is told to end. */
+int run_top(struct run *run);
 int run_image_add(struct run *run);
 int run_exec(struct run *run);
 /* events and logs: messages with data until the end. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/cli/show_links_jansson.h"
 #include "agent/cli/table.h"
 #include "base/clean.h"
 
@@ -84,6 +85,16 @@ static void format_ms(const json_t *value, char *ret, size_t size)
     snprintf(ret, size, "%.1f ms", json_number_value(value));
 }
 
+static void format_permille(const json_t *value, char *ret, size_t size)
+{
+    snprintf(ret, size, "%d %%", (int)((json_integer_value(value) + 5) / 10));
+}
+
+static void format_others(const json_t *value, char *ret, size_t size)
+{
+    links_others(value, ret, size);
+}
+
 static const struct column node_columns[] = {
     {"NAME", "name", NULL},
     {"ID", "id", NULL},
@@ -149,16 +160,17 @@ static const struct column drain_columns[] = {
 static const struct column status_columns[] = {
     {"NODE", "name", NULL},       {"STATE", "state", NULL},
     {"ROLE", "role", NULL},       {"LEADER", "leader", format_star},
-    {"PRESENT", "present", NULL}, {"BACKHAUL", "backhaul_permille", NULL},
+    {"PRESENT", "present", NULL}, {"BACKHAUL", "backhaul_permille", format_permille},
     {NULL, NULL, NULL},
 };
 
 /* How single values of an object are written. */
 static const struct column formats[] = {
-    {NULL, "memory_mib", format_mib},  {NULL, "memory_free_mib", format_mib},
-    {NULL, "rate_kbps", format_kbps},  {NULL, "backhaul_kbps", format_kbps},
-    {NULL, "size_bytes", format_size}, {NULL, "bytes", format_size},
-    {NULL, "blackout_ms", format_ms},  {NULL, "total_ms", format_ms},
+    {NULL, "memory_mib", format_mib},         {NULL, "memory_free_mib", format_mib},
+    {NULL, "rate_kbps", format_kbps},         {NULL, "backhaul_kbps", format_kbps},
+    {NULL, "size_bytes", format_size},        {NULL, "bytes", format_size},
+    {NULL, "blackout_ms", format_ms},         {NULL, "total_ms", format_ms},
+    {NULL, "heard_by_others", format_others}, {NULL, "backhaul_permille", format_permille},
 };
 
 static void format_cell(const struct column *column, const json_t *row, char *ret, size_t size)
@@ -199,7 +211,7 @@ static char *show_rows(const struct column *columns, const json_t *rows, bool co
     return text;
 }
 
-static void print_object(FILE *out, const json_t *object)
+static void print_object(FILE *out, const json_t *object, bool colours)
 {
     const char *key;
     json_t *value;
@@ -209,6 +221,10 @@ static void print_object(FILE *out, const json_t *object)
         struct column column = {NULL, key, NULL};
         char cell[1024];
 
+        if (strcmp(key, "uplink") == 0) {
+            links_print(out, value, colours);
+            continue;
+        }
         for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
             if (strcmp(formats[i].key, key) == 0)
                 column.format = formats[i].format;
@@ -344,7 +360,7 @@ char *show_table(const char *method, const json_t *result, bool colours)
     else if (strcmp(method, "guest.plan") == 0)
         print_plan(out, result, colours);
     else if (is_show(method))
-        print_object(out, result);
+        print_object(out, result, colours);
     else
         print_done(out, method, result);
     return fclose(out) == 0 ? text : NULL;

@@ -41,6 +41,21 @@ int table_add(struct table *table, const char *const cells[])
     return 0;
 }
 
+size_t text_width(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text != '\0' && *text != '\n'; text++) {
+        if (*text == '\x1b') {
+            while (*text != 'm' && text[1] != '\0')
+                text++;
+        } else {
+            n += ((unsigned char)*text & 0xc0) != 0x80;
+        }
+    }
+    return n;
+}
+
 static const char *colour_of(const char *word)
 {
     static const struct {
@@ -50,6 +65,7 @@ static const char *colour_of(const char *word)
         {"lost", "\x1b[31m"},     {"failed", "\x1b[31m"},   {"refused", "\x1b[31m"},
         {"pending", "\x1b[33m"},  {"frozen", "\x1b[33m"},   {"migrating", "\x1b[33m"},
         {"cordoned", "\x1b[33m"}, {"draining", "\x1b[33m"}, {"stopped", "\x1b[2m"},
+        {"silent", "\x1b[33m"},
     };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -70,7 +86,7 @@ static void render_row(FILE *out, const struct table *table, size_t row, const s
             colour = row == 0 ? "\x1b[1m" : colour_of(cell);
         fprintf(out, "%s%s%s", colour != NULL ? colour : "", cell, colour != NULL ? "\x1b[0m" : "");
         if (i + 1 < table->n_columns)
-            fprintf(out, "%*s", (int)(widths[i] - strlen(cell) + 2), "");
+            fprintf(out, "%*s", (int)(widths[i] - text_width(cell) + 2), "");
     }
     fputc('\n', out);
 }
@@ -84,7 +100,7 @@ char *table_render(const struct table *table, bool colours)
     if (out == NULL)
         return NULL;
     for (size_t i = 0; i < table->n_rows * table->n_columns; i++) {
-        size_t width = strlen(table->cells[i]);
+        size_t width = text_width(table->cells[i]);
 
         if (width > widths[i % table->n_columns])
             widths[i % table->n_columns] = width;

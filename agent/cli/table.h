@@ -21,6 +21,9 @@ int table_add(struct table *table, const char *const cells[]);
  * memory. With colours, words that say how something is ("up", "lost", …) carry theirs. */
 char *table_render(const struct table *table, bool colours);
 
+/* Columns that the text takes until its end or the end of its line; colours take none. */
+size_t text_width(const char *text);
+
 /* "64 MiB", "2 GiB"; "20 Mbit/s"; "1.2 MB": for people. */
 const char *format_memory(unsigned long long mib, char *ret, size_t size);
 const char *format_rate(unsigned long long kbps, char *ret, size_t size);
