@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "migrate/look.h"
 
 /* Where a guest lives on this node; paths are those of agent/guest/guest.h. */
 struct mover_guest {
@@ -38,6 +39,9 @@ struct mover_ops {
     const char *name;
     /* Can it be moved at all? 0, or a negative errno and the reason. */
     int (*check)(const struct mover_guest *guest, struct err *err);
+    /* Everything that speaks for or against moving it, found without touching it. Only for a guest
+     * that runs: -ESRCH. */
+    int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory and its upper layer. On
      * failure the guest runs again as before. */
     int (*capture)(const struct mover_guest *guest, int fd, struct mover_report *ret,

@@ -61,6 +61,7 @@ static int resume(const struct mover_guest *guest, struct err *err)
 const struct mover_ops mover_criu_ops = {
     .name = "criu",
     .check = mover_check,
+    .look = mover_look,
     .capture = mover_capture,
     .receive = mover_receive,
     .activate = mover_activate,

@@ -29,6 +29,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
 uint64_t mover_now_us(void);
 
 int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
+int mover_look(const struct mover_guest *guest, struct look *ret,
+               struct err *err); /* look_criu.c */
 int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
                   struct err *err); /* capture_criu.c */
 int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,

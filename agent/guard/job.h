@@ -9,6 +9,7 @@ enum job_kind {
     JOB_START = 1,  /* run: -> pid */
     JOB_TERMINATE,  /* run, pid */
     JOB_EXEC,       /* run, pid, argv, 3 fds -> status */
+    JOB_LOOK,       /* run, pid, fd: a struct look is written there */
     JOB_CLEAN_UP,   /* run, keep_upper */
     JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
                      * keep_upper, what was kept for this one */

@@ -166,6 +166,31 @@ static int exec_in(struct scene *s, struct job_result *ret, struct err *err)
     return rc;
 }
 
+/* All of it fits into the pipe: nobody has to read yet. */
+static int write_look(const struct look *look, int fd, struct err *err)
+{
+    uint8_t bytes[LOOK_MAX_BYTES];
+    struct writer w;
+
+    writer_init(&w, bytes, sizeof(bytes));
+    look_encode(look, &w);
+    if (w.failed || write(fd, bytes, w.size) != (ssize_t)w.size)
+        return err_set(err, -EIO, "what was found cannot be handed over");
+    return 0;
+}
+
+static int look_at(struct scene *s, struct err *err)
+{
+    struct look look = {0};
+    int rc = check_process(s->job, err);
+
+    if (rc == 0 && s->kind->can_capture)
+        rc = mover_criu_ops.look(&s->mover, &look, err);
+    else if (rc == 0)
+        look_add(&look, "kind", true, "a %s cannot be moved while it runs", s->kind->name);
+    return rc < 0 ? rc : write_look(&look, s->job->fds[0], err);
+}
+
 static int prepare(struct scene *s, struct err *err)
 {
     int rc = check_image(s, err);
@@ -226,6 +251,9 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return rc < 0 ? rc : s->kind->terminate((pid_t)s->job->pid, err);
     case JOB_EXEC:
         return exec_in(s, ret, err);
+    case JOB_LOOK:
+        signal(SIGPIPE, SIG_IGN);
+        return look_at(s, err);
     case JOB_CLEAN_UP:
         return clean_up(s, s->job->keep_upper, err);
     case JOB_PREPARE:

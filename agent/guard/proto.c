@@ -37,6 +37,7 @@ static const struct {
     [GUARD_STOP] = {"stop", HAS_COPY | HAS_STOP},
     [GUARD_FREEZE] = {"freeze", HAS_COPY},
     [GUARD_THAW] = {"thaw", HAS_COPY},
+    [GUARD_LOOK] = {"look", HAS_COPY},
     [GUARD_EXEC] = {"exec", HAS_COPY | HAS_ARGV},
     [GUARD_LOGS] = {"logs", HAS_COPY},
     [GUARD_PREPARE] = {"prepare", HAS_RUN | HAS_MIGRATION},

@@ -28,6 +28,8 @@ enum guard_op {
     GUARD_STOP,       /* copy + grace_ms: terminate, then kill; done when nothing of it runs */
     GUARD_FREEZE,     /* copy: reason "user" */
     GUARD_THAW,       /* copy: reason "user" */
+    GUARD_LOOK,       /* copy + fd of a pipe: what speaks for and against moving it (struct look) is
+                       * written there */
     GUARD_EXEC,       /* copy + argv + 3 fds -> status */
     GUARD_LOGS,       /* guest -> fd of its log, read only */
     GUARD_PREPARE,    /* target: run with epoch = migration id */

@@ -23,6 +23,7 @@ static const struct {
     [GUARD_STOP] = {steps_stop, NULL, FDS_NONE, true},
     [GUARD_FREEZE] = {steps_freeze, NULL, FDS_NONE, true},
     [GUARD_THAW] = {steps_thaw, NULL, FDS_NONE, true},
+    [GUARD_LOOK] = {steps_look, NULL, FDS_STREAM, false},
     [GUARD_EXEC] = {steps_exec, NULL, FDS_STDIO, false},
     [GUARD_LOGS] = {steps_logs, NULL, FDS_NONE, false},
     [GUARD_PREPARE] = {steps_prepare, undo_prepare, FDS_NONE, true},

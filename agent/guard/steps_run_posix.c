@@ -387,7 +387,7 @@ const step_fn steps_thaw[] = {thaw, NULL};
 
 /* ---- what several may do at once */
 
-static enum step exec_job(struct work *work, struct operation *op)
+static enum step job_beside(struct work *work, struct operation *op, enum job_kind kind)
 {
     struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
     struct job job;
@@ -397,7 +397,7 @@ static enum step exec_job(struct work *work, struct operation *op)
         return operation_fail(op, -ENOENT, "guest '%s' does not run on this node",
                               op->request.copy.guest);
     job_init(&job);
-    job.kind = JOB_EXEC;
+    job.kind = kind;
     job.has_run = true;
     job.run = guest->record.run;
     job.pid = guest->record.pid;
@@ -408,6 +408,11 @@ static enum step exec_job(struct work *work, struct operation *op)
     return operation_job(work, op, &work->config.cells, &job);
 }
 
+static enum step exec_job(struct work *work, struct operation *op)
+{
+    return job_beside(work, op, JOB_EXEC);
+}
+
 static enum step exec_done(struct work *work, struct operation *op)
 {
     (void)work;
@@ -416,6 +421,13 @@ static enum step exec_done(struct work *work, struct operation *op)
 }
 
 const step_fn steps_exec[] = {exec_job, exec_done, NULL};
+
+static enum step look_job(struct work *work, struct operation *op)
+{
+    return job_beside(work, op, JOB_LOOK);
+}
+
+const step_fn steps_look[] = {look_job, NULL};
 
 static enum step open_log(struct work *work, struct operation *op)
 {

@@ -1,4 +1,5 @@
-/* fuzz_guard: mutated packets against the decoders of the guard: requests, replies, records, jobs.
+/* fuzz_guard: mutated packets against the decoders of the guard: requests, replies, records, jobs,
+ * looks.
  *
  *     fuzz_guard [ITERATIONS [SEED]]
  *
@@ -11,11 +12,12 @@
 
 #include "agent/guard/job.h"
 #include "agent/guard/record.h"
+#include "migrate/look.h"
 #include "tests/support/command_random.h"
 #include "tests/support/prng.h"
 
-enum { N_KINDS = 4, N_EACH = 64, MAX_MUTATIONS = 6, MAX_GROWTH = 64 };
-enum kind { REQUEST, REPLY, RECORD, JOB };
+enum { N_KINDS = 5, N_EACH = 64, MAX_MUTATIONS = 6, MAX_GROWTH = 64 };
+enum kind { REQUEST, REPLY, RECORD, JOB, LOOK };
 
 struct bytes {
     uint8_t data[GUARD_PACKET_MAX];
@@ -115,10 +117,19 @@ static void write_job(struct fuzz *f, int i, struct writer *w)
     guest_run_deinit(&job.run);
 }
 
+static void write_look(struct fuzz *f, int i, struct writer *w)
+{
+    struct look look = {.memory_bytes = prng_next(&f->prng), .n_processes = (uint32_t)i};
+
+    for (int k = 0; k < i % 5; k++)
+        look_add(&look, "device", k % 2 == 0, "process %d has a device open", k);
+    look_encode(&look, w);
+}
+
 static void make_corpus(struct fuzz *f)
 {
     static void (*const write[N_KINDS])(struct fuzz *, int, struct writer *) = {
-        write_request, write_reply, write_record, write_job};
+        write_request, write_reply, write_record, write_job, write_look};
 
     for (int kind = 0; kind < N_KINDS; kind++) {
         for (int i = 0; i < N_EACH; i++) {
@@ -169,6 +180,7 @@ static int decode_and_encode(enum kind kind, const struct bytes *b, struct write
     struct guard_reply reply;
     struct guest_record record;
     struct job job;
+    struct look look;
     uint8_t *exact = malloc(b->size > 0 ? b->size : 1);
     int rc = -1;
 
@@ -185,6 +197,8 @@ static int decode_and_encode(enum kind kind, const struct bytes *b, struct write
     } else if (kind == JOB && (rc = job_decode(exact, b->size, &job)) == 0) {
         job_encode(&job, w);
         job_deinit(&job);
+    } else if (kind == LOOK && (rc = look_decode(exact, b->size, &look)) == 0) {
+        look_encode(&look, w);
     }
     free(exact);
     return rc;

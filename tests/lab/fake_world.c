@@ -244,6 +244,12 @@ static int fake_activate(const struct mover_guest *guest, pid_t *ret_pid, struct
     return 0;
 }
 
+static int fake_look(const struct mover_guest *guest, struct look *ret, struct err *err)
+{
+    look_add(ret, "device", true, "guest %s has a device open", guest->name);
+    return act("look", err);
+}
+
 static int fake_resume(const struct mover_guest *guest, struct err *err)
 {
     (void)guest;
@@ -263,6 +269,7 @@ static int fake_discard(const struct mover_guest *guest, struct err *err)
 const struct mover_ops mover_criu_ops = {
     .name = "fake",
     .check = fake_check,
+    .look = fake_look,
     .capture = fake_capture,
     .receive = fake_receive,
     .activate = fake_activate,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/guard/packet_posix.h"
+#include "migrate/look.h"
 #include "tests/lab/guard_driver.h"
 
 static const char *guard_program;
@@ -390,7 +391,10 @@ static void exec_and_logs_hand_descriptors(void **state)
     struct driver *d = *state;
     struct guard_request request;
     struct guard_reply reply;
+    uint8_t bytes[LOOK_MAX_BYTES];
+    struct look look;
     char text[32] = "";
+    ssize_t n;
     int out[2];
 
     assert_true(beat(d, L_MS, ""));
@@ -408,6 +412,14 @@ static void exec_and_logs_hand_descriptors(void **state)
     assert_int_equal(ask(d, &request, &reply), 0);
     assert_int_equal(reply.status, 3);
     assert_int_equal(read(out[0], text, sizeof(text)), 6);
+    request_of(&request, GUARD_LOOK);
+    strcpy(request.copy.guest, "web");
+    request.copy.epoch = 5;
+    request.fds[0] = out[1];
+    assert_int_equal(ask(d, &request, NULL), 0);
+    n = read(out[0], bytes, sizeof(bytes));
+    assert_int_equal(look_decode(bytes, (size_t)n, &look), 0);
+    assert_string_equal(look.reasons[0].code, "device");
     request_of(&request, GUARD_LOGS);
     strcpy(request.copy.guest, "web");
     assert_int_equal(ask(d, &request, &reply), 0);

@@ -1,0 +1,52 @@
+/* look: what a look at a running guest says of moving it, before anything is done (pure: values,
+ * their codec, and the verdict).
+ *
+ * The mover looks (mover.h, look_criu.c); its findings travel from the guard to skeind as bytes.
+ */
+#ifndef SKEIN_MIGRATE_LOOK_H
+#define SKEIN_MIGRATE_LOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+enum {
+    LOOK_CODE_SIZE = 24,
+    LOOK_TEXT_SIZE = 160,
+    LOOK_MAX_REASONS = 24,
+    LOOK_MAX_BYTES = 8192, /* of its encoding: fits into a pipe that nobody reads yet */
+};
+
+/* One thing that was found. */
+struct look_reason {
+    char code[LOOK_CODE_SIZE]; /* for programs: "device", "external-unix", … (docs/api.md) */
+    bool is_obstacle;          /* it cannot move like this; else it is only worth knowing */
+    char text[LOOK_TEXT_SIZE];
+};
+
+struct look {
+    uint64_t memory_bytes; /* what its processes hold, shared pages once */
+    uint64_t files_bytes;  /* what it wrote: moves along, while it stands still */
+    uint32_t n_processes;
+    bool can_track_dirty; /* the kernel here knows which pages were written: pre-copy */
+    bool can_lazy;        /* the kernel here lets pages come later: post-copy */
+    uint32_t n_reasons;
+    struct look_reason reasons[LOOK_MAX_REASONS];
+};
+
+/* One reason of a code is kept for each text; when there are too many the last place counts the
+ * others, as an obstacle when one of them is. */
+void look_add(struct look *look, const char *code, bool is_obstacle, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool look_has_obstacle(const struct look *look);
+/* How long the guest would stand still for its state to cross a link of this rate, unpacked, in ms;
+ * 0: the rate is not known. */
+uint64_t look_standstill_ms(const struct look *look, uint64_t link_kbps);
+
+void look_encode(const struct look *look, struct writer *w);
+/* -EBADMSG */
+int look_decode(const void *data, size_t size, struct look *ret);
+
+#endif

@@ -1,0 +1,193 @@
+/* A look at a cell before a move: the node, its processes, what they hold. */
+#include "migrate/look_criu.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+#include "migrate/ground_criu.h"
+#include "migrate/mover_criu.h"
+#include "migrate/proc_criu.h"
+
+enum { SOFT_DIRTY_BIT = 55 };
+
+/* ---- what the kernel of this node can do */
+
+static bool is_soft_dirty(const void *page, int pagemap)
+{
+    uint64_t entry = 0;
+    off_t at = (off_t)((uintptr_t)page / (uintptr_t)sysconf(_SC_PAGESIZE) * sizeof(entry));
+
+    return pread(pagemap, &entry, sizeof(entry), at) == (ssize_t)sizeof(entry) &&
+           (entry >> SOFT_DIRTY_BIT & 1) != 0;
+}
+
+/* Tried on a page of this process: clean after the marks are cleared, dirty after a write. */
+static bool can_track_dirty(void)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    volatile char *page =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cleanup_close int clear = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    cleanup_close int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    bool works = false;
+
+    if (page == MAP_FAILED)
+        return false;
+    page[0] = 1;
+    if (clear >= 0 && pagemap >= 0 && write(clear, "4", 1) == 1) {
+        works = !is_soft_dirty((const void *)page, pagemap);
+        page[0] = 2;
+        works = works && is_soft_dirty((const void *)page, pagemap);
+    }
+    munmap((void *)page, size);
+    return works;
+}
+
+static bool can_lazy(void)
+{
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void look_at_node(struct look *look)
+{
+    look->can_track_dirty = can_track_dirty();
+    look->can_lazy = can_lazy();
+    if (!look->can_track_dirty)
+        look_add(look, "no-dirty-tracking", false,
+                 "this kernel does not say which pages were written (soft-dirty): no pre-copy");
+    if (!look->can_lazy)
+        look_add(look, "no-userfaultfd", false,
+                 "this kernel lets no page come later (userfaultfd): no post-copy");
+}
+
+/* ---- what the guest wrote */
+
+enum { MAX_DEPTH = 64 }; /* what lies deeper is not counted */
+
+/* Takes the descriptor. */
+static uint64_t bytes_below(int fd, int depth)
+{
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    struct stat status;
+    uint64_t bytes = 0;
+
+    if (directory == NULL && fd >= 0)
+        close(fd);
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (S_ISREG(status.st_mode))
+            bytes += (uint64_t)status.st_blocks * 512;
+        else if (S_ISDIR(status.st_mode) && depth < MAX_DEPTH)
+            bytes += bytes_below(
+                openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                depth + 1);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    return bytes;
+}
+
+static uint64_t upper_bytes(const struct mover_guest *guest)
+{
+    return bytes_below(open(guest->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+}
+
+static uint64_t shm_bytes(const struct mover_guest *guest)
+{
+    struct statvfs status;
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/root" GROUND_SHM, guest->pid);
+    if (statvfs(path, &status) < 0)
+        return 0;
+    return (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+}
+
+/* ---- processes */
+
+struct looking {
+    const struct mover_guest *guest;
+    struct look *look;
+    struct look_sockets sockets;
+};
+
+/* Of the guest, be it in a pid namespace below the guest's own. */
+static bool is_inside(pid_t pid, const struct mover_guest *guest)
+{
+    ino_t inside = proc_namespace(guest->pid, "pid");
+
+    if (proc_namespace(pid, "pid") == inside)
+        return true;
+    while (pid > 1 && pid != guest->pid)
+        pid = proc_parent(pid);
+    return pid == guest->pid;
+}
+
+static void look_at_namespaces(const struct looking *l, pid_t pid, const char *who)
+{
+    static const char *const kinds[] = {"pid", "net", "mnt", "uts", "ipc", "user", "time"};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        ino_t own = proc_namespace(pid, kinds[i]);
+
+        if (own != 0 && own != proc_namespace(l->guest->pid, kinds[i]))
+            look_add(l->look, "namespace", true, "%s has a %s namespace of its own", who, kinds[i]);
+    }
+}
+
+static bool look_at_process(pid_t pid, void *context)
+{
+    struct looking *l = context;
+    char name[32], who[64];
+
+    if (!is_inside(pid, l->guest))
+        return true;
+    proc_name(pid, name);
+    snprintf(who, sizeof(who), "process %llu (%s)", proc_number(pid, "status", "NSpid"), name);
+    l->look->n_processes++;
+    l->look->memory_bytes +=
+        (proc_number(pid, "smaps_rollup", "Pss") + proc_number(pid, "smaps_rollup", "SwapPss")) *
+        1024;
+    if (proc_number(pid, "status", "TracerPid") != 0)
+        look_add(l->look, "ptrace", true, "%s is being traced (ptrace)", who);
+    look_at_namespaces(l, pid, who);
+    look_at_files(pid, &l->sockets, l->look);
+    return true;
+}
+
+int mover_look(const struct mover_guest *guest, struct look *ret, struct err *err)
+{
+    struct looking l = {.guest = guest, .look = ret};
+    struct err obstacle;
+    int r;
+
+    if (proc_namespace(guest->pid, "pid") == 0)
+        return err_set(err, -ESRCH, "guest %s does not run", guest->name);
+    *ret = (struct look){0};
+    r = mover_check(guest, &obstacle);
+    if (r < 0)
+        look_add(ret, r == -EBUSY ? "exec" : "node", true, "%s", obstacle.text);
+    look_at_node(ret);
+    proc_each(look_at_process, &l);
+    look_at_unix(guest, &l.sockets, ret);
+    free(l.sockets.inodes);
+    ret->files_bytes = upper_bytes(guest) + shm_bytes(guest);
+    return 0;
+}
