@@ -2,6 +2,7 @@
  *
  *   api_jansson.c          messages in and out, who answers, relays
  *   api_read_jansson.c     lists, shows, plan, status
+ *   api_check_jansson.c    what speaks for and against moving a guest
  *   api_write_jansson.c    what goes through core: tickets
  *   api_cluster_jansson_sodium.c  init, join, tokens
  *   api_image_jansson.c    uploads
@@ -110,8 +111,8 @@ struct show api_show(const struct api *api);
 typedef void api_method(struct api *api, struct call *call);
 
 api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, api_image_list,
-    api_guest_list, api_guest_show, api_guest_plan, api_node_drain, api_migration_list,
-    api_migration_show;
+    api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_node_drain,
+    api_migration_list, api_migration_show;
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;
 api_method api_image_begin, api_image_chunk, api_image_commit;

@@ -59,6 +59,7 @@ static const struct method methods[] = {
     {"guest.stop", ON_LEADER, false, false, api_write},
     {"guest.start", ON_LEADER, false, false, api_write},
     {"guest.rm", ON_LEADER, false, false, api_write},
+    {"guest.check", ON_GUEST, false, false, api_guest_check},
     {"guest.migrate", ON_LEADER, false, false, api_write},
     {"migration.list", READ_LEADER, false, false, api_migration_list},
     {"migration.show", READ_LEADER, false, false, api_migration_show},

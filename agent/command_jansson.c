@@ -272,6 +272,8 @@ static int guest_migrate(const json_t *params, struct command *ret, struct err *
     if (rc == 0)
         rc = number(params, "to_id", 0, INT64_MAX, &node, err);
     ret->migration_reserve.target.node = node;
+    if (rc == 0 && json_object_get(params, "downtime_ms") != NULL)
+        rc = err_set(err, -EINVAL, "'downtime_ms' is for guest.check (--check) only");
     return rc;
 }
 

@@ -62,7 +62,12 @@ static const struct value_spec guest_flags[] = {
     END};
 
 static const struct value_spec migrate_flags[] = {
-    FLAG(VALUE_NAME, "to", "to", "NODE", "where to (the best other node)"), END};
+    FLAG(VALUE_NAME, "to", "to", "NODE", "where to (the best other node)"),
+    {VALUE_SET, "check", "check", NULL, "only say whether it can move, and every reason", 0, false,
+     false},
+    FLAG(VALUE_MS, "downtime", "downtime_ms", "TIME",
+         "for --check: how long it may stand still (300ms)"),
+    END};
 
 static const struct value_spec drain_flags[] = {{VALUE_SET, "dry-run", "dry_run", NULL,
                                                  "only say what would go where, and what cannot", 0,

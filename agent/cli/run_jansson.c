@@ -137,11 +137,21 @@ void run_print(const struct run *run, const char *method, const json_t *result)
     fputs(text != NULL ? text : "", stdout);
 }
 
-static int run_simple(struct run *run)
+/* `guest migrate --check` moves nothing: it is another method. */
+static const char *method_of(const struct run *run, const json_t *params)
 {
     const char *method = run->args->command->method;
-    json_t *answer;
-    int rc = run_ask(run, method, params_of(run->args), NULL, 0, &answer);
+
+    return strcmp(method, "guest.migrate") == 0 && json_is_true(json_object_get(params, "check"))
+               ? "guest.check"
+               : method;
+}
+
+static int run_simple(struct run *run)
+{
+    json_t *params = params_of(run->args), *answer;
+    const char *method = method_of(run, params);
+    int rc = run_ask(run, method, params, NULL, 0, &answer);
 
     if (answer == NULL)
         return rc;
@@ -153,7 +163,7 @@ static int run_simple(struct run *run)
         if (warning != NULL)
             fprintf(stderr, "skein: warning: %s\n", warning);
         rc = show_exit_code(method, result);
-        if (rc == EXIT_NO_PLACE && run->is_json)
+        if (rc == EXIT_NO_PLACE && run->is_json && strcmp(method, "guest.plan") == 0)
             fprintf(stderr, "skein: guest plan: it fits nowhere\n");
     } else {
         rc = run_refusal(run, answer);

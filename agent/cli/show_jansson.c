@@ -138,6 +138,13 @@ static const struct column plan_columns[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct column reason_columns[] = {
+    {"SEVERITY", "severity", NULL},
+    {"CODE", "code", NULL},
+    {"REASON", "text", NULL},
+    {NULL, NULL, NULL},
+};
+
 static const struct column migration_columns[] = {
     {"ID", "id", NULL},
     {"GUEST", "guest", NULL},
@@ -283,6 +290,31 @@ static void print_plan(FILE *out, const json_t *plan, bool colours)
                 cores);
 }
 
+/* The verdict, every reason, and where it could go. */
+static void print_check(FILE *out, const json_t *check, bool colours)
+{
+    cleanup_free char *reasons =
+        show_rows(reason_columns, json_object_get(check, "reasons"), colours);
+    cleanup_free char *nodes = show_rows(plan_columns, json_object_get(check, "nodes"), colours);
+    const char *mode = json_string_value(json_object_get(check, "mode"));
+    char memory[CELL_SIZE], files[CELL_SIZE];
+
+    format_size(json_object_get(check, "memory_bytes"), memory, sizeof(memory));
+    format_size(json_object_get(check, "files_bytes"), files, sizeof(files));
+    fprintf(out, "%s: %s%s%s\nprocesses %d, memory %s, files %s",
+            json_string_value(json_object_get(check, "guest")),
+            json_string_value(json_object_get(check, "verdict")), mode != NULL ? ", " : "",
+            mode != NULL ? mode : "", (int)json_integer_value(json_object_get(check, "processes")),
+            memory, files);
+    if (json_is_integer(json_object_get(check, "standstill_ms")))
+        fprintf(out, ", %" JSON_INTEGER_FORMAT " ms over its uplink",
+                json_integer_value(json_object_get(check, "standstill_ms")));
+    fputs("\n\n", out);
+    if (json_array_size(json_object_get(check, "reasons")) > 0)
+        fprintf(out, "%s\n", reasons != NULL ? reasons : "");
+    fputs(nodes != NULL ? nodes : "", out);
+}
+
 static const struct column *columns_of(const char *method)
 {
     static const struct {
@@ -359,6 +391,8 @@ char *show_table(const char *method, const json_t *result, bool colours)
         print_status(out, result, colours);
     else if (strcmp(method, "guest.plan") == 0)
         print_plan(out, result, colours);
+    else if (strcmp(method, "guest.check") == 0)
+        print_check(out, result, colours);
     else if (is_show(method))
         print_object(out, result, colours);
     else
@@ -407,6 +441,8 @@ int show_exit_code(const char *method, const json_t *result)
         if (strcmp(method, "node.drain") == 0 && json_is_false(json_object_get(row, "goes")))
             return 3;
     }
+    if (strcmp(method, "guest.check") == 0)
+        return strcmp(text_of(result, "verdict"), "possible") == 0 ? 0 : 3;
     return strcmp(method, "guest.plan") == 0 && !json_is_string(json_object_get(result, "chosen"))
                ? 3
                : 0;

@@ -1,0 +1,64 @@
+/* misfit: holds, for ever, one thing that CRIU cannot move, so that the look before a move has
+ * something to find. Exits 3 where this kernel has no such thing.
+ *
+ *     misfit ptrace|mqueue|secret|alg|unix PATH
+ *
+ * `unix` connects to the socket at PATH, which another guest or the node listens on.
+ */
+#include <fcntl.h>
+#include <mqueue.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int trace_a_child(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    return child < 0 || waitpid(child, NULL, WUNTRACED) != child ? -1 : 0;
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    return fd < 0 ? fd : connect(fd, (struct sockaddr *)&address, sizeof(address));
+}
+
+static int take_hold(const char *what, const char *path)
+{
+    if (strcmp(what, "ptrace") == 0)
+        return trace_a_child();
+    if (strcmp(what, "mqueue") == 0)
+        return mq_open("/misfit", O_RDWR | O_CREAT, 0600, NULL);
+    if (strcmp(what, "secret") == 0)
+        return (int)syscall(SYS_memfd_secret, 0);
+    if (strcmp(what, "alg") == 0)
+        return socket(AF_ALG, SOCK_SEQPACKET, 0);
+    return connect_to(path);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || take_hold(argv[1], argc > 2 ? argv[2] : "") < 0) {
+        perror("misfit");
+        return 3;
+    }
+    printf("misfit: holds %s\n", argv[1]);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
