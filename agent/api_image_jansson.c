@@ -28,6 +28,7 @@ struct upload {
     uint8_t *chunk;   /* heap */
     size_t chunk_size;
     uint8_t expected[DIGEST_SIZE], digest[DIGEST_SIZE];
+    enum image_format format;
     int rc;
     struct err err;
 };
@@ -96,7 +97,7 @@ static int check_stored(struct upload *upload)
 
     if (fd < 0)
         return err_set(&upload->err, fd, "the stored image cannot be read");
-    rc = image_check(fd, &upload->err);
+    rc = image_check(fd, &upload->format, &upload->err);
     close(fd);
     return rc;
 }
@@ -135,7 +136,8 @@ static void committed(struct upload *upload)
     memcpy(held.digest, upload->digest, DIGEST_SIZE);
     skeind_event(api->s, &held);
     api_pass_on(api, &upload->call, "image.add",
-                json_pack("{s:s, s:s, s:I, s:I}", "name", upload->name, "digest",
+                json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", upload->name, "format",
+                          image_format_name(upload->format), "digest",
                           hex_encode(upload->digest, DIGEST_SIZE, digest), "size_bytes",
                           (json_int_t)upload->size, "holder", (json_int_t)api->s->members.own_id));
 }

@@ -221,6 +221,7 @@ static int slice_create(const json_t *params, struct command *ret, struct err *e
 static int image_add(const json_t *params, struct command *ret, struct err *err)
 {
     struct image *image = &ret->image_add.image;
+    const char *format = json_string_value(json_object_get(params, "format"));
     int rc = name_of_json(params, "name", image->name, err);
     uint64_t holder = 0;
 
@@ -233,6 +234,8 @@ static int image_add(const json_t *params, struct command *ret, struct err *err)
                     hex_decode(json_string_value(json_object_get(params, "digest")), image->digest,
                                DIGEST_SIZE) < 0))
         rc = err_set(err, -EINVAL, "'digest', 'size_bytes' and 'holder' must say what is stored");
+    if (rc == 0 && (format == NULL || image_format_parse(format, &image->format) < 0))
+        rc = err_set(err, -EINVAL, "'format' must be tar, squashfs, qcow2 or raw");
     if (rc < 0)
         return rc;
     image->holders = malloc(sizeof(*image->holders));

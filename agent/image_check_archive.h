@@ -1,13 +1,17 @@
-/* image_check_archive: is this file an image at all? Blocks; for a worker thread. */
+/* image_check_archive: is this file an image at all, and of what format? Blocks; for a worker
+ * thread. */
 #ifndef SKEIN_AGENT_IMAGE_CHECK_ARCHIVE_H
 #define SKEIN_AGENT_IMAGE_CHECK_ARCHIVE_H
 
 #include "base/err.h"
+#include "consensus/types.h"
 
 enum { IMAGE_MAX_ENTRIES = 1000000 };
 
-/* Reads the whole archive's list. -EBADMSG with words: no tar that can be read to its end, or
- * nothing in it. The descriptor's position moves. */
-int image_check(int fd, struct err *err);
+/* Reads a tar to its end, of other formats the header. 0 with *ret_format set; -EBADMSG with words
+ * when no guest could use it: truncated or broken, no known format, nothing in it, an entry that
+ * reaches out of the image's root, a device outside of dev/ (a guest's /dev is its own: devices
+ * there are left out when the image is unpacked). The descriptor's position moves. */
+int image_check(int fd, enum image_format *ret_format, struct err *err);
 
 #endif

@@ -244,7 +244,8 @@ json_t *show_images(const struct show *show)
                 json_array_append_new(holders, json_string(name));
         }
         json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", image->name, "digest",
+                              json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "name", image->name,
+                                        "format", image_format_name(image->format), "digest",
                                         hex_encode(image->digest, DIGEST_SIZE, digest),
                                         "size_bytes", (json_int_t)image->size, "holders", holders,
                                         "guests", guests_with(state, NULL, image->name)));

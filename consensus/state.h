@@ -76,6 +76,8 @@ const struct slice *state_slice(const struct state *state, const char *name);
 const struct image *state_image(const struct state *state, const char *name);
 const struct guest *state_guest(const struct state *state, const char *name);
 const struct migration *state_migration(const struct state *state, uint64_t id);
+/* A disk for a machine, not the files of a root. */
+bool image_is_disk(const struct image *image);
 bool image_is_held(const struct image *image, uint64_t node);
 size_t state_n_voters(const struct state *state);
 
@@ -84,11 +86,13 @@ size_t state_n_voters(const struct state *state);
 const char *node_state_name(enum node_state v);
 const char *raft_role_name(enum raft_role v);
 const char *guest_kind_name(enum guest_kind v);
+const char *image_format_name(enum image_format v);
 const char *restart_policy_name(enum restart_policy v);
 const char *failover_policy_name(enum failover_policy v);
 const char *desired_state_name(enum desired_state v);
 const char *migration_phase_name(enum migration_phase v);
 int guest_kind_parse(const char *text, enum guest_kind *ret);
+int image_format_parse(const char *text, enum image_format *ret);
 int restart_policy_parse(const char *text, enum restart_policy *ret);
 int failover_policy_parse(const char *text, enum failover_policy *ret);
 

@@ -96,6 +96,20 @@ static bool env_is_valid(const struct guest_spec *spec)
     return true;
 }
 
+/* Machines start from disks, cells and lxc from roots. */
+static bool refuse_image(struct entry *e, const struct guest_spec *spec)
+{
+    const struct image *image = state_image(e->state, spec->image);
+
+    if (image == NULL)
+        refuse(e, -ENOENT, "guest %s: image %s is unknown", spec->name, spec->image);
+    else if ((spec->kind == KIND_VM) != image_is_disk(image))
+        refuse(e, -EINVAL, "guest %s: image %s is a %s; kind %s needs %s", spec->name, spec->image,
+               image_format_name(image->format), guest_kind_name(spec->kind),
+               spec->kind == KIND_VM ? "a disk (qcow2, raw)" : "a root (tar, squashfs)");
+    return e->outcome->code < 0;
+}
+
 static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
 {
     const struct state *s = e->state;
@@ -111,8 +125,8 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
         refuse(e, -EINVAL, "guest %s: its environment must be KEY=VALUE", spec->name);
     else if (spec->memory_mib == 0)
         refuse(e, -EINVAL, "guest %s: at least 1m of memory is needed", spec->name);
-    else if (state_image(s, spec->image) == NULL)
-        refuse(e, -ENOENT, "guest %s: image %s is unknown", spec->name, spec->image);
+    else if (refuse_image(e, spec))
+        return true;
     else if (spec->slice[0] != '\0' && state_slice(s, spec->slice) == NULL)
         refuse(e, -ENOENT, "guest %s: slice %s is unknown", spec->name, spec->slice);
     else if (s->n_guests >= MAX_GUESTS)

@@ -7,6 +7,7 @@
 static const char *const node_states[] = {NULL, "up", "lost"};
 static const char *const raft_roles[] = {NULL, "voter", "standby", "spare"};
 static const char *const guest_kinds[] = {NULL, "cell", "lxc", "vm"};
+static const char *const image_formats[] = {NULL, "tar", "squashfs", "qcow2", "raw"};
 static const char *const restart_policies[] = {NULL, "always", "on-failure", "never"};
 static const char *const failover_policies[] = {NULL, "restart", "stay", "restore"};
 static const char *const desired_states[] = {NULL, "running", "stopped"};
@@ -43,6 +44,11 @@ const char *guest_kind_name(enum guest_kind v)
     return name_of(guest_kinds, COUNT(guest_kinds), v);
 }
 
+const char *image_format_name(enum image_format v)
+{
+    return name_of(image_formats, COUNT(image_formats), v);
+}
+
 const char *restart_policy_name(enum restart_policy v)
 {
     return name_of(restart_policies, COUNT(restart_policies), v);
@@ -70,6 +76,16 @@ int guest_kind_parse(const char *text, enum guest_kind *ret)
     if (v < 0)
         return v;
     *ret = (enum guest_kind)v;
+    return 0;
+}
+
+int image_format_parse(const char *text, enum image_format *ret)
+{
+    int v = value_of(image_formats, COUNT(image_formats), text);
+
+    if (v < 0)
+        return v;
+    *ret = (enum image_format)v;
     return 0;
 }
 

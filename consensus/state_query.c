@@ -150,6 +150,11 @@ struct guest *guest_of(struct state *state, const char *name)
     return (struct guest *)state_guest(state, name);
 }
 
+bool image_is_disk(const struct image *image)
+{
+    return image->format == IMAGE_QCOW2 || image->format == IMAGE_RAW;
+}
+
 bool image_is_held(const struct image *image, uint64_t node)
 {
     size_t at = lower_bound(image->holders, image->n_holders, sizeof(*image->holders), &node,

@@ -87,8 +87,17 @@ struct slice {
 
 /* ---- images */
 
+/* What the stored bytes are: roots (for cells and lxc) and disks (for machines). */
+enum image_format {
+    IMAGE_TAR = 1, /* plain, or compressed with gzip or zstd */
+    IMAGE_SQUASHFS,
+    IMAGE_QCOW2,
+    IMAGE_RAW, /* a disk's bytes, with a partition table */
+};
+
 struct image {
     char name[NAME_SIZE];
+    enum image_format format;
     uint8_t digest[DIGEST_SIZE]; /* BLAKE2b-256 of the stored bytes */
     uint64_t size;               /* bytes */
     uint64_t added;              /* index of the command */

@@ -250,6 +250,7 @@ void slice_decode(struct reader *r, struct slice *ret)
 void image_encode(const struct image *image, struct writer *w)
 {
     write_string(w, image->name);
+    write_enum(w, image->format);
     write_bytes(w, image->digest, sizeof(image->digest));
     write_u64(w, image->size);
     write_u64(w, image->added);
@@ -266,6 +267,7 @@ int image_decode(struct reader *r, struct image *ret)
 
     memset(ret, 0, sizeof(*ret));
     read_string(r, ret->name, sizeof(ret->name));
+    ret->format = (enum image_format)read_enum(r, IMAGE_RAW);
     read_bytes(r, ret->digest, sizeof(ret->digest));
     ret->size = read_u64(r);
     ret->added = read_u64(r);

@@ -116,7 +116,8 @@ const struct command_spec commands[] = {
     {"slice", "rm", "slice.rm", "Removes a slice without guests.", name_operand, NULL, false,
      false},
     {"image", "add", "image.add",
-     "Adds an image from a tar, tar.gz or tar.zst; returns when every present node holds it.",
+     "Adds an image: tar, tar.gz, tar.zst, squashfs, qcow2, raw disk; returns when every present "
+     "node holds it.",
      image_operands, NULL, false, false},
     {"image", "list", "image.list", "Lists the images.", NULL, NULL, false, false},
     {"image", "rm", "image.rm", "Removes an image that no guest uses.", name_operand, NULL, false,

@@ -124,6 +124,7 @@ static const struct column slice_columns[] = {
 
 static const struct column image_columns[] = {
     {"NAME", "name", NULL},
+    {"FORMAT", "format", NULL},
     {"DIGEST", "digest", format_digest},
     {"SIZE", "size_bytes", format_size},
     {"HOLDERS", "holders", NULL},

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/guest/unpack_whole_posix.h"
+#include "agent/image_format.h"
 #include "base/clean.h"
 #include "base/digest_sodium.h"
 #include "base/jail_seccomp.h"
@@ -144,13 +146,8 @@ static int unpack_entries(struct unpack *u, struct err *err)
  */
 static int open_archive(struct archive *in, int fd, struct err *err)
 {
-    char magic[4] = {0};
-
-    if (lseek(fd, 0, SEEK_SET) < 0 || pread(fd, magic, sizeof(magic), 0) < 0)
+    if (lseek(fd, 0, SEEK_SET) < 0)
         return err_set(err, -errno, "cannot read the image: %s", strerror(errno));
-    if (memcmp(magic, "hsqs", sizeof(magic)) == 0)
-        return err_set(err, -EINVAL,
-                       "the image is a squashfs, which cannot be used yet: pack it as tar.zst");
     archive_read_support_format_tar(in);
     archive_read_support_filter_gzip(in);
     archive_read_support_filter_zstd(in);
@@ -238,7 +235,8 @@ static int check_digest(int fd, const uint8_t digest[DIGEST_SIZE], struct err *e
     return 0;
 }
 
-int unpack_image(int fd, const uint8_t digest[DIGEST_SIZE], const char *image_root, struct err *err)
+static int unpack_archive(int fd, const uint8_t digest[DIGEST_SIZE], const char *image_root,
+                          struct err *err)
 {
     char new_root[512];
     int r = unpacking_path(image_root, new_root, sizeof(new_root), err);
@@ -261,6 +259,28 @@ int unpack_image(int fd, const uint8_t digest[DIGEST_SIZE], const char *image_ro
     return r;
 }
 
+int unpack_image(int fd, const uint8_t digest[DIGEST_SIZE], const char *image_root, struct err *err)
+{
+    uint8_t head[IMAGE_HEAD_SIZE];
+    ssize_t n = pread(fd, head, sizeof(head), 0);
+    enum image_format format;
+    struct stat st;
+
+    if (n < 0 || fstat(fd, &st) < 0)
+        return err_set(err, -errno, "cannot read the image: %s", strerror(errno));
+    if (image_format_of(head, (size_t)n, (uint64_t)st.st_size, &format, err) < 0)
+        return -EINVAL;
+    switch (format) {
+    case IMAGE_SQUASHFS:
+        return unpack_squashfs(fd, digest, image_root, err);
+    case IMAGE_QCOW2:
+    case IMAGE_RAW:
+        return unpack_disk(fd, digest, image_root, err);
+    default:
+        return unpack_archive(fd, digest, image_root, err);
+    }
+}
+
 int unpack_remove(const char *image_root, struct err *err)
 {
     char new_root[512];
@@ -268,5 +288,7 @@ int unpack_remove(const char *image_root, struct err *err)
 
     if (r == 0)
         r = tree_remove(new_root, err);
+    if (r == 0)
+        r = unpack_whole_remove(image_root, err);
     return r < 0 ? r : tree_remove(image_root, err);
 }

@@ -1,4 +1,5 @@
-/* unpack: an image's bytes -> the root directory that cells have as their lower layer (libarchive).
+/* unpack: an image's bytes -> the root directory that cells have as their lower layer (libarchive;
+ * for what is no archive see unpack_whole_posix.h).
  *
  * The bytes come from whoever could add an image: they are read by a child that is locked into the
  * new directory and can load no code.
@@ -18,8 +19,9 @@ struct unpack_limits {
 
 enum { UNPACK_MAX_ENTRIES = 1000000, UNPACK_MAX_GIB = 16 };
 
-/* Makes `image_root` from the archive (tar, plain or compressed with gzip or zstd) in the regular
- * file `fd`, after its digest is checked. It appears whole or not at all; when it is there already
+/* Makes `image_root` from the image in the regular file `fd`, after its digest is checked: an
+ * archive (tar, plain or compressed with gzip or zstd) is unpacked, a squashfs mounted, a disk put
+ * there as the file UNPACK_DISK_NAME. It appears whole or not at all; when it is there already
  * there is nothing to do. Devices in the archive are left out (a cell's /dev is its own).
  * -EBADMSG: other bytes than the digest says. -EINVAL: no such archive, or one that reaches outside
  * of its root. -EFBIG: more than the limits. */

@@ -59,7 +59,7 @@ static void add_catalog(struct founding *f)
         .type = COMMAND_SLICE_CREATE,
         .slice_create.slice = {.name = "red", .subnet = {.network = 0x0a070000, .prefix = 24}}};
     struct command image = {.type = COMMAND_IMAGE_ADD,
-                            .image_add.image = {.name = "web", .size = 1000}};
+                            .image_add.image = {.name = "web", .format = IMAGE_TAR, .size = 1000}};
     uint64_t holders[SIM_MAX_NODES];
 
     for (unsigned i = 0; i < f->sim->n; i++)

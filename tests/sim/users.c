@@ -187,6 +187,7 @@ static void fill(struct sim *sim, const struct request *r, uint64_t number, stru
     case COMMAND_IMAGE_ADD:
         snprintf(c->image_add.image.name, NAME_SIZE, "i%d", r->image);
         image_digest((unsigned)r->image, c->image_add.image.digest);
+        c->image_add.image.format = IMAGE_TAR;
         c->image_add.image.size = 1000;
         break;
     default:

@@ -98,7 +98,8 @@ static void catalog(struct cluster *c)
         .slice_create.slice = {.name = "red", .subnet = {.network = 0x0a070000, .prefix = 24}}};
     struct command image = {
         .type = COMMAND_IMAGE_ADD,
-        .image_add.image = {.name = "web", .digest = {1}, .size = 1, .n_holders = 0}};
+        .image_add.image = {
+            .name = "web", .format = IMAGE_TAR, .digest = {1}, .size = 1, .n_holders = 0}};
     uint64_t *holders = calloc(c->state.n_nodes, sizeof(*holders));
 
     assert(holders != NULL);

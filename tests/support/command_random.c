@@ -100,6 +100,7 @@ static void image_random(struct prng *p, struct image *ret)
 {
     memset(ret, 0, sizeof(*ret));
     name_random(p, ret->name);
+    ret->format = (enum image_format)(1 + prng_below(p, IMAGE_RAW));
     prng_bytes(p, ret->digest, DIGEST_SIZE);
     ret->size = prng_next(p);
     ret->n_holders = prng_below(p, 4);

@@ -205,6 +205,7 @@ static void next_image(struct stream *stream, const struct state *s, struct comm
     if (c->type == COMMAND_IMAGE_ADD) {
         snprintf(c->image_add.image.name, NAME_SIZE, "i%u", prng_below(&stream->prng, 4));
         c->image_add.image.digest[0] = 1;
+        c->image_add.image.format = IMAGE_TAR;
         return;
     }
     snprintf(c->image_held.name, NAME_SIZE, "i%u", prng_below(&stream->prng, 4));

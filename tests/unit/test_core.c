@@ -573,6 +573,7 @@ static void add_image(struct world *w, const char *name, uint8_t digest)
     struct image *image = &command.image_add.image;
 
     snprintf(image->name, sizeof(image->name), "%s", name);
+    image->format = IMAGE_TAR;
     image->digest[0] = digest;
     image->size = 1;
     image->n_holders = 1;

@@ -288,7 +288,7 @@ static void images_are_held_by_digest(void **state)
 {
     struct cluster *c = *state;
     struct command image = {.type = COMMAND_IMAGE_ADD,
-                            .image_add.image = {.name = "web", .digest = {1}}};
+                            .image_add.image = {.name = "web", .format = IMAGE_TAR, .digest = {1}}};
     struct command held = {.type = COMMAND_IMAGE_HELD,
                            .image_held = {.name = "db", .digest = {5}, .node = 1}};
 
@@ -401,7 +401,9 @@ static void hard_rules_are_checked_again(void **state)
          "node n2: label zone=a wanted, has zone=b"},
         {"", "gpu", "a", "", "web", "red", KIND_CELL, -ESTALE,
          "node n2: label gpu=a wanted, has none"},
-        {"", "", "", "", "web", "red", KIND_VM, -EINVAL, "node n2: cannot run guests of kind vm"},
+        {"", "", "", "", "web", "red", KIND_LXC, -EINVAL, "node n2: cannot run guests of kind lxc"},
+        {"", "", "", "", "web", "red", KIND_VM, -EINVAL,
+         "guest web: image web is a tar; kind vm needs a disk (qcow2, raw)"},
         {"", "", "", "A", "web", "red", KIND_CELL, -EINVAL,
          "guest web: its environment must be KEY=VALUE"},
         {"", "", "", "", "none", "red", KIND_CELL, -ENOENT, "guest web: image none is unknown"},
