@@ -75,8 +75,8 @@ static int set_value(struct settings *settings, const char *key, json_t *value, 
 static int read_settings(const struct api *api, json_t *params, struct settings *ret,
                          struct err *err)
 {
-    static const char *const known[] = {"name",           "address", "label",    "cores",
-                                        "isolated_cores", "memory",  "backhaul", "witness"};
+    static const char *const known[] = {"name",   "address",  "label",   "cores",  "isolated_cores",
+                                        "memory", "backhaul", "witness", "profile"};
 
     ret->config = api->s->config;
     ret->used = 0;
@@ -234,7 +234,7 @@ static int join_command(struct api *api, const json_t *params, struct command *r
         return err_set(err, -EINVAL, "the board's facts cannot be read");
     ret->type = COMMAND_NODE_JOIN;
     token_hash(secret, ret->node_join.token_hash);
-    return 0;
+    return timers_of_json(json_object_get(params, "timers"), &ret->node_join.timers, err);
 }
 
 void api_node_join(struct api *api, struct call *call)
@@ -314,6 +314,9 @@ static int read_members(const json_t *result, struct members *ret)
         hex_decode(json_string_value(json_object_get(result, "cluster")), ret->cluster,
                    NONCE_SIZE) < 0)
         return -EBADMSG;
+    if (timers_of_json(json_object_get(result, "timers"), &ret->timers, NULL) < 0 ||
+        timers_check(&ret->timers, NULL) < 0)
+        return -EBADMSG;
     ret->list = calloc(n, sizeof(*ret->list));
     if (ret->list == NULL)
         return -ENOMEM;
@@ -383,6 +386,7 @@ static void request_of(const struct join *join, const uint8_t link_key[KEY_SIZE]
 /* What is asked of the cluster, as JSON on the heap. */
 static char *join_request(const struct join *join, const char *name, const struct node_facts *facts)
 {
+    struct timers wanted = config_timers_wanted(&join->settings.config);
     char request[2 * NONCE_SIZE + 1], cluster[2 * NONCE_SIZE + 1];
     char secret[2 * JOIN_TOKEN_SECRET_SIZE + 1], hex[2 * FACTS_MAX + 1];
     uint8_t bytes[FACTS_MAX], nonce[NONCE_SIZE];
@@ -396,11 +400,11 @@ static char *join_request(const struct join *join, const char *name, const struc
         return NULL;
     request_of(join, facts->link_key, nonce);
     hex_encode(nonce, NONCE_SIZE, request);
-    json = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "id", request, "request", request,
-                     "method", "node.join", "params", "cluster",
+    json = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:o}}", "id", request, "request",
+                     request, "method", "node.join", "params", "cluster",
                      hex_encode(join->token.cluster, NONCE_SIZE, cluster), "secret",
                      hex_encode(join->token.secret, sizeof(join->token.secret), secret), "name",
-                     name, "facts", hex_encode(bytes, w.size, hex));
+                     name, "facts", hex_encode(bytes, w.size, hex), "timers", show_timers(&wanted));
     text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;

@@ -53,6 +53,22 @@ static int optional_name(const json_t *params, const char *key, char ret[NAME_SI
     return value == NULL || json_is_null(value) ? 0 : name_of_json(params, key, ret, err);
 }
 
+int timers_of_json(const json_t *json, struct timers *ret, struct err *err)
+{
+    *ret = (struct timers){0};
+    for (unsigned i = 0; timers_key(i) != NULL; i++) {
+        const json_t *value = json_object_get(json, timers_key(i));
+
+        if (value == NULL || json_is_null(value))
+            continue;
+        if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+            json_integer_value(value) > UINT32_MAX)
+            return err_set(err, -EINVAL, "%s: not a number of ms", timers_key(i));
+        *timers_at(ret, i) = (uint32_t)json_integer_value(value);
+    }
+    return 0;
+}
+
 /* A whole number within bounds; absent: `otherwise`. */
 static int number(const json_t *params, const char *key, uint64_t otherwise, uint64_t max,
                   uint64_t *ret, struct err *err)

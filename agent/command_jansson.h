@@ -13,6 +13,9 @@ int command_of_json(const char *method, const json_t *params, struct command *re
 /* A guest as plan and run describe it. Owned by the caller. */
 int guest_spec_of_json(const json_t *params, struct guest_spec *ret, struct err *err);
 
+/* An object of timers by their keys; an absent one, or no object at all, is 0. */
+int timers_of_json(const json_t *json, struct timers *ret, struct err *err);
+
 /* "params.KEY" as a name into ret; -EINVAL when missing or no name. */
 int name_of_json(const json_t *params, const char *key, char ret[NAME_SIZE], struct err *err);
 

@@ -187,6 +187,16 @@ static int set_datapath(struct config *config, const struct key *key, const char
     return set_text(config, key, value, err);
 }
 
+static int set_profile(struct config *config, const struct key *key, const char *value,
+                       struct err *err)
+{
+    (void)key;
+    if (timers_of_profile(value) == NULL)
+        return err_set(err, -EINVAL, "'%s' is none of default, fast, wan", value);
+    snprintf(config->profile, sizeof(config->profile), "%s", value);
+    return 0;
+}
+
 static int set_log_level(struct config *config, const struct key *key, const char *value,
                          struct err *err)
 {
@@ -208,6 +218,11 @@ static int set_log_level(struct config *config, const struct key *key, const cha
 #field, set_number, offsetof(struct config, field), 4, min, max                            \
     }
 
+#define TIMER(field, min, max)                                                                     \
+    {                                                                                              \
+#field, set_number, offsetof(struct config, timers.field), 4, min, max                     \
+    }
+
 static const struct key keys[] = {
     PLAIN(name, set_name),
     PLAIN(address, set_address),
@@ -226,12 +241,13 @@ static const struct key keys[] = {
     PLAIN(run_dir, set_directory),
     PLAIN(log_dir, set_directory),
     {"log_level", set_log_level, 0, 0, 0, 0},
-    NUMBER(election_ms, 100, 60000),
-    NUMBER(heartbeat_ms, 20, 10000),
-    NUMBER(beat_ms, 10, 10000),
-    NUMBER(authority_ms, 30, 60000),
-    NUMBER(lease_ms, 100, MAX_LEASE_MS),
-    NUMBER(freeze_ms, 1, 1000),
+    {"profile", set_profile, 0, 0, 0, 0},
+    TIMER(election_ms, 100, 60000),
+    TIMER(heartbeat_ms, 20, 10000),
+    TIMER(beat_ms, 10, 10000),
+    TIMER(authority_ms, 30, 60000),
+    TIMER(lease_ms, 100, MAX_LEASE_MS),
+    TIMER(freeze_ms, 1, TIMERS_MAX_FREEZE_MS),
     NUMBER(disk_stall_ms, 100, 600000),
     PLAIN(user, set_text),
     PLAIN(watchdog, set_directory),
@@ -245,12 +261,6 @@ void config_init(struct config *config)
         .run_dir = "/run/skein",
         .log_dir = "/var/log/skein",
         .log_level = LOG_LEVEL_INFO,
-        .election_ms = DEFAULT_ELECTION_MS,
-        .heartbeat_ms = DEFAULT_HEARTBEAT_MS,
-        .beat_ms = DEFAULT_BEAT_MS,
-        .authority_ms = DEFAULT_AUTHORITY_MS,
-        .lease_ms = DEFAULT_LEASE_MS,
-        .freeze_ms = DEFAULT_FREEZE_MS,
         .disk_stall_ms = 5000,
         .user = "skein",
     };
@@ -356,7 +366,8 @@ int config_parse_flags(struct config *config, int argc, char *const argv[], stru
 
 int config_check(const struct config *config, struct err *err)
 {
-    int rc = config_check_leases(config, err);
+    struct timers timers = config_timers(config);
+    int rc = timers_check(&timers, err);
 
     if (rc < 0)
         return rc;

@@ -13,9 +13,15 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/timers.h"
 #include "consensus/types.h"
 
-enum { CONFIG_PATH_SIZE = 96, CONFIG_DEVICE_SIZE = 16, CONFIG_USER_SIZE = 33 };
+enum {
+    CONFIG_PATH_SIZE = 96,
+    CONFIG_DEVICE_SIZE = 16,
+    CONFIG_USER_SIZE = 33,
+    CONFIG_PROFILE_SIZE = 8
+};
 
 #define CONFIG_DEFAULT_FILE "/etc/skein/skein.conf"
 
@@ -39,9 +45,9 @@ struct config {
     char data_dir[CONFIG_PATH_SIZE];
     char run_dir[CONFIG_PATH_SIZE];
     char log_dir[CONFIG_PATH_SIZE];
-    int log_level; /* enum log_level */
-    uint32_t election_ms, heartbeat_ms;
-    uint32_t beat_ms, authority_ms, lease_ms, freeze_ms;
+    int log_level;                     /* enum log_level */
+    char profile[CONFIG_PROFILE_SIZE]; /* of the cluster's timers; "" = not said */
+    struct timers timers;              /* what is said of them one by one; 0 = not said */
     uint32_t disk_stall_ms;
     char user[CONFIG_USER_SIZE];     /* that skeind becomes */
     char watchdog[CONFIG_PATH_SIZE]; /* the board's, "/dev/watchdog"; "" = none */
@@ -62,8 +68,11 @@ int config_parse_flags(struct config *config, int argc, char *const argv[], stru
 
 /* Do the values fit together? (timers, cores) */
 int config_check(const struct config *config, struct err *err);
-/* Part of it: the inequalities that docs/leases.md needs. Words name the one that fails. */
-int config_check_leases(const struct config *config, struct err *err);
+
+/* The timers of a cluster that begins here: what is said, over the default. */
+struct timers config_timers(const struct config *config);
+/* Only what is said; 0 elsewhere. A cluster must agree with it. */
+struct timers config_timers_wanted(const struct config *config);
 
 /* Defaults, then the file (--config FILE; the default file may be missing), then DATA_DIR/join.conf
  * (what `skein init` and `skein join` were told, same format), then the flags, then the check.

@@ -20,13 +20,9 @@
 
 struct core;
 
-struct core_timers { /* ms; meanings in docs/leases.md */
-    uint32_t election_ms, beat_ms, authority_ms, lease_ms, freeze_ms;
-};
-
 struct core_config {
-    uint64_t id; /* own node id (Raft server id) */
-    struct core_timers timers;
+    uint64_t id;              /* own node id (Raft server id) */
+    struct timers timers;     /* of the cluster, until the state has them */
     uint8_t salt[NONCE_SIZE]; /* fresh random at every start: request ids are derived from it */
     struct node_facts facts;  /* own; proposed as NODE_FACTS when the state has others. Copied */
     uint32_t max_voters;      /* 3, 5 or 7 */

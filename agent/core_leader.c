@@ -204,6 +204,7 @@ static void answer(struct core *core, uint64_t to, const struct beat *beat,
     ack->again = verdict == DETECTOR_UNPROVEN || beat->echo.term != core->term;
     ack->lease.stamp = beat->stamp;
     ack->lease.term = core->term;
+    ack->lease.freeze_ms = core->config.timers.freeze_ms;
     ack->lease.lease_ms = 0;
     ack->lease.index = core->state.index;
     ack->lease.has_copies = false;

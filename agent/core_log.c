@@ -172,8 +172,20 @@ static void applied(struct core *core, const struct command *command, const stru
     stop_when_removed(core, command, outcome);
 }
 
+/* What the log says counts from its first entry on, for leader and node alike. */
+static void use_timers(struct core *core)
+{
+    const struct timers *timers = &core->state.timers;
+
+    if (core->state.n_nodes == 0)
+        return;
+    core->config.timers = *timers;
+    detector_set_timers(&core->lead.detector, timers->authority_ms, timers->lease_ms);
+}
+
 static void everything_changed(struct core *core)
 {
+    use_timers(core);
     core_update_leads(core);
     detector_sync(&core->lead.detector, &core->state, core->now);
     core_members_voters(core);

@@ -8,6 +8,12 @@ void detector_init(struct detector *d, uint32_t authority_ms, uint32_t lease_ms)
     *d = (struct detector){.authority_ms = authority_ms, .lease_ms = lease_ms};
 }
 
+void detector_set_timers(struct detector *d, uint32_t authority_ms, uint32_t lease_ms)
+{
+    d->authority_ms = authority_ms;
+    d->lease_ms = lease_ms;
+}
+
 void detector_deinit(struct detector *d)
 {
     free(d->nodes);

@@ -61,6 +61,8 @@ enum detector_verdict {
 };
 
 void detector_init(struct detector *d, uint32_t authority_ms, uint32_t lease_ms);
+/* The cluster's own are known now. */
+void detector_set_timers(struct detector *d, uint32_t authority_ms, uint32_t lease_ms);
 void detector_deinit(struct detector *d);
 /* Leadership is gained in `term`: everything is forgotten. */
 void detector_lead(struct detector *d, uint64_t term, uint64_t now);

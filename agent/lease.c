@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/timers.h"
 #include "base/units.h"
 
 bool stamp_is_equal(const struct stamp *a, const struct stamp *b)
@@ -28,6 +29,7 @@ void lease_ack_encode(const struct lease_ack *ack, struct writer *w)
 {
     stamp_encode(&ack->stamp, w);
     write_u64(w, ack->term);
+    write_u32(w, ack->freeze_ms);
     write_u32(w, ack->lease_ms);
     write_u64(w, ack->index);
     write_bool(w, ack->has_copies);
@@ -43,6 +45,7 @@ void lease_ack_decode(struct reader *r, struct lease_ack *ret)
     memset(ret, 0, sizeof(*ret));
     stamp_decode(r, &ret->stamp);
     ret->term = read_u64(r);
+    ret->freeze_ms = read_u32(r);
     ret->lease_ms = read_u32(r);
     ret->index = read_u64(r);
     ret->has_copies = read_bool(r);
@@ -53,6 +56,9 @@ void lease_ack_decode(struct reader *r, struct lease_ack *ret)
         if (!name_is_valid(ret->copies[i].guest))
             reader_fail(r);
     }
+    if (ret->freeze_ms > TIMERS_MAX_FREEZE_MS ||
+        (ret->freeze_ms != 0 && ret->freeze_ms < TIMERS_MIN_FREEZE_MS))
+        reader_fail(r);
     if (ret->lease_ms > MAX_LEASE_MS || (!ret->has_copies && ret->n_copies > 0))
         reader_fail(r);
     if (r->failed)

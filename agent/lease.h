@@ -27,6 +27,7 @@ struct guest_copy {
 struct lease_ack {
     struct stamp stamp; /* of the beat that it answers */
     uint64_t term;      /* of the leader */
+    uint32_t freeze_ms; /* F of the cluster; 0 = not said */
     uint32_t lease_ms;  /* counted from the guard's memory of the stamp's issue */
     uint64_t index; /* the leader's state: a start decided on an older state is refused from here */
     bool has_copies;   /* the answer to a beat that said "lapsed" */

@@ -102,7 +102,7 @@ int main(int argc, char *argv[])
     s.loop = uv_default_loop();
     if (start(&s, &err) < 0) {
         log_error("%s", err.text);
-        return 1;
+        return s.exit_code != 0 ? s.exit_code : 1;
     }
     uv_run(s.loop, UV_RUN_DEFAULT);
     stop(&s);

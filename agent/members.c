@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMBERS_VERSION = 1 };
+enum { MEMBERS_VERSION = 2 };
 
 void members_deinit(struct members *members)
 {
@@ -17,6 +17,7 @@ void members_encode(const struct members *members, struct writer *w)
     write_u8(w, MEMBERS_VERSION);
     write_u64(w, members->own_id);
     write_bytes(w, members->cluster, NONCE_SIZE);
+    timers_encode(&members->timers, w);
     write_u32(w, members->n);
     for (uint32_t i = 0; i < members->n; i++) {
         const struct member *m = &members->list[i];
@@ -49,13 +50,14 @@ int members_decode(const void *data, size_t size, struct members *ret)
         return -EBADMSG;
     m.own_id = read_u64(&r);
     read_bytes(&r, m.cluster, NONCE_SIZE);
+    timers_decode(&r, &m.timers);
     m.n = read_count(&r, MAX_NODES);
     m.list = calloc(m.n > 0 ? m.n : 1, sizeof(*m.list));
     if (m.list == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < m.n && !r.failed; i++)
         read_member(&r, &m.list[i]);
-    if (!reader_done(&r) || m.own_id == 0) {
+    if (!reader_done(&r) || m.own_id == 0 || timers_check(&m.timers, NULL) < 0) {
         members_deinit(&m);
         return -EBADMSG;
     }
@@ -71,6 +73,7 @@ int members_of_state(const struct state *state, uint64_t own_id, struct members 
         return -ENOMEM;
     *ret = (struct members){.own_id = own_id, .n = (uint32_t)state->n_nodes, .list = list};
     memcpy(ret->cluster, state->cluster, NONCE_SIZE);
+    ret->timers = state->timers;
     for (size_t i = 0; i < state->n_nodes; i++) {
         const struct node *node = &state->nodes[i];
 
@@ -94,7 +97,8 @@ const struct member *members_find(const struct members *members, uint64_t id)
 
 bool members_are_equal(const struct members *a, const struct members *b)
 {
-    if (a->own_id != b->own_id || a->n != b->n || memcmp(a->cluster, b->cluster, NONCE_SIZE) != 0)
+    if (a->own_id != b->own_id || a->n != b->n || memcmp(a->cluster, b->cluster, NONCE_SIZE) != 0 ||
+        !timers_are_equal(&a->timers, &b->timers))
         return false;
     for (uint32_t i = 0; i < a->n; i++) {
         const struct member *x = &a->list[i], *y = &b->list[i];

@@ -22,6 +22,7 @@ struct member {
 struct members {
     uint64_t own_id; /* 0 = this node is in no cluster */
     uint8_t cluster[NONCE_SIZE];
+    struct timers timers; /* the cluster's */
     uint32_t n;
     struct member *list; /* by id; heap, owned */
 };

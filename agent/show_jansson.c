@@ -177,6 +177,7 @@ json_t *show_node(const struct show *show, const struct node *node, bool with_co
     json_object_set_new(ret, "draining", json_boolean(node->draining));
     json_object_set_new(ret, "epoch", json_integer((json_int_t)node->epoch));
     json_object_set_new(ret, "ceiling_ms", json_integer(node->ceiling_ms));
+    json_object_set_new(ret, "profile", json_string(timers_profile_name(&state->timers)));
     add_telemetry(show, node, ret);
     if (with_cores)
         json_object_set_new(ret, "cores", cores_of(show, node));

@@ -26,6 +26,7 @@ json_t *show_migrations(const struct show *show);
 json_t *show_migration(const struct show *show, const struct migration *m);
 json_t *show_drain(const struct show *show, const struct node *node); /* beforehand */
 json_t *show_record(const struct show *show, const struct core_record *record, uint64_t time_ms);
+json_t *show_timers(const struct timers *timers); /* ms by key */
 json_t *show_status(const struct show *show);
 
 #endif

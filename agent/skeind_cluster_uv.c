@@ -130,8 +130,7 @@ static int start_core(struct skeind *s, struct err *err)
 {
     struct core_config config = {
         .id = s->members.own_id,
-        .timers = {s->config.election_ms, s->config.beat_ms, s->config.authority_ms,
-                   s->config.lease_ms, s->config.freeze_ms},
+        .timers = s->members.timers,
         .max_voters = MAX_VOTERS,
     };
     uint64_t hints[CORE_MAX_HINTS];
@@ -241,6 +240,7 @@ static int start(struct skeind *s, bool bootstrap, struct err *err)
 int skeind_cluster_load(struct skeind *s, struct err *err)
 {
     cleanup_free uint8_t *bytes = malloc(MEMBERS_FILE_MAX);
+    struct timers wanted = config_timers_wanted(&s->config);
     ssize_t size;
 
     if (bytes == NULL)
@@ -254,6 +254,10 @@ int skeind_cluster_load(struct skeind *s, struct err *err)
         return (int)size;
     if (members_decode(bytes, (size_t)size, &s->members) < 0)
         return err_set(err, -EBADMSG, "%s/" MEMBERS_FILE " is damaged", s->config.data_dir);
+    if (timers_agree(&wanted, &s->members.timers, err) < 0) {
+        s->exit_code = SKEIND_EXIT_USAGE;
+        return err->code;
+    }
     if (identity_load_or_create(s->config.data_dir, &s->identity, err) < 0)
         return err->code;
     return start(s, false, err);
@@ -279,7 +283,7 @@ static int become(struct skeind *s, struct members *members, bool bootstrap, str
 
 int skeind_cluster_init(struct skeind *s, struct err *err)
 {
-    struct members members = {.own_id = 1};
+    struct members members = {.own_id = 1, .timers = config_timers(&s->config)};
     struct node_facts facts = {0};
     const char *name;
     int rc = identity_load_or_create(s->config.data_dir, &s->identity, err);
@@ -325,6 +329,7 @@ void skeind_cluster_begin(struct skeind *s)
     random_bytes(command.request, NONCE_SIZE);
     memcpy(command.cluster_init.cluster, s->members.cluster, NONCE_SIZE);
     memcpy(command.cluster_init.name, s->members.list[0].name, NAME_SIZE);
+    command.cluster_init.timers = s->members.timers;
     if (skeind_facts(s, &command.cluster_init.facts, &err) < 0) {
         log_error("init: %s", err.text);
         return;

@@ -142,6 +142,16 @@ static struct counts count_guests(const struct show *show, json_t *warnings)
     return counts;
 }
 
+json_t *show_timers(const struct timers *timers)
+{
+    struct timers copy = *timers;
+    json_t *ret = json_object();
+
+    for (unsigned i = 0; timers_key(i) != NULL; i++)
+        json_object_set_new(ret, timers_key(i), json_integer(*timers_at(&copy, i)));
+    return ret;
+}
+
 json_t *show_status(const struct show *show)
 {
     const struct state *state = core_state(show->core);
@@ -173,5 +183,7 @@ json_t *show_status(const struct show *show)
                     "guests_total", (int)state->n_guests, "guests_running", guests.running,
                     "guests_pending", guests.pending, "nodes", show_nodes(show), "warnings",
                     warnings);
+    json_object_set_new(ret, "profile", json_string(timers_profile_name(&state->timers)));
+    json_object_set_new(ret, "timers", show_timers(&state->timers));
     return ret;
 }

@@ -108,6 +108,7 @@ static void encode_node_body(const struct command *c, struct writer *w)
         write_bytes(w, c->cluster_init.cluster, NONCE_SIZE);
         write_string(w, c->cluster_init.name);
         node_facts_encode(&c->cluster_init.facts, w);
+        timers_encode(&c->cluster_init.timers, w);
         break;
     case BODY_TERM_STARTED:
         write_u64(w, c->term_started.node);
@@ -120,6 +121,7 @@ static void encode_node_body(const struct command *c, struct writer *w)
         write_bytes(w, c->node_join.token_hash, DIGEST_SIZE);
         write_string(w, c->node_join.name);
         node_facts_encode(&c->node_join.facts, w);
+        timers_encode(&c->node_join.timers, w);
         break;
     case BODY_NODE_FACTS:
         write_u64(w, c->node_facts.node);
@@ -211,11 +213,15 @@ void command_encode(const struct command *command, struct writer *w)
 /* The decoders below return -ENOMEM or what the reader says; the caller checks the reader. */
 static int decode_node_body(struct reader *r, struct command *c)
 {
+    int code;
+
     switch (body_of(c->type)) {
     case BODY_CLUSTER_INIT:
         read_bytes(r, c->cluster_init.cluster, NONCE_SIZE);
         read_string(r, c->cluster_init.name, NAME_SIZE);
-        return node_facts_decode(r, &c->cluster_init.facts);
+        code = node_facts_decode(r, &c->cluster_init.facts);
+        timers_decode(r, &c->cluster_init.timers);
+        return code;
     case BODY_TERM_STARTED:
         c->term_started.node = read_u64(r);
         c->term_started.term = read_u64(r);
@@ -226,7 +232,9 @@ static int decode_node_body(struct reader *r, struct command *c)
     case BODY_NODE_JOIN:
         read_bytes(r, c->node_join.token_hash, DIGEST_SIZE);
         read_string(r, c->node_join.name, NAME_SIZE);
-        return node_facts_decode(r, &c->node_join.facts);
+        code = node_facts_decode(r, &c->node_join.facts);
+        timers_decode(r, &c->node_join.timers);
+        return code;
     case BODY_NODE_FACTS:
         c->node_facts.node = read_u64(r);
         return node_facts_decode(r, &c->node_facts.facts);

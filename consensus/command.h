@@ -52,6 +52,7 @@ struct command {
             uint8_t cluster[NONCE_SIZE];
             char name[NAME_SIZE];
             struct node_facts facts;
+            struct timers timers; /* the cluster's, for good */
         } cluster_init;
         struct {
             uint64_t node; /* the leader */
@@ -64,6 +65,7 @@ struct command {
             uint8_t token_hash[DIGEST_SIZE];
             char name[NAME_SIZE];
             struct node_facts facts;
+            struct timers timers; /* that the node insists on; 0 = any */
         } node_join;
         struct {
             uint64_t node;

@@ -38,7 +38,8 @@ struct state {
     uint64_t leader;             /* node of the newest TERM_STARTED, and its term */
     uint64_t leader_term;
     uint32_t next_vni;
-    bool maintenance; /* SETTING_MAINTENANCE */
+    bool maintenance;     /* SETTING_MAINTENANCE */
+    struct timers timers; /* since CLUSTER_INIT; zeroes until then */
 
     size_t n_nodes, n_slices, n_images, n_guests, n_migrations, n_tokens, n_requests;
     struct node *nodes;               /* by id */

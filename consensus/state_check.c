@@ -175,9 +175,19 @@ static int check_cores(const struct state *s, struct err *err)
     return 0;
 }
 
+static int check_timers(const struct state *s, struct err *err)
+{
+    if (s->n_nodes > 0 && timers_check(&s->timers, NULL) < 0)
+        return bad(err, "the cluster's", "timers");
+    return 0;
+}
+
 int state_check(const struct state *state, struct err *err)
 {
-    int code = check_nodes(state, err);
+    int code = check_timers(state, err);
+
+    if (code == 0)
+        code = check_nodes(state, err);
 
     if (code == 0)
         code = check_catalog(state, err);

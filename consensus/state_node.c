@@ -65,7 +65,7 @@ static void add_node(struct entry *e, uint64_t id, const char *name, const struc
     node->role = role;
     node->state = NODE_UP;
     node->epoch = e->index;
-    node->ceiling_ms = DEFAULT_LEASE_MS;
+    node->ceiling_ms = s->timers.lease_ms;
     e->outcome->id = id;
 }
 
@@ -73,6 +73,7 @@ void apply_cluster_init(struct entry *e)
 {
     static const uint8_t no_cluster[NONCE_SIZE];
     const struct command *c = e->command;
+    struct err err = {0};
 
     if (memcmp(e->state->cluster, no_cluster, NONCE_SIZE) != 0) {
         refuse(e, -EEXIST, "this cluster was initialised before");
@@ -82,8 +83,13 @@ void apply_cluster_init(struct entry *e)
         refuse(e, -EINVAL, "a cluster needs an id");
         return;
     }
+    if (timers_check(&c->cluster_init.timers, &err) < 0) {
+        refuse(e, -EINVAL, "%s", err.text);
+        return;
+    }
     if (refuse_node_name(e, c->cluster_init.name) || refuse_facts(e, &c->cluster_init.facts, 0))
         return;
+    e->state->timers = c->cluster_init.timers;
     memcpy(e->state->cluster, c->cluster_init.cluster, NONCE_SIZE);
     add_node(e, 1, c->cluster_init.name, &c->cluster_init.facts, ROLE_VOTER);
 }
@@ -169,6 +175,7 @@ void apply_node_join(struct entry *e)
 {
     const struct command *c = e->command;
     const struct token *token = token_of(e->state, c->node_join.token_hash);
+    struct err err = {0};
 
     if (token == NULL)
         refuse(e, -EKEYREJECTED,
@@ -178,6 +185,8 @@ void apply_node_join(struct entry *e)
                "the join token has expired; make a new one with 'skein token create'");
     else if (e->state->n_nodes >= MAX_NODES)
         refuse(e, -ENOSPC, "the cluster has %d nodes, the most it can have", MAX_NODES);
+    else if (timers_agree(&c->node_join.timers, &e->state->timers, &err) < 0)
+        refuse(e, -EINVAL, "%s", err.text);
     else if (!refuse_node_name(e, c->node_join.name) && !refuse_facts(e, &c->node_join.facts, 0)) {
         token_consume(e->state, c->node_join.token_hash);
         add_node(e, e->index, c->node_join.name, &c->node_join.facts, ROLE_SPARE);

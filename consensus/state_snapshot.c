@@ -6,8 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-/* Version 1 had no settings. */
-enum { SNAPSHOT_OLDEST_VERSION = 1, SNAPSHOT_VERSION = 2 };
+enum { SNAPSHOT_VERSION = 3 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -149,6 +148,7 @@ void state_snapshot(const struct state *s, struct writer *w)
     write_u64(w, s->leader_term);
     write_u32(w, s->next_vni);
     write_bool(w, s->maintenance);
+    timers_encode(&s->timers, w);
     catalog_encode(s, w);
     write_u32(w, (uint32_t)s->n_nodes);
     for (size_t i = 0; i < s->n_nodes; i++)
@@ -230,7 +230,7 @@ static int state_decode(struct reader *r, struct state *s)
     uint8_t version = read_u8(r);
     int code;
 
-    if (version < SNAPSHOT_OLDEST_VERSION || version > SNAPSHOT_VERSION)
+    if (version != SNAPSHOT_VERSION)
         reader_fail(r);
     s->index = read_u64(r);
     s->term = read_u64(r);
@@ -238,7 +238,8 @@ static int state_decode(struct reader *r, struct state *s)
     s->leader = read_u64(r);
     s->leader_term = read_u64(r);
     s->next_vni = read_u32(r);
-    s->maintenance = version >= 2 && read_bool(r);
+    s->maintenance = read_bool(r);
+    timers_decode(r, &s->timers);
     code = catalog_decode(r, s);
     return code == 0 ? members_decode(r, s) : code;
 }

@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/limits.h"
+#include "base/timers.h"
 
 /* ---- the cluster */
 

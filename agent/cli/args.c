@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/timers.h"
 #include "base/units.h"
 
 const struct value_spec args_common[] = {
@@ -87,6 +88,10 @@ static int check_value(struct arg_value *value, struct err *err)
         return one_of(text, restarts, "always, on-failure, never", err);
     case VALUE_FAILOVER:
         return one_of(text, failovers, "restart, stay, restore", err);
+    case VALUE_PROFILE:
+        return timers_of_profile(text) != NULL
+                   ? 0
+                   : err_set(err, -EINVAL, "'%.40s' is none of default, fast, wan", text);
     case VALUE_ON_OFF:
         return one_of(text, switches, "on, off", err);
     }

@@ -31,6 +31,7 @@ enum value_type {
     VALUE_FORMAT,   /* table or json */
     VALUE_RESTART,  /* always, on-failure, never */
     VALUE_FAILOVER, /* restart, stay, restore */
+    VALUE_PROFILE,  /* default, fast, wan */
     VALUE_ON_OFF,   /* on or off -> true or false */
 };
 

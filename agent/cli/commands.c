@@ -30,7 +30,12 @@
         VALUE_SET, "witness", "witness", NULL, "votes, but takes no guests", 0, false, false       \
     }
 
-static const struct value_spec init_flags[] = {BOARD_FLAGS, END};
+static const struct value_spec init_flags[] = {
+    BOARD_FLAGS,
+    FLAG(VALUE_PROFILE, "profile", "profile", "PROFILE",
+         "the cluster's timers, for good: default, fast or wan (default)"),
+    END};
+static const struct value_spec join_flags[] = {BOARD_FLAGS, END};
 static const struct value_spec join_operands[] = {OPERAND(VALUE_TEXT, "TOKEN", "token"), END};
 
 static const struct value_spec token_flags[] = {
@@ -87,7 +92,7 @@ const struct command_spec commands[] = {
     {"init", NULL, "cluster.init", "Makes this board the first one of a new cluster.", NULL,
      init_flags, false, false},
     {"join", NULL, "cluster.join", "Joins this board to the cluster that made TOKEN.",
-     join_operands, init_flags, false, false},
+     join_operands, join_flags, false, false},
     {"status", NULL, "status", "How the cluster is.", NULL, NULL, false, false},
     {"top", NULL, "top",
      "Watches the cluster live: leases, links, guests; q ends it. As JSON: one object a second.",

@@ -257,8 +257,9 @@ static void print_status(FILE *out, const json_t *status, bool colours)
     }
     snprintf(guests, sizeof(guests), "%" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(status, "guests_total")));
-    fprintf(out, "cluster  %s\nleader   %s%s\nnodes    %d up, %d lost\n",
+    fprintf(out, "cluster  %s, profile %s\nleader   %s%s\nnodes    %d up, %d lost\n",
             json_string_value(json_object_get(status, "cluster")),
+            json_string_value(json_object_get(status, "profile")),
             json_is_string(json_object_get(status, "leader"))
                 ? json_string_value(json_object_get(status, "leader"))
                 : "none",

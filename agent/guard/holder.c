@@ -48,6 +48,8 @@ enum holder_outcome holder_ack(struct holder *h, const struct lease_ack *ack, ui
     if (issued == 0 || ack->term < h->term)
         return HOLDER_IGNORED;
     h->term = ack->term;
+    if (ack->freeze_ms != 0)
+        h->freeze_us = (uint64_t)ack->freeze_ms * 1000;
     if (ack->lease_ms == 0 || now >= freeze_before(h, end))
         return HOLDER_IGNORED;
     if (h->lapsed) {

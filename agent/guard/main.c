@@ -254,7 +254,8 @@ static int begin_boot(struct guard *g, struct work_config *work, struct err *err
     memcpy(work->hello.boot_nonce, g->boot.nonce, NONCE_SIZE);
     work->hello.run = g->boot.run;
     log_info("run %u of %s boot", g->boot.run, g->boot.is_new ? "a new" : "this");
-    return roster_init(&g->roster, g->boot.nonce, g->boot.run, g->config.freeze_ms, err);
+    return roster_init(&g->roster, g->boot.nonce, g->boot.run, config_timers(&g->config).freeze_ms,
+                       err);
 }
 
 static int begin(struct guard *g, struct err *err)

@@ -353,8 +353,7 @@ void skeind_start(struct sim *sim, struct sim_node *node)
     uint64_t hints[SIM_MAX_NODES];
     struct core_config config = {
         .id = node->id,
-        .timers = {DEFAULT_ELECTION_MS, DEFAULT_BEAT_MS, DEFAULT_AUTHORITY_MS, DEFAULT_LEASE_MS,
-                   DEFAULT_FREEZE_MS},
+        .timers = *timers_of_profile("default"),
         .facts = node->facts,
         .max_voters = sim->max_voters,
         .n_hints = sim->n,

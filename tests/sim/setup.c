@@ -81,6 +81,7 @@ static void found(struct sim *sim)
     for (unsigned i = 0; i < sim->n; i++)
         roles->roles[i] = i < sim->max_voters ? ROLE_VOTER : ROLE_STANDBY;
     add_entry(&f, roles);
+    init.cluster_init.timers = *timers_of_profile("default");
     init.cluster_init.facts = sim->nodes[0].facts; /* borrowed */
     add_command(&f, &init);
     sim->nodes[0].id = 1;

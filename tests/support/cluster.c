@@ -85,6 +85,7 @@ static void first_node(struct cluster *c)
     struct command started = {.type = COMMAND_TERM_STARTED,
                               .term_started = {.node = 1, .term = c->term}};
 
+    init.cluster_init.timers = *timers_of_profile("default");
     cluster_facts(1, 4, &init.cluster_init.facts);
     must(cluster_apply(c, &init));
     must(cluster_apply(c, &started));

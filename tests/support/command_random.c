@@ -109,6 +109,12 @@ static void image_random(struct prng *p, struct image *ret)
         ret->holders[i] = i + 1;
 }
 
+static void timers_random(struct prng *p, struct timers *ret)
+{
+    for (unsigned i = 0; timers_key(i) != NULL; i++)
+        *timers_at(ret, i) = prng_below(p, 3000);
+}
+
 static void node_command_random(struct prng *p, struct command *c)
 {
     switch (c->type) {
@@ -116,6 +122,7 @@ static void node_command_random(struct prng *p, struct command *c)
         prng_bytes(p, c->cluster_init.cluster, NONCE_SIZE);
         name_random(p, c->cluster_init.name);
         node_facts_random(p, &c->cluster_init.facts);
+        timers_random(p, &c->cluster_init.timers);
         break;
     case COMMAND_TERM_STARTED:
         c->term_started.node = prng_below(p, 8);
@@ -130,6 +137,7 @@ static void node_command_random(struct prng *p, struct command *c)
         prng_bytes(p, c->node_join.token_hash, DIGEST_SIZE);
         name_random(p, c->node_join.name);
         node_facts_random(p, &c->node_join.facts);
+        timers_random(p, &c->node_join.timers);
         break;
     case COMMAND_NODE_FACTS:
         c->node_facts.node = prng_below(p, 8);

@@ -83,6 +83,7 @@ static void ack_random(struct prng *p, struct ack *ret)
     ret->again = prng_one_in(p, 2);
     stamp_random(p, &ret->lease.stamp);
     ret->lease.term = ret->stamp.term;
+    ret->lease.freeze_ms = prng_one_in(p, 2) ? 0 : 5 + prng_below(p, 900);
     ret->lease.lease_ms = prng_below(p, MAX_LEASE_MS);
     ret->lease.index = prng_next(p) % 1000;
     ret->lease.has_copies = prng_one_in(p, 2);

@@ -230,6 +230,7 @@ static void next_cluster(struct stream *stream, const struct state *s, struct co
     case COMMAND_CLUSTER_INIT:
         c->cluster_init.cluster[0] = 7;
         strcpy(c->cluster_init.name, "n1");
+        c->cluster_init.timers = *timers_of_profile("default");
         cluster_facts(1, 4, &c->cluster_init.facts);
         break;
     case COMMAND_TERM_STARTED:
@@ -274,7 +275,7 @@ static void next_step(struct stream *stream, const struct state *s, struct comma
 static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_CLUSTER_INIT] = 1,       [COMMAND_TERM_STARTED] = 4,
     [COMMAND_TOKEN_CREATE] = 6,       [COMMAND_NODE_JOIN] = 8,
-    [COMMAND_NODE_FACTS] = 4,         [COMMAND_NODE_SET_ROLE] = 2,
+    [COMMAND_NODE_FACTS] = 4,         [COMMAND_NODE_SET_ROLE] = 4,
     [COMMAND_NODE_CORDON] = 4,        [COMMAND_NODE_DRAIN] = 4,
     [COMMAND_NODE_CEILING] = 2,       [COMMAND_NODE_LOST] = 4,
     [COMMAND_NODE_REBOOTED] = 4,      [COMMAND_NODE_RETURNED] = 10,

@@ -617,7 +617,7 @@ static void new_core(struct world *w, unsigned i)
     struct core_event hello = {.type = CORE_GUARD_HELLO};
     int code;
 
-    config.timers = (struct core_timers){150, 50, 150, 600, 20};
+    config.timers = *timers_of_profile("default");
     config.salt[0] = (uint8_t)i;
     config.salt[1] = (uint8_t)++node->n_boots;
     cluster_facts(i, 4, &config.facts);

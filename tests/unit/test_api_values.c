@@ -49,7 +49,12 @@ static void members_survive_the_disk(void **context)
 {
     struct member list[2] = {{.id = 1, .address = 5, .name = "n1", .link_key = {1}},
                              {.id = 9, .address = 6, .name = "n2", .curve_key = {2}}};
-    struct members in = {.own_id = 9, .cluster = {7}, .n = 2, .list = list}, out;
+    struct members in = {.own_id = 9,
+                         .cluster = {7},
+                         .timers = *timers_of_profile("wan"),
+                         .n = 2,
+                         .list = list},
+                   out;
     struct writer w;
 
     (void)context;
@@ -60,6 +65,10 @@ static void members_survive_the_disk(void **context)
     assert_string_equal(members_find(&out, 9)->name, "n2");
     assert_null(members_find(&out, 2));
     out.list[1].address = 7;
+    assert_false(members_are_equal(&in, &out));
+    out.list[1].address = 6;
+    assert_true(members_are_equal(&in, &out));
+    out.timers.lease_ms++;
     assert_false(members_are_equal(&in, &out));
     members_deinit(&out);
     for (size_t size = 0; size < w.size; size++)

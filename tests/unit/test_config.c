@@ -85,7 +85,7 @@ static void flags_win_over_the_file(void **context)
     assert_int_equal(config_parse_flags(&c, 10, argv, &err), 0);
     assert_string_equal(c.name, "n2");
     assert_string_equal(c.data_dir, "/x");
-    assert_int_equal(c.lease_ms, 800);
+    assert_int_equal(c.timers.lease_ms, 800);
     assert_int_equal(c.n_labels, 1);
     assert_string_equal(c.labels[0].value, "b");
 }
@@ -108,6 +108,56 @@ static void wrong_flags_are_named(void **context)
     assert_int_equal(config_parse_flags(&c, 2, missing, &err), -EINVAL);
     assert_string_equal(err.text, "--name: a value is missing");
     assert_int_equal(config_parse_flags(&c, 2, bare, &err), -EINVAL);
+}
+
+static void a_profile_fills_what_is_not_said(void **context)
+{
+    struct config c;
+    struct timers wanted, timers;
+    struct err err = {0};
+
+    (void)context;
+    config_init(&c);
+    wanted = config_timers_wanted(&c);
+    assert_int_equal(wanted.lease_ms, 0); /* nothing said, nothing insisted on */
+    timers = config_timers(&c);
+    assert_string_equal(timers_profile_name(&timers), "default");
+    assert_int_equal(config_parse(&c, "f", "lease_ms = 400\nprofile = fast\n", &err), 0);
+    assert_int_equal(config_check(&c, &err), 0);
+    timers = config_timers(&c);
+    assert_int_equal(timers.lease_ms, 400);
+    assert_int_equal(timers.election_ms, 100);
+    wanted = config_timers_wanted(&c);
+    assert_true(timers_are_equal(&wanted, &timers)); /* a profile says them all */
+    assert_string_equal(timers_profile_name(&timers), "custom");
+    assert_int_equal(config_set(&c, "profile", "slow", &err), -EINVAL);
+    assert_non_null(strstr(err.text, "none of default, fast, wan"));
+}
+
+static void every_profile_keeps_the_proof(void **context)
+{
+    static const char *const names[] = {"default", "fast", "wan"};
+
+    (void)context;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(timers_check(timers_of_profile(names[i]), NULL), 0);
+        assert_string_equal(timers_profile_name(timers_of_profile(names[i])), names[i]);
+    }
+    assert_null(timers_of_profile("custom"));
+}
+
+static void a_contradiction_names_the_key_and_what_to_do(void **context)
+{
+    const struct timers *cluster = timers_of_profile("fast");
+    struct timers wish = {.lease_ms = 350};
+    struct err err = {0};
+
+    (void)context;
+    assert_int_equal(timers_agree(&wish, cluster, &err), 0);
+    wish.beat_ms = 50;
+    assert_int_equal(timers_agree(&wish, cluster, &err), -EINVAL);
+    assert_string_equal(err.text, "beat_ms = 50 here, but the cluster has 25 since its init; take "
+                                  "the key (or the profile) out of this node's settings");
 }
 
 static void what_breaks_the_proof_is_refused_by_its_inequality(void **context)
@@ -158,6 +208,9 @@ int main(void)
         cmocka_unit_test(a_wrong_line_is_named),
         cmocka_unit_test(flags_win_over_the_file),
         cmocka_unit_test(wrong_flags_are_named),
+        cmocka_unit_test(a_profile_fills_what_is_not_said),
+        cmocka_unit_test(every_profile_keeps_the_proof),
+        cmocka_unit_test(a_contradiction_names_the_key_and_what_to_do),
         cmocka_unit_test(what_breaks_the_proof_is_refused_by_its_inequality),
     };
 

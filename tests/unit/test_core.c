@@ -734,6 +734,58 @@ static void test_follower_names_the_leader(void **unused)
     world_deinit(&w);
 }
 
+/* Ticks of one core from `now` on until it wants its next stamp; when that was. */
+static uint64_t next_stamp_wanted(struct core *core, uint64_t now)
+{
+    struct core_event tick = {.type = CORE_TICK};
+    struct core_actions actions = {0};
+    bool wanted = false;
+
+    for (uint64_t end = now + 1000000; !wanted && now < end; now += 1000) {
+        core_step(core, &tick, now, &actions);
+        for (size_t i = 0; i < actions.n; i++)
+            wanted = wanted || actions.list[i].type == CORE_WANT_STAMP;
+        core_actions_clear(&actions);
+    }
+    core_actions_deinit(&actions);
+    assert_true(wanted);
+    return now - 1000;
+}
+
+static void test_the_log_says_how_often_a_node_beats(void **unused)
+{
+    struct core_config config = {.id = 1, .timers = *timers_of_profile("default")};
+    struct command init = {
+        .type = COMMAND_CLUSTER_INIT,
+        .cluster_init = {.cluster = {7}, .name = "n1", .timers = *timers_of_profile("fast")}};
+    struct core_event hello = {.type = CORE_GUARD_HELLO, .hello = {.run = 1}};
+    struct core_event committed = {.type = CORE_COMMITTED, .index = 1, .term = 1};
+    struct core_actions actions = {0};
+    struct core *core;
+    struct writer w;
+    uint64_t before, at;
+
+    (void)unused;
+    cluster_facts(1, 4, &config.facts);
+    cluster_facts(1, 4, &init.cluster_init.facts);
+    assert_int_equal(core_new(&config, &core, NULL), 0);
+    core_step(core, &hello, 1000, &actions);
+    before = next_stamp_wanted(core, 2000000);
+    assert_int_equal(next_stamp_wanted(core, before + 1000) - before, 50000);
+    writer_init_growing(&w, COMMAND_MAX_SIZE);
+    command_encode(&init, &w);
+    committed.data = w.data;
+    committed.size = w.size;
+    core_step(core, &committed, before + 51000, &actions);
+    at = next_stamp_wanted(core, before + 2000000);
+    assert_int_equal(next_stamp_wanted(core, at + 1000) - at, 25000);
+    writer_deinit(&w);
+    core_actions_deinit(&actions);
+    core_free(core);
+    node_facts_deinit(&config.facts);
+    command_deinit(&init);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -762,6 +814,7 @@ int main(void)
         cmocka_unit_test(test_wish_without_an_outcome_is_answered),
         cmocka_unit_test(test_no_quorum_is_said),
         cmocka_unit_test(test_follower_names_the_leader),
+        cmocka_unit_test(test_the_log_says_how_often_a_node_beats),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,6 +289,22 @@ static void short_partition_is_a_pause(void **state)
     assert_string_equal(transcript, "[60] lift\n[930] freeze\n[1310] lift\n");
 }
 
+static void the_cluster_says_when_freezing_begins(void **context)
+{
+    struct holder h;
+    struct stamp stamp;
+    struct lease_ack ack;
+
+    (void)context;
+    holder_init(&h, boot, 1, FREEZE);
+    holder_issue(&h, us(1000), &stamp);
+    ack = ack_of(stamp, 5, LEASE, true, 40);
+    ack.freeze_ms = 50;
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_LIFT);
+    assert_true(holder_lifted(&h, us(1012)));
+    assert_true(holder_freeze_at(&h) == us(1000 + LEASE - 50));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +320,7 @@ int main(void)
         cmocka_unit_test(restarted_guard_knows_no_stamp_of_before),
         cmocka_unit_test(stamps_are_forgotten_in_order),
         cmocka_unit_test(short_partition_is_a_pause),
+        cmocka_unit_test(the_cluster_says_when_freezing_begins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

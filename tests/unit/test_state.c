@@ -68,6 +68,88 @@ static void first_node_is_a_voter_with_id_1(void **state)
     assert_ptr_equal(state_node_by_curve_key(&c->state, n2->facts.curve_key), n2);
 }
 
+/* ---- timers */
+
+static void fast_init(struct cluster *c)
+{
+    struct command init = {
+        .type = COMMAND_CLUSTER_INIT,
+        .cluster_init = {.cluster = {7}, .name = "n1", .timers = *timers_of_profile("fast")}};
+
+    cluster_init(c);
+    cluster_facts(1, 4, &init.cluster_init.facts);
+    assert_int_equal(cluster_apply(c, &init), 0);
+    command_deinit(&init);
+}
+
+static int join_wishing(struct cluster *c, struct timers wish)
+{
+    struct command join = {.type = COMMAND_NODE_JOIN,
+                           .node_join = {.token_hash = {2}, .name = "n2", .timers = wish}};
+    int code;
+
+    cluster_facts(2, 4, &join.node_join.facts);
+    code = cluster_apply(c, &join);
+    command_deinit(&join);
+    return code;
+}
+
+static void a_node_begins_with_the_leases_of_its_cluster(void **state)
+{
+    struct cluster c;
+    struct state copy;
+    struct writer w;
+
+    (void)state;
+    fast_init(&c);
+    assert_int_equal(cluster_token(&c, 2, 1), 0);
+    assert_int_equal(join_wishing(&c, (struct timers){.beat_ms = 25}), 0);
+    assert_int_equal(state_node_by_name(&c.state, "n1")->ceiling_ms, 350);
+    assert_int_equal(state_node_by_name(&c.state, "n2")->ceiling_ms, 350);
+    writer_init_growing(&w, SNAPSHOT_MAX_SIZE);
+    state_snapshot(&c.state, &w);
+    assert_int_equal(state_restore(&copy, w.data, w.size, NULL), 0);
+    assert_true(timers_are_equal(&copy.timers, timers_of_profile("fast")));
+    state_deinit(&copy);
+    writer_deinit(&w);
+    cluster_deinit(&c);
+}
+
+static void a_joiner_with_timers_of_its_own_changes_nothing(void **state)
+{
+    struct cluster c;
+
+    (void)state;
+    fast_init(&c);
+    assert_int_equal(cluster_token(&c, 2, 1), 0);
+    join_wishing(&c, (struct timers){.lease_ms = 600});
+    assert_refused(&c, -EINVAL,
+                   "lease_ms = 600 here, but the cluster has 350 since its init; take the key (or "
+                   "the profile) out of this node's settings");
+    assert_int_equal(c.state.n_nodes, 1);
+    assert_int_equal(c.state.tokens[0].uses_left, 1);
+    cluster_deinit(&c);
+}
+
+static void timers_that_break_the_proof_begin_no_cluster(void **state)
+{
+    struct command init = {
+        .type = COMMAND_CLUSTER_INIT,
+        .cluster_init = {.cluster = {7}, .name = "n1", .timers = *timers_of_profile("default")}};
+    struct cluster c;
+
+    (void)state;
+    init.cluster_init.timers.lease_ms = 549;
+    cluster_init(&c);
+    cluster_apply(&c, &init);
+    assert_refused(
+        &c, -EINVAL,
+        "lease_ms >= 2 election_ms + authority_ms + 2 beat_ms does not hold (549 < 550): "
+        "a leader's death must freeze no guest on another node");
+    assert_int_equal(c.state.n_nodes, 0);
+    cluster_deinit(&c);
+}
+
 static void nothing_goes_before_init_nor_init_twice(void **state)
 {
     struct cluster fresh, *c = *state;
@@ -853,6 +935,9 @@ int main(void)
         cmocka_unit_test(losses_during_a_migration),
         cmocka_unit_test(a_guest_that_stays_stays_with_its_owner),
         TEST(a_guest_that_ends_ends_its_migration),
+        cmocka_unit_test(a_node_begins_with_the_leases_of_its_cluster),
+        cmocka_unit_test(a_joiner_with_timers_of_its_own_changes_nothing),
+        cmocka_unit_test(timers_that_break_the_proof_begin_no_cluster),
         cmocka_unit_test(names_and_their_enums),
     };
 
