@@ -28,6 +28,14 @@ expired() { sleep 1.1; }
 expired # the token's life is wall clock; there is no event for its end
 refused 'an expired token' 1 'expired' on 3 skein join "$short"
 refused 'a name that is taken' 1 'n2' on 3 skein join "$(token_of 1)" --name n2
+
+# A board whose own settings are not the cluster's
+again() { on 3 sh -c 'kill "$(cat /run/node/skeind.pid)"'; wait_until 10 on 3 sh -c "skein status | grep -q 'not initialised'"; }
+on 3 sh -c 'echo "lease_ms = 700" >>/etc/skein/skein.conf'
+again
+refused 'a board with timers of its own' 1 'lease_ms = 700 here, but the cluster has 600' on 3 skein join "$(token_of 2)"
+on 3 sed -i '/^lease_ms/d' /etc/skein/skein.conf
+again
 ok 'after all of these the third joins' on 3 skein join "$(token_of 2)"
 refused 'a member joins again' 1 'already' on 3 skein join "$(token_of 1)"
 
@@ -47,6 +55,12 @@ ok 'cordon' on 1 skein node cordon n3
 is 'cordon is seen everywhere' "$(json 2 .cordoned skein node show n3)" true
 ok 'uncordon' on 1 skein node uncordon n3
 
+# Timers: they are the cluster's
+is 'the profile is shown' "$(json 3 .profile skein status)" default
+is 'a new node has the leases of the cluster' "$(json 1 '[.[].ceiling_ms] | unique | join(" ")' skein node list)" 600
+is 'a start with other timers ends and says what to do' \
+    "$(on 2 sh -c 'skeind --lease-ms 700 2>&1; echo "exit $?"' | grep -cE 'lease_ms = 700 here, but the cluster has 600.*take the key|^exit 2')" 2
+
 # Slices
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24 --rate 20mbit
 refused 'its name again' 1 'red' on 2 skein slice create red --subnet 10.8.0.0/24
@@ -56,7 +70,8 @@ is 'there is one slice' "$(json 3 '[.[].name] | join(" ")' skein slice list)" re
 
 # Another cluster
 ok 'a foreign cluster' env LAB="$LAB-b" "$skein_root/deploy/lab" up -n 1
-foreign=$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- sh -c 'skein init >/dev/null && skein token create' | tail -n 1)
+foreign=$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- sh -c 'skein init --profile fast >/dev/null && skein token create' | tail -n 1)
+is 'a fast one' "$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- skein node show n1 -f json | jq -r '"\(.profile) \(.ceiling_ms)"')" 'fast 350'
 LAB=$LAB-b "$skein_root/deploy/lab" down
 ok 'it has a token' test -n "$foreign"
 refused 'its token here' 1 '' on 1 skein join "$foreign"
