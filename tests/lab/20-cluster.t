@@ -30,7 +30,12 @@ refused 'an expired token' 1 'expired' on 3 skein join "$short"
 refused 'a name that is taken' 1 'n2' on 3 skein join "$(token_of 1)" --name n2
 
 # A board whose own settings are not the cluster's
-again() { on 3 sh -c 'kill "$(cat /run/node/skeind.pid)"'; wait_until 10 on 3 sh -c "skein status | grep -q 'not initialised'"; }
+again() {
+    local old
+    old=$(on 3 cat /run/node/skeind.pid)
+    on 3 kill "$old"
+    wait_until 10 on 3 sh -c "[ \"\$(cat /run/node/skeind.pid)\" != $old ] && skein status | grep -q 'not initialised'"
+}
 on 3 sh -c 'echo "lease_ms = 700" >>/etc/skein/skein.conf'
 again
 refused 'a board with timers of its own' 1 'lease_ms = 700 here, but the cluster has 600' on 3 skein join "$(token_of 2)"
