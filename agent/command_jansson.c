@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "consensus/health.h"
 #include "consensus/state.h"
 
 enum { DEFAULT_MEMORY_MIB = 64, DEFAULT_PRIORITY = 100, MAX_PRIORITY = 1000000 };
@@ -172,6 +173,34 @@ static int policies(const json_t *params, struct guest_spec *ret, struct err *er
     return 0;
 }
 
+static int health(const json_t *params, struct health_check *ret, struct err *err)
+{
+    static const char *const details[] = {"health_interval_ms", "health_timeout_ms",
+                                          "health_retries", "health_start_ms"};
+    const json_t *value = json_object_get(params, "health");
+    int rc;
+
+    if (value == NULL || json_is_null(value)) {
+        for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
+            if (json_object_get(params, details[i]) != NULL)
+                return err_set(err, -EINVAL, "%s: means nothing without 'health'", details[i]);
+        }
+        return 0;
+    }
+    if (!json_is_string(value))
+        return err_set(err, -EINVAL, "health: must be a text, tcp:PORT or exec:COMMAND");
+    rc = health_parse(json_string_value(value), ret, err);
+    if (rc == 0)
+        rc = number32(params, details[0], HEALTH_INTERVAL_MS, UINT32_MAX, &ret->interval_ms, err);
+    if (rc == 0)
+        rc = number32(params, details[1], HEALTH_TIMEOUT_MS, UINT32_MAX, &ret->timeout_ms, err);
+    if (rc == 0)
+        rc = number32(params, details[2], HEALTH_RETRIES, UINT32_MAX, &ret->retries, err);
+    if (rc == 0)
+        rc = number32(params, details[3], 0, UINT32_MAX, &ret->start_ms, err);
+    return rc == 0 ? health_check_bounds(ret, err) : rc;
+}
+
 static int read_spec(const json_t *params, struct guest_spec *ret, struct err *err)
 {
     int rc = name_of_json(params, "name", ret->name, err);
@@ -190,6 +219,8 @@ static int read_spec(const json_t *params, struct guest_spec *ret, struct err *e
         rc = number32(params, "priority", DEFAULT_PRIORITY, MAX_PRIORITY, &ret->priority, err);
     if (rc == 0)
         rc = policies(params, ret, err);
+    if (rc == 0)
+        rc = health(params, &ret->health, err);
     if (rc == 0)
         rc = labels(params, "label", &ret->n_constraints, ret->constraints, err);
     if (rc == 0)

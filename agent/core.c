@@ -172,6 +172,8 @@ static void guard_done(struct core *core, const struct core_event *event)
         list_arrived(core, event->reply);
         return;
     }
+    if (core_health_done(core, event->serial, event->reply))
+        return;
     if (event->serial == node->fabric_serial) {
         core_goods_wired(core, event->reply);
         return;

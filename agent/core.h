@@ -229,6 +229,12 @@ struct guest_view {
     int32_t exit_status;
     uint32_t pid;
     uint32_t n_starts;
+    /* How it fares, as its own node and the leader know it. */
+    const char *health; /* NULL: no check; "starting", "healthy", "unhealthy" */
+    uint32_t n_check_failures;
+    uint32_t n_ends;        /* since it last ran calmly */
+    uint32_t next_start_ms; /* 0 = none is due */
+    char text[REASON_SIZE]; /* of the last failed check, "" = none */
 };
 void core_guest_view(const struct core *core, const char *guest, struct guest_view *ret);
 /* One word for people: "running", "starting", "frozen", "stopped", "pending" (no place),

@@ -36,6 +36,7 @@ void core_guests_forget_busy(struct core *core)
     for (size_t i = 0; i < core->node.n_guests; i++) {
         core->node.guests[i].busy = 0;
         core->node.guests[i].settled_by = 0;
+        core->node.guests[i].health.serial = 0;
     }
 }
 
@@ -279,13 +280,17 @@ static void exited(struct core *core, struct local_guest *local, const struct gu
     char text[64];
 
     if (leaves_it(guest, local->report.exit_status)) {
-        snprintf(text, sizeof(text), "ended with status %d", local->report.exit_status);
+        snprintf(text, sizeof(text), "%sended with status %d",
+                 local->health.state == GUEST_UNHEALTHY ? "was unhealthy, " : "",
+                 local->report.exit_status);
         claim(core, local, CLAIM_EXITED, guest->placement.epoch, text);
         return;
     }
     if (!local->exit_seen) {
+        bool was_unhealthy = local->health.state == GUEST_UNHEALTHY;
         bool was_calm = local->running_us != 0 &&
-                        core->now >= local->running_us + (uint64_t)CORE_RESTART_CALM_MS * 1000;
+                        core->now >= local->running_us + (uint64_t)CORE_RESTART_CALM_MS * 1000 &&
+                        (!was_unhealthy || local->health.was_healthy);
 
         if (was_calm || local->delay_ms == 0)
             local->delay_ms = CORE_RESTART_MIN_MS;
@@ -294,10 +299,13 @@ static void exited(struct core *core, struct local_guest *local, const struct gu
         if (local->delay_ms > CORE_RESTART_MAX_MS)
             local->delay_ms = CORE_RESTART_MAX_MS;
         local->retry_us = core->now + (uint64_t)local->delay_ms * 1000;
+        local->n_ends = was_calm ? 1 : local->n_ends + 1;
         local->running_us = 0;
         local->exit_seen = true;
+        core_node_changed(core);
         core_record(core, "guest-exited", local->name, core->config.id, 0,
-                    "status %d, starts again in %u ms", local->report.exit_status, local->delay_ms);
+                    "%sstatus %d, starts again in %u ms", was_unhealthy ? "it was unhealthy; " : "",
+                    local->report.exit_status, local->delay_ms);
     }
     start(core, local, guest);
 }
@@ -311,6 +319,7 @@ static void owned(struct core *core, struct local_guest *local, const struct gue
     if (local->epoch != guest->placement.epoch) {
         local->epoch = guest->placement.epoch;
         local->delay_ms = 0;
+        local->n_ends = 0;
         local->retry_us = 0;
         local->exit_seen = false;
         local->claim.kind = 0;
@@ -327,6 +336,8 @@ static void owned(struct core *core, struct local_guest *local, const struct gue
         start(core, local, guest);
     } else if (report->state == GUEST_EXITED) {
         exited(core, local, guest);
+    } else {
+        core_health_run(core, local, guest);
     }
 }
 
@@ -383,6 +394,7 @@ void core_guests_run(struct core *core)
             local_guest_made(core, guest->spec.name);
     }
     for (size_t i = 0; i < node->n_guests; i++) {
+        core_health_watch(core, &node->guests[i]);
         if (is_settled(core, &node->guests[i]))
             decide(core, &node->guests[i]);
     }

@@ -5,6 +5,7 @@
  *   core_record.c   … in a line for people
  *   core_node.c     the node's part: beats, acks to the guard
  *   core_guests.c   the node's part: makes the guard's guests equal to the state
+ *   core_health.c   the node's part: health checks
  *   core_goods.c    the node's part: images, the switch, own facts
  *   core_leader.c   the leader's part: grants, losses, claims
  *   core_place.c    the leader's part: places what waits
@@ -41,6 +42,7 @@ enum {
     CORE_NO_AUTHORITY_LIMIT_MS = 2000,
     CORE_EFFECT_LIMIT_MS = 120000,
     CORE_MOVE_KEPT_MS = 10000,
+    CORE_MAX_CHECKS = 6,    /* under way at once: the guard has room for other work beside them */
     CORE_MAX_INQUIRIES = 8, /* silent nodes that others are asked about, at once */
     CORE_MAX_HELPERS = 3,   /* … so many others a node */
     CORE_MAX_PROBES = 8,    /* pings that a helper waits for */
@@ -48,17 +50,32 @@ enum {
 
 /* ---- node's part */
 
+/* Of one run of a guest. */
+struct local_health {
+    enum guest_health state;
+    uint32_t pid; /* of that run */
+    uint64_t since_us;
+    uint64_t next_us; /* of the next check */
+    uint32_t serial;  /* of the check under way; 0 = none */
+    bool is_void;     /* … whose outcome says nothing: it was frozen, moved or gone meanwhile */
+    bool was_healthy;
+    uint32_t n_failures;
+    char text[REASON_SIZE]; /* of the last failure */
+};
+
 struct local_guest {
     char name[NAME_SIZE];
     bool has_report;
     struct guard_report report;
-    uint32_t busy;          /* serial of what the guard does for it now; 0 = nothing */
-    uint64_t settled_by;    /* generation of the list that must arrive before the next decision */
-    uint64_t epoch;         /* that the following belong to */
-    uint64_t retry_us;      /* nothing before then */
-    uint32_t delay_ms;      /* back-off of restarts */
-    uint64_t running_us;    /* since when it runs, 0 = it does not */
-    bool exit_seen;         /* the back-off for this exit is set */
+    uint32_t busy;       /* serial of what the guard does for it now; 0 = nothing */
+    uint64_t settled_by; /* generation of the list that must arrive before the next decision */
+    uint64_t epoch;      /* that the following belong to */
+    uint64_t retry_us;   /* nothing before then */
+    uint32_t delay_ms;   /* back-off of restarts */
+    uint64_t running_us; /* since when it runs, 0 = it does not */
+    bool exit_seen;      /* the back-off for this exit is set */
+    uint32_t n_ends;     /* since it last ran calmly */
+    struct local_health health;
     struct claim claim;     /* kind 0 = none */
     uint64_t capture_order; /* id of the migration that the leader ordered the capture of */
     uint64_t notice_us;     /* when the source is next told that the guest runs here */
@@ -183,6 +200,7 @@ struct peer {
     uint64_t id;
     bool has_report;
     uint32_t report_version;
+    uint64_t report_us; /* when it came */
     struct node_report report;
     uint64_t applied_index, fabric_index;
     uint32_t backhaul_permille, round_trip_us;
@@ -368,6 +386,17 @@ bool core_fill_run(struct core *core, const struct guest *guest, const struct pl
                    uint64_t epoch, struct guest_run *ret);
 bool core_guard_is_away(int code);
 bool core_guard_says_later(int code);
+
+/* Before a guest's other decisions: what is under way may say nothing any more. */
+void core_health_watch(struct core *core, struct local_guest *local);
+/* It is placed here, and is to run here: checks it, or has it start again. True: it was asked to
+ * end. */
+bool core_health_run(struct core *core, struct local_guest *local, const struct guest *guest);
+/* True when the answer was a check's. */
+bool core_health_done(struct core *core, uint32_t serial, const struct guard_reply *reply);
+/* False when there is nothing to say. */
+bool core_condition_of(const struct core *core, const struct local_guest *local,
+                       struct condition *ret);
 
 void core_goods_held(struct core *core, const uint8_t digest[DIGEST_SIZE]);
 void core_goods_failed(struct core *core, const uint8_t digest[DIGEST_SIZE]);

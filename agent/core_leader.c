@@ -132,6 +132,7 @@ static void take_report(struct core *core, uint64_t from, struct beat *beat)
     peer->report = beat->report;
     memset(&beat->report, 0, sizeof(beat->report));
     peer->has_report = true;
+    peer->report_us = core->now;
     peer->report_version = beat->report_version;
     core->lead.dirty = true;
 }

@@ -118,7 +118,8 @@ static void fill_guests(const struct core *core, struct node_report *ret)
     struct guard_report *guests = calloc(node->n_guests + 1, sizeof(*guests));
     struct claim *claims = calloc(node->n_guests + node->n_images + 1, sizeof(*claims));
 
-    if (guests == NULL || claims == NULL)
+    ret->conditions = calloc(node->n_guests + 1, sizeof(*ret->conditions));
+    if (guests == NULL || claims == NULL || ret->conditions == NULL)
         abort();
     for (size_t i = 0; i < node->n_guests; i++) {
         const struct local_guest *local = &node->guests[i];
@@ -127,6 +128,9 @@ static void fill_guests(const struct core *core, struct node_report *ret)
             guests[ret->n_guests++] = core_move_masked(core, &local->report);
         if (local->claim.kind != 0 && ret->n_claims < MESSAGE_MAX_CLAIMS)
             claims[ret->n_claims++] = local->claim;
+        if (ret->n_conditions < MAX_NODE_GUESTS &&
+            core_condition_of(core, local, &ret->conditions[ret->n_conditions]))
+            ret->n_conditions++;
     }
     ret->guests = guests;
     ret->claims = claims;

@@ -113,12 +113,63 @@ static const struct guard_report *known_report(const struct core *core, const st
     return core_report_of(core, guest->placement.node, guest->spec.name, guest->placement.epoch);
 }
 
+static const struct condition *told_condition(const struct core *core, const struct guest *guest,
+                                              uint64_t *ret_age_ms)
+{
+    const struct peer *peer = core_peer(core, guest->placement.node);
+
+    for (uint32_t i = 0; peer != NULL && i < peer->report.n_conditions; i++) {
+        const struct condition *condition = &peer->report.conditions[i];
+
+        if (condition->epoch != guest->placement.epoch ||
+            strcmp(condition->guest, guest->spec.name) != 0)
+            continue;
+        *ret_age_ms = since(peer->report_us, core->now) / 1000;
+        return condition;
+    }
+    return NULL;
+}
+
+static bool own_condition(const struct core *core, const struct guest *guest, struct condition *ret)
+{
+    for (size_t i = 0; i < core->node.n_guests; i++) {
+        if (strcmp(core->node.guests[i].name, guest->spec.name) == 0)
+            return core->node.guests[i].epoch == guest->placement.epoch &&
+                   core_condition_of(core, &core->node.guests[i], ret);
+    }
+    return false;
+}
+
+static void view_condition(const struct core *core, const struct guest *guest,
+                           struct guest_view *ret)
+{
+    static const char *const words[] = {NULL, "starting", "healthy", "unhealthy"};
+    const struct condition *told;
+    struct condition condition;
+    uint64_t age_ms = 0;
+
+    if (!own_condition(core, guest, &condition)) {
+        told = told_condition(core, guest, &age_ms);
+        if (told == NULL)
+            return;
+        condition = *told;
+    }
+    ret->health = words[condition.health];
+    ret->n_check_failures = condition.n_failures;
+    ret->n_ends = condition.n_ends;
+    ret->next_start_ms =
+        condition.next_start_ms > age_ms ? (uint32_t)(condition.next_start_ms - age_ms) : 0;
+    memcpy(ret->text, condition.text, sizeof(ret->text));
+}
+
 void core_guest_view(const struct core *core, const char *name, struct guest_view *ret)
 {
     const struct guest *guest = state_guest(&core->state, name);
     const struct guard_report *report = guest != NULL ? known_report(core, guest) : NULL;
 
     *ret = (struct guest_view){0};
+    if (guest != NULL)
+        view_condition(core, guest, ret);
     if (report == NULL)
         return;
     ret->known = true;

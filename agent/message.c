@@ -14,6 +14,7 @@ void node_report_deinit(struct node_report *report)
 {
     free(report->guests);
     free(report->claims);
+    free(report->conditions);
     free(report->moves);
     free(report->images);
     memset(report, 0, sizeof(*report));
@@ -81,6 +82,33 @@ static void read_claim(struct reader *r, struct claim *ret)
     ret->kind = kind;
 }
 
+static void write_condition(const struct condition *condition, struct writer *w)
+{
+    write_string(w, condition->guest);
+    write_u64(w, condition->epoch);
+    write_u8(w, (uint8_t)condition->health);
+    write_u32(w, condition->n_failures);
+    write_u32(w, condition->n_ends);
+    write_u32(w, condition->next_start_ms);
+    write_string(w, condition->text);
+}
+
+static void read_condition(struct reader *r, struct condition *ret)
+{
+    uint8_t health;
+
+    read_string(r, ret->guest, sizeof(ret->guest));
+    ret->epoch = read_u64(r);
+    health = read_u8(r);
+    ret->n_failures = read_u32(r);
+    ret->n_ends = read_u32(r);
+    ret->next_start_ms = read_u32(r);
+    read_string(r, ret->text, sizeof(ret->text));
+    if (health > GUEST_UNHEALTHY || !name_is_valid(ret->guest))
+        reader_fail(r);
+    ret->health = health;
+}
+
 static void write_move(const struct move_report *move, struct writer *w)
 {
     write_u64(w, move->id);
@@ -107,6 +135,9 @@ static void write_node_report(const struct node_report *report, struct writer *w
     write_u32(w, report->n_claims);
     for (uint32_t i = 0; i < report->n_claims; i++)
         write_claim(&report->claims[i], w);
+    write_u32(w, report->n_conditions);
+    for (uint32_t i = 0; i < report->n_conditions; i++)
+        write_condition(&report->conditions[i], w);
     write_u32(w, report->n_moves);
     for (uint32_t i = 0; i < report->n_moves; i++)
         write_move(&report->moves[i], w);
@@ -139,6 +170,10 @@ static void read_node_report(struct reader *r, struct node_report *ret)
     ret->claims = room(r, n, sizeof(*ret->claims));
     for (; !r->failed && ret->n_claims < n; ret->n_claims++)
         read_claim(r, &ret->claims[ret->n_claims]);
+    n = read_count(r, MAX_NODE_GUESTS);
+    ret->conditions = room(r, n, sizeof(*ret->conditions));
+    for (; !r->failed && ret->n_conditions < n; ret->n_conditions++)
+        read_condition(r, &ret->conditions[ret->n_conditions]);
     n = read_count(r, MESSAGE_MAX_MOVES);
     ret->moves = room(r, n, sizeof(*ret->moves));
     for (; !r->failed && ret->n_moves < n; ret->n_moves++)

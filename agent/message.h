@@ -61,6 +61,24 @@ struct claim {
     char text[REASON_SIZE];
 };
 
+enum guest_health {
+    GUEST_HEALTH_NONE = 0, /* no check, or it does not run */
+    GUEST_HEALTH_STARTING,
+    GUEST_HEALTHY,
+    GUEST_UNHEALTHY,
+};
+
+/* How a guest fares beyond the guard's report; only of guests that are checked or start again. */
+struct condition {
+    char guest[NAME_SIZE];
+    uint64_t epoch;
+    enum guest_health health;
+    uint32_t n_failures;    /* checks, in a row */
+    uint32_t n_ends;        /* times that it ended lately: since it last ran calmly */
+    uint32_t next_start_ms; /* when the report was made; 0 = none is due */
+    char text[REASON_SIZE]; /* the last failure's words */
+};
+
 /* What a node says of a migration that it is an end of. */
 struct move_report {
     uint64_t id;
@@ -76,6 +94,8 @@ struct node_report {
     struct guard_report *guests; /* heap, owned */
     uint32_t n_claims;
     struct claim *claims; /* heap, owned */
+    uint32_t n_conditions;
+    struct condition *conditions; /* heap, owned */
     uint32_t n_moves;
     struct move_report *moves; /* heap, owned */
     uint32_t n_images;

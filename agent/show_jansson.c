@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/command_jansson.h"
+#include "consensus/health.h"
 #include "scheduler/cores.h"
 
 static json_t *text_or_null(const char *text)
@@ -281,6 +282,18 @@ static json_t *migration_of(const struct show *show, const struct guest *guest)
                      text_or_null(node_name(show, m->to)), "phase", migration_phase_name(m->phase));
 }
 
+static json_t *health_check_of(const struct health_check *health)
+{
+    char text[HEALTH_TEXT_SIZE];
+
+    if (health->kind == HEALTH_NONE)
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:I, s:I}", "check", health_format(health, text),
+                     "interval_ms", (json_int_t)health->interval_ms, "timeout_ms",
+                     (json_int_t)health->timeout_ms, "retries", (json_int_t)health->retries,
+                     "start_ms", (json_int_t)health->start_ms);
+}
+
 static void add_spec(const struct guest_spec *spec, json_t *ret)
 {
     json_object_set_new(ret, "slice", text_or_null(spec->slice));
@@ -290,6 +303,7 @@ static void add_spec(const struct guest_spec *spec, json_t *ret)
     json_object_set_new(ret, "restart", json_string(restart_policy_name(spec->restart)));
     json_object_set_new(ret, "failover", json_string(failover_policy_name(spec->failover)));
     json_object_set_new(ret, "priority", json_integer(spec->priority));
+    json_object_set_new(ret, "health_check", health_check_of(&spec->health));
     json_object_set_new(ret, "on", text_or_null(spec->on));
     json_object_set_new(ret, "labels", labels_of(spec->constraints, spec->n_constraints));
     json_object_set_new(ret, "env", text_list(spec->env, spec->n_env));
@@ -318,6 +332,14 @@ json_t *show_guest(const struct show *show, const struct guest *guest)
     json_object_set_new(ret, "exit_status",
                         view.known && view.state == GUEST_EXITED ? json_integer(view.exit_status)
                                                                  : json_null());
+    json_object_set_new(ret, "health",
+                        guest->spec.health.kind == HEALTH_NONE ? json_string("none")
+                                                               : text_or_null(view.health));
+    json_object_set_new(ret, "health_failures", json_integer(view.n_check_failures));
+    json_object_set_new(ret, "health_text", text_or_null(view.text));
+    json_object_set_new(ret, "ends_lately", json_integer(view.n_ends));
+    json_object_set_new(ret, "next_start_ms",
+                        number_or_null(view.next_start_ms != 0, view.next_start_ms));
     json_object_set_new(ret, "migration", migration_of(show, guest));
     return ret;
 }

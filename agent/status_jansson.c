@@ -6,7 +6,7 @@
 #include "agent/command_jansson.h"
 #include "agent/show_jansson.h"
 
-enum { BACKHAUL_HIGH_PERMILLE = 900 };
+enum { CRASH_LOOP_ENDS = 3, BACKHAUL_HIGH_PERMILLE = 900 };
 
 __attribute__((format(printf, 2, 3))) static void warn(json_t *list, const char *format, ...)
 {
@@ -120,6 +120,21 @@ static void warn_of_waiting(const struct show *show, const struct guest *guest, 
          guest->spec.priority, why[0] != '\0' ? ": " : "", why);
 }
 
+static void warn_of_condition(const struct show *show, const struct guest *guest, json_t *warnings)
+{
+    struct guest_view view = {0};
+
+    core_guest_view(show->core, guest->spec.name, &view);
+    if (view.health != NULL && view.n_check_failures > 0)
+        warn(warnings, "guest %s is %s: %u checks in a row failed: %s", guest->spec.name,
+             view.health, view.n_check_failures, view.text);
+    if (view.n_ends >= CRASH_LOOP_ENDS)
+        warn(warnings,
+             "guest %s is in a crash loop: it ended %u times, each soon after its start; "
+             "see 'skein guest logs %s'",
+             guest->spec.name, view.n_ends, guest->spec.name);
+}
+
 struct counts {
     int running, pending;
 };
@@ -134,6 +149,7 @@ static struct counts count_guests(const struct show *show, json_t *warnings)
         const char *word = core_guest_state_word(show->core, guest->spec.name);
 
         counts.running += strcmp(word, "running") == 0;
+        warn_of_condition(show, guest, warnings);
         if (guest->desired != DESIRED_RUNNING || guest->placement.node != 0)
             continue;
         counts.pending++;

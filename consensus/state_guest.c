@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "consensus/health.h"
 #include "consensus/state_apply.h"
 
 enum { GUESTS_TEXT_MAX_SIZE = SNAPSHOT_MAX_SIZE / 2 }; /* all else takes well under the rest */
@@ -73,6 +74,8 @@ static size_t text_size(const struct guest_spec *spec)
         size += strlen(spec->env[i]) + 2;
     for (uint32_t i = 0; i < spec->n_argv; i++)
         size += strlen(spec->argv[i]) + 2;
+    for (uint32_t i = 0; i < spec->health.n_argv; i++)
+        size += strlen(spec->health.argv[i]) + 2;
     return size;
 }
 
@@ -125,6 +128,8 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
         refuse(e, -EINVAL, "guest %s: its environment must be KEY=VALUE", spec->name);
     else if (spec->memory_mib == 0)
         refuse(e, -EINVAL, "guest %s: at least 1m of memory is needed", spec->name);
+    else if (!health_is_valid(&spec->health))
+        refuse(e, -EINVAL, "guest %s: its health check is out of bounds", spec->name);
     else if (refuse_image(e, spec))
         return true;
     else if (spec->slice[0] != '\0' && state_slice(s, spec->slice) == NULL)

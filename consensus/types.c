@@ -22,8 +22,9 @@ void guest_spec_deinit(struct guest_spec *spec)
 {
     strings_free(spec->env, spec->n_env);
     strings_free(spec->argv, spec->n_argv);
-    spec->env = spec->argv = NULL;
-    spec->n_env = spec->n_argv = 0;
+    strings_free(spec->health.argv, spec->health.n_argv);
+    spec->env = spec->argv = spec->health.argv = NULL;
+    spec->n_env = spec->n_argv = spec->health.n_argv = 0;
 }
 
 void image_deinit(struct image *image)
@@ -85,6 +86,7 @@ int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec)
     *ret = *spec;
     ret->env = copy_strings(spec->env, spec->n_env, &failed);
     ret->argv = copy_strings(spec->argv, spec->n_argv, &failed);
+    ret->health.argv = copy_strings(spec->health.argv, spec->health.n_argv, &failed);
     if (failed) {
         guest_spec_deinit(ret);
         memset(ret, 0, sizeof(*ret));

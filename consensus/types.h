@@ -112,6 +112,20 @@ enum restart_policy { RESTART_ALWAYS = 1, RESTART_ON_FAILURE, RESTART_NEVER };
 enum failover_policy { FAILOVER_RESTART = 1, FAILOVER_STAY, FAILOVER_RESTORE };
 enum desired_state { DESIRED_RUNNING = 1, DESIRED_STOPPED };
 
+enum health_kind { HEALTH_NONE = 0, HEALTH_TCP, HEALTH_EXEC };
+
+/* How its own node finds out whether a guest that runs also works; see consensus/health.h. */
+struct health_check {
+    enum health_kind kind; /* HEALTH_NONE: all else is zero */
+    uint16_t port;         /* TCP */
+    uint32_t interval_ms;  /* from one check's end to the next */
+    uint32_t timeout_ms;   /* a check that takes longer has failed */
+    uint32_t retries;      /* so many failures in a row, and the guest starts again */
+    uint32_t start_ms;     /* so long after a start failures do not count, until a check succeeds */
+    uint32_t n_argv;
+    char **argv; /* EXEC; heap, owned; at least one */
+};
+
 /* What the user asked for. */
 struct guest_spec {
     char name[NAME_SIZE];
@@ -123,6 +137,7 @@ struct guest_spec {
     uint32_t priority; /* higher comes back first; default 100 */
     enum restart_policy restart;
     enum failover_policy failover;
+    struct health_check health;
     char on[NAME_SIZE]; /* a node's name that it must run on, or "" */
     uint32_t n_constraints;
     struct label constraints[MAX_LABELS]; /* the node must carry each of them */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "consensus/command.h"
+#include "consensus/health.h"
 
 uint32_t read_enum(struct reader *r, uint32_t last)
 {
@@ -165,6 +166,40 @@ int node_facts_decode(struct reader *r, struct node_facts *ret)
     return r->failed ? -EBADMSG : 0;
 }
 
+static void health_encode(const struct health_check *health, struct writer *w)
+{
+    write_u8(w, (uint8_t)health->kind);
+    if (health->kind == HEALTH_NONE)
+        return;
+    write_u16(w, health->port);
+    write_u32(w, health->interval_ms);
+    write_u32(w, health->timeout_ms);
+    write_u32(w, health->retries);
+    write_u32(w, health->start_ms);
+    strings_encode(health->argv, health->n_argv, w);
+}
+
+static int health_decode(struct reader *r, struct health_check *ret)
+{
+    uint8_t kind = read_u8(r);
+    int rc;
+
+    if (kind > HEALTH_EXEC)
+        reader_fail(r);
+    if (r->failed || kind == HEALTH_NONE)
+        return 0;
+    ret->kind = (enum health_kind)kind;
+    ret->port = read_u16(r);
+    ret->interval_ms = read_u32(r);
+    ret->timeout_ms = read_u32(r);
+    ret->retries = read_u32(r);
+    ret->start_ms = read_u32(r);
+    rc = strings_decode(r, &ret->argv, &ret->n_argv);
+    if (rc == 0 && !health_is_valid(ret))
+        reader_fail(r);
+    return rc;
+}
+
 void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
 {
     write_string(w, spec->name);
@@ -176,6 +211,7 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     write_u32(w, spec->priority);
     write_enum(w, spec->restart);
     write_enum(w, spec->failover);
+    health_encode(&spec->health, w);
     write_string(w, spec->on);
     labels_encode(spec->constraints, spec->n_constraints, w);
     strings_encode(spec->env, spec->n_env, w);
@@ -194,6 +230,8 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     ret->priority = read_u32(r);
     ret->restart = (enum restart_policy)read_enum(r, RESTART_NEVER);
     ret->failover = (enum failover_policy)read_enum(r, FAILOVER_RESTORE);
+    if (health_decode(r, &ret->health) < 0)
+        return -ENOMEM;
     read_string(r, ret->on, sizeof(ret->on));
     ret->n_constraints = labels_decode(r, ret->constraints);
     if (strings_decode(r, &ret->env, &ret->n_env) < 0 ||

@@ -64,6 +64,13 @@ static const struct value_spec guest_flags[] = {
     FLAG(VALUE_RESTART, "restart", "restart", "POLICY", "always, on-failure or never (always)"),
     FLAG(VALUE_FAILOVER, "failover", "failover", "POLICY", "restart, stay or restore (restart)"),
     FLAG(VALUE_NUMBER, "priority", "priority", "N", "higher comes back first (100)"),
+    FLAG(VALUE_TEXT, "health", "health", "CHECK",
+         "tcp:PORT or 'exec:COMMAND ARGS'; a guest that fails it starts again in place"),
+    FLAG(VALUE_MS, "health-interval", "health_interval_ms", "TIME", "between checks (10s)"),
+    FLAG(VALUE_MS, "health-timeout", "health_timeout_ms", "TIME", "limit of one check (2s)"),
+    FLAG(VALUE_NUMBER, "health-retries", "health_retries", "N", "failures in a row that count (3)"),
+    FLAG(VALUE_MS, "health-start", "health_start_ms", "TIME",
+         "after a start, failures do not count for so long (0)"),
     END};
 
 static const struct value_spec migrate_flags[] = {

@@ -110,10 +110,10 @@ static const struct column node_columns[] = {
 };
 
 static const struct column guest_columns[] = {
-    {"NAME", "name", NULL}, {"KIND", "kind", NULL},   {"STATE", "state", NULL},
-    {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL}, {"CORES", "cores", NULL},
-    {"IP", "ip", NULL},     {"SLICE", "slice", NULL}, {"IMAGE", "image", NULL},
-    {NULL, NULL, NULL},
+    {"NAME", "name", NULL},     {"KIND", "kind", NULL}, {"STATE", "state", NULL},
+    {"HEALTH", "health", NULL}, {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL},
+    {"CORES", "cores", NULL},   {"IP", "ip", NULL},     {"SLICE", "slice", NULL},
+    {"IMAGE", "image", NULL},   {NULL, NULL, NULL},
 };
 
 static const struct column slice_columns[] = {

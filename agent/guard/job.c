@@ -23,6 +23,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_PLUG] = "plug",
     [JOB_UNPLUG] = "unplug",
     [JOB_WATCH] = "watch",
+    [JOB_CHECK] = "check",
 };
 
 const char *job_kind_name(enum job_kind kind)
@@ -58,6 +59,8 @@ void job_encode(const struct job *job, struct writer *w)
     write_u64(w, job->start_time);
     write_bool(w, job->keep_upper);
     write_bytes(w, job->digest, DIGEST_SIZE);
+    write_u32(w, job->timeout_ms);
+    write_u16(w, job->port);
     write_u32(w, job->n_argv);
     for (uint32_t i = 0; i < job->n_argv; i++)
         write_string(w, job->argv[i]);
@@ -99,6 +102,8 @@ int job_decode(const void *data, size_t size, struct job *ret)
     ret->start_time = read_u64(&r);
     ret->keep_upper = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
+    ret->timeout_ms = read_u32(&r);
+    ret->port = read_u16(&r);
     if (rc == 0)
         rc = read_argv(&r, ret);
     ret->has_view = read_bool(&r);

@@ -20,6 +20,7 @@ enum job_kind {
     JOB_DISCARD,    /* run, pid: files and leftovers of a mover */
     JOB_UNPACK,     /* digest, fd */
     JOB_DROP_IMAGE, /* digest */
+    JOB_CHECK,      /* run, pid, timeout_ms, port or argv */
     /* of the fabric executor: one after the other */
     JOB_SETUP,
     JOB_APPLY,  /* view */
@@ -38,6 +39,8 @@ struct job {
     uint64_t start_time; /* of that pid: another process under its number is left alone */
     bool keep_upper;
     uint8_t digest[DIGEST_SIZE];
+    uint32_t timeout_ms; /* CHECK */
+    uint16_t port;       /* CHECK: 0 = argv */
     uint32_t n_argv;
     char **argv; /* as `run`; NULL-terminated */
     bool has_view;

@@ -10,6 +10,7 @@
 
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/executor_posix.h"
+#include "agent/guard/health_posix.h"
 #include "agent/guard/process_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
@@ -191,6 +192,28 @@ static int look_at(struct scene *s, struct err *err)
     return rc < 0 ? rc : write_look(&look, s->job->fds[0], err);
 }
 
+static int check_health(struct scene *s, struct err *err)
+{
+    struct health_probe probe = {.timeout_ms = s->job->timeout_ms,
+                                 .port = s->job->port,
+                                 .ip = s->job->run.ip,
+                                 .netns = s->paths.netns};
+    struct job_result result = {0};
+    int rc = check_process(s->job, err);
+    pid_t child;
+
+    if (rc < 0 || probe.port != 0)
+        return rc < 0 ? rc : health_probe_tcp(&probe, err);
+    rc = health_probe_fork(s->job->fds, &child, err);
+    if (rc < 0)
+        return rc;
+    if (child == 0) {
+        rc = exec_in(s, &result, err);
+        _exit(rc < 0 ? HEALTH_NOT_RUN : result.status == HEALTH_NOT_RUN ? 1 : result.status);
+    }
+    return health_probe_wait(&probe, child, err);
+}
+
 static int prepare(struct scene *s, struct err *err)
 {
     int rc = check_image(s, err);
@@ -254,6 +277,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     case JOB_LOOK:
         signal(SIGPIPE, SIG_IGN);
         return look_at(s, err);
+    case JOB_CHECK:
+        return check_health(s, err);
     case JOB_CLEAN_UP:
         return clean_up(s, s->job->keep_upper, err);
     case JOB_PREPARE:

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "consensus/health.h"
 
 enum { PROTO_VERSION = 1 };
 
@@ -20,6 +21,7 @@ enum {
     HAS_DIGEST = 1 << 7,
     HAS_VIEW = 1 << 8,
     HAS_ARGV = 1 << 9,
+    HAS_CHECK = 1 << 10,
 };
 
 static const struct {
@@ -46,6 +48,8 @@ static const struct {
     [GUARD_ACTIVATE] = {"activate", HAS_COPY | HAS_MIGRATION | HAS_INDEX},
     [GUARD_RESUME] = {"resume", HAS_COPY | HAS_MIGRATION},
     [GUARD_DISCARD] = {"discard", HAS_COPY | HAS_MIGRATION},
+    [GUARD_CHECK] = {"check", HAS_COPY | HAS_CHECK},
+    [GUARD_FAIL] = {"fail", HAS_COPY | HAS_STOP},
 };
 
 static const char *const state_names[] = {
@@ -121,7 +125,11 @@ void guard_request_encode(const struct guard_request *request, struct writer *w)
         write_bytes(w, request->digest, DIGEST_SIZE);
     if (fields & HAS_VIEW)
         fabric_view_encode(&request->view, w);
-    if (fields & HAS_ARGV)
+    if (fields & HAS_CHECK) {
+        write_u32(w, request->timeout_ms);
+        write_u16(w, request->port);
+    }
+    if (fields & HAS_ARGV || (fields & HAS_CHECK && request->port == 0))
         write_argv(request, w);
 }
 
@@ -191,7 +199,13 @@ static int read_rest(struct reader *r, unsigned int fields, struct guard_request
         read_bytes(r, ret->digest, DIGEST_SIZE);
     if (fields & HAS_VIEW)
         rc = fabric_view_decode(r, &ret->view);
-    if (fields & HAS_ARGV)
+    if (fields & HAS_CHECK) {
+        ret->timeout_ms = read_u32(r);
+        ret->port = read_u16(r);
+        if (ret->timeout_ms < HEALTH_MIN_TIMEOUT_MS || ret->timeout_ms > HEALTH_MAX_TIMEOUT_MS)
+            reader_fail(r);
+    }
+    if (!r->failed && (fields & HAS_ARGV || (fields & HAS_CHECK && ret->port == 0)))
         rc = read_argv(r, ret);
     return rc;
 }

@@ -40,6 +40,10 @@ enum guard_op {
     GUARD_RESUME,   /* source, after an abort: copy; thawed on reply */
     GUARD_DISCARD,  /* target, after an abort: guest + migration. Source, after the commit: the
                      * frozen copy (guest, epoch) is destroyed; only for what does not run */
+    GUARD_CHECK, /* copy + timeout_ms + port or argv: done when the guest passed its health check;
+                  * -EREMOTEIO when it did not, with words; another error: it was not checked */
+    GUARD_FAIL,  /* copy + grace_ms: as STOP, but it counts as the guest's own end by a failure:
+                  * it is EXITED then, with a status that is not 0 */
     GUARD_OP_END
 };
 
@@ -91,8 +95,10 @@ struct guard_request {
     bool keep_upper;             /* STOP: what the guest wrote stays for its next start here */
     uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE */
     struct fabric_view view;     /* FABRIC; owned */
+    uint32_t timeout_ms;         /* CHECK */
+    uint16_t port;               /* CHECK: of TCP; 0: argv is run */
     uint32_t n_argv;
-    char **argv;            /* EXEC; owned */
+    char **argv;            /* EXEC, CHECK; owned; NULL-terminated where decoded */
     int fds[GUARD_MAX_FDS]; /* borrowed; -1 = none */
 };
 

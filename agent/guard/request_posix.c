@@ -32,6 +32,8 @@ static const struct {
     [GUARD_ACTIVATE] = {steps_activate, undo_activate, FDS_NONE, true},
     [GUARD_RESUME] = {steps_resume, NULL, FDS_NONE, true},
     [GUARD_DISCARD] = {steps_discard, NULL, FDS_NONE, true},
+    [GUARD_CHECK] = {steps_check, NULL, FDS_NONE, false},
+    [GUARD_FAIL] = {steps_fail, NULL, FDS_NONE, true},
 };
 
 static bool is_mode(int fd, mode_t a, mode_t b)

@@ -1,6 +1,7 @@
 /* steps_run: starting, stopping and watching guests; see work_posix.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -337,6 +338,35 @@ static enum step exit_done(struct work *work, struct operation *op)
 const step_fn steps_exit[] = {step_kill,          exit_begin, step_unplug, step_clean_up,
                               step_remove_cgroup, exit_done,  NULL};
 
+/* ---- an end that somebody else decided, for it has failed: see GUARD_FAIL */
+
+static enum step fail_check(struct work *work, struct operation *op)
+{
+    struct guest_record *record = &op->guest->record;
+
+    if (check_copy(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (record->state != GUEST_RUNNING || record->frozen_by != 0)
+        return operation_fail(op, -EAGAIN, "guest '%s' does not run now (%s)", op->guest->name,
+                              guard_guest_state_name(record->state));
+    record->state = GUEST_STOPPING;
+    return save_record(work, op);
+}
+
+/* However politely it went: it was a failure. */
+static enum step fail_status(struct work *work, struct operation *op)
+{
+    enum step step = exit_begin(work, op);
+
+    if (step == STEP_NEXT && op->guest->record.exit_status == 0)
+        op->guest->record.exit_status = 128 + SIGTERM;
+    return step;
+}
+
+const step_fn steps_fail[] = {
+    fail_check,  stop_terminate, stop_grace,         step_kill, fail_status,
+    step_unplug, step_clean_up,  step_remove_cgroup, exit_done, NULL};
+
 static enum step destroy_begin(struct work *work, struct operation *op)
 {
     (void)work;
@@ -428,6 +458,31 @@ static enum step look_job(struct work *work, struct operation *op)
 }
 
 const step_fn steps_look[] = {look_job, NULL};
+
+static enum step check_job(struct work *work, struct operation *op)
+{
+    struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
+    struct job job;
+
+    if (guest == NULL || guest->record.state != GUEST_RUNNING || guest->record.frozen_by != 0 ||
+        guest->record.run.epoch != op->request.copy.epoch ||
+        (roster_is_lapsed(work->config.roster) && !guest_record_stays(&guest->record)))
+        return operation_fail(op, -ENOENT, "guest '%s' does not run on this node now",
+                              op->request.copy.guest);
+    job_init(&job);
+    job.kind = JOB_CHECK;
+    job.has_run = true;
+    job.run = guest->record.run;
+    job.pid = guest->record.pid;
+    job.start_time = guest->record.start_time;
+    job.timeout_ms = op->request.timeout_ms;
+    job.port = op->request.port;
+    job.n_argv = op->request.n_argv;
+    job.argv = op->request.argv;
+    return operation_job(work, op, &work->config.cells, &job);
+}
+
+const step_fn steps_check[] = {check_job, NULL};
 
 static enum step open_log(struct work *work, struct operation *op)
 {

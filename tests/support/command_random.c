@@ -67,6 +67,23 @@ static char **strings_random(struct prng *p, uint32_t n)
     return strings;
 }
 
+static void health_random(struct prng *p, struct health_check *ret)
+{
+    if (prng_one_in(p, 2))
+        return;
+    ret->kind = prng_one_in(p, 2) ? HEALTH_TCP : HEALTH_EXEC;
+    ret->interval_ms = 1000 + prng_below(p, 1000);
+    ret->timeout_ms = 100 + prng_below(p, 1000);
+    ret->retries = 1 + prng_below(p, 5);
+    ret->start_ms = prng_below(p, 1000);
+    if (ret->kind == HEALTH_TCP) {
+        ret->port = (uint16_t)(1 + prng_below(p, 1000));
+        return;
+    }
+    ret->n_argv = 1 + prng_below(p, 3);
+    ret->argv = strings_random(p, ret->n_argv);
+}
+
 void guest_spec_random(struct prng *p, struct guest_spec *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -79,6 +96,7 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->priority = prng_below(p, 200);
     ret->restart = (enum restart_policy)(1 + prng_below(p, RESTART_NEVER));
     ret->failover = (enum failover_policy)(1 + prng_below(p, FAILOVER_RESTORE));
+    health_random(p, &ret->health);
     ret->n_constraints = labels_random(p, ret->constraints);
     ret->n_env = prng_below(p, 3);
     ret->env = strings_random(p, ret->n_env);

@@ -46,6 +46,17 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->claims[i].epoch = prng_next(p) % 100;
         snprintf(ret->claims[i].text, REASON_SIZE, "why %u", prng_below(p, 100));
     }
+    ret->n_conditions = prng_below(p, 3);
+    ret->conditions = room(ret->n_conditions, sizeof(*ret->conditions));
+    for (uint32_t i = 0; i < ret->n_conditions; i++) {
+        name_random(p, ret->conditions[i].guest);
+        ret->conditions[i].epoch = prng_next(p) % 100;
+        ret->conditions[i].health = prng_below(p, GUEST_UNHEALTHY + 1);
+        ret->conditions[i].n_failures = prng_below(p, 5);
+        ret->conditions[i].n_ends = prng_below(p, 5);
+        ret->conditions[i].next_start_ms = prng_below(p, 30000);
+        snprintf(ret->conditions[i].text, REASON_SIZE, "why %u", prng_below(p, 100));
+    }
     ret->n_moves = prng_below(p, 3);
     ret->moves = room(ret->n_moves, sizeof(*ret->moves));
     for (uint32_t i = 0; i < ret->n_moves; i++) {

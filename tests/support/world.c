@@ -169,6 +169,8 @@ static uint64_t work_us(const struct guard_request *request)
         return WORLD_START_US;
     case GUARD_CAPTURE:
         return WORLD_COPY_US;
+    case GUARD_CHECK:
+        return WORLD_CHECK_US;
     case GUARD_RECEIVE:
         return 1000; /* looked at again until the stream is here */
     default:
@@ -189,7 +191,7 @@ static int do_start(struct world *w, struct world_guard *g, const struct guard_r
     copy->n_starts = copy->epoch == request->run.epoch ? copy->n_starts + 1 : 1;
     copy->epoch = request->run.epoch;
     copy->state = GUEST_RUNNING;
-    copy->pid = 100 + (uint32_t)request->run.epoch;
+    copy->pid = 100 + 1000 * copy->n_starts + (uint32_t)request->run.epoch;
     return 0;
 }
 
@@ -260,6 +262,16 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
         return do_start(w, g, request);
     case GUARD_STOP:
         copy_remove(g, copy);
+        return 0;
+    case GUARD_CHECK:
+        w->n_checks++;
+        return copy != NULL && copy->state == GUEST_RUNNING ? w->check_code : -ENOENT;
+    case GUARD_FAIL:
+        if (copy == NULL || copy->state != GUEST_RUNNING)
+            return -EAGAIN;
+        copy->state = GUEST_EXITED;
+        copy->exit_status = 143;
+        copy->pid = 0;
         return 0;
     case GUARD_PREPARE:
         return do_prepare(g, request);
@@ -797,6 +809,7 @@ void world_create(struct world *w, const char *name, enum restart_policy restart
     spec->priority = 100;
     spec->restart = restart;
     spec->failover = FAILOVER_RESTART;
+    spec->health = w->health;
     spec->n_argv = 1;
     spec->argv = calloc(1, sizeof(char *));
     assert(spec->argv != NULL);

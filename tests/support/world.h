@@ -19,6 +19,7 @@ enum {
     WORLD_DELAY_US = 500, /* of a message */
     WORLD_START_US = 20000,
     WORLD_COPY_US = 50000,
+    WORLD_CHECK_US = 30000,
     WORLD_RECORD_SIZE = 16384,
 };
 
@@ -58,7 +59,10 @@ struct world {
 
     enum guard_op fail_op; /* the next such request fails with fail_code */
     int fail_code;
-    bool has_answer; /* the newest one */
+    struct health_check health; /* of guests created from now on: tcp or none */
+    int check_code;             /* what their checks answer */
+    uint32_t n_checks;          /* that guards did */
+    bool has_answer;            /* the newest one */
     struct answer answer;
     uint64_t answered_us;
     char records[WORLD_RECORD_SIZE]; /* "[ms] what guest: text" lines of core records by the leader

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/guard/proto.h"
+#include "consensus/health.h"
 #include "tests/support/command_random.h"
 #include "tests/support/prng.h"
 
@@ -51,6 +52,7 @@ static void fill(struct guard_request *request, enum guard_op op)
         .copy = {"web", 5},
         .migration = 12,
         .grace_ms = 1000,
+        .timeout_ms = 500,
         .keep_upper = true,
         .digest = {9, 8, 7},
         .fds = {-1, -1, -1},
@@ -102,9 +104,10 @@ static void every_op_is_read_back_and_no_part_of_it(void **state)
 static void bad_arguments_are_refused(void **state)
 {
     static const enum guard_op op_of[] = {
-        GUARD_STOP,  GUARD_STOP,  GUARD_STOP,    GUARD_START,   GUARD_START, GUARD_START,
-        GUARD_START, GUARD_START, GUARD_CAPTURE, GUARD_PREPARE, GUARD_ACK,   GUARD_ACK,
-        GUARD_ACK,   GUARD_HELLO, GUARD_START,   GUARD_LIST,    GUARD_EXEC,
+        GUARD_STOP,  GUARD_STOP,  GUARD_STOP,  GUARD_START,   GUARD_START,
+        GUARD_START, GUARD_START, GUARD_START, GUARD_CAPTURE, GUARD_PREPARE,
+        GUARD_ACK,   GUARD_ACK,   GUARD_ACK,   GUARD_HELLO,   GUARD_START,
+        GUARD_LIST,  GUARD_EXEC,  GUARD_CHECK, GUARD_CHECK,   GUARD_CHECK,
     };
 
     (void)state;
@@ -163,6 +166,15 @@ static void bad_arguments_are_refused(void **state)
             break;
         case 16:
             request.n_argv = 0;
+            break;
+        case 17:
+            request.timeout_ms = HEALTH_MAX_TIMEOUT_MS + 1;
+            break;
+        case 18:
+            request.timeout_ms = HEALTH_MIN_TIMEOUT_MS - 1;
+            break;
+        case 19:
+            request.n_argv = 0; /* and no port */
             break;
         }
         assert_int_equal(guard_request_decode(buffer, encoded(&request), &back), -EBADMSG);
