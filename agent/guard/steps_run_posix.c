@@ -432,6 +432,8 @@ static enum step job_beside(struct work *work, struct operation *op, enum job_ki
     job.run = guest->record.run;
     job.pid = guest->record.pid;
     job.start_time = guest->record.start_time;
+    job.timeout_ms = op->request.timeout_ms;
+    job.port = op->request.port;
     job.n_argv = op->request.n_argv;
     job.argv = op->request.argv;
     memcpy(job.fds, op->request.fds, sizeof(job.fds));
@@ -459,27 +461,15 @@ static enum step look_job(struct work *work, struct operation *op)
 
 const step_fn steps_look[] = {look_job, NULL};
 
+/* A guest that stands frozen cannot be blamed for saying nothing. */
 static enum step check_job(struct work *work, struct operation *op)
 {
     struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
-    struct job job;
 
-    if (guest == NULL || guest->record.state != GUEST_RUNNING || guest->record.frozen_by != 0 ||
-        guest->record.run.epoch != op->request.copy.epoch ||
-        (roster_is_lapsed(work->config.roster) && !guest_record_stays(&guest->record)))
-        return operation_fail(op, -ENOENT, "guest '%s' does not run on this node now",
-                              op->request.copy.guest);
-    job_init(&job);
-    job.kind = JOB_CHECK;
-    job.has_run = true;
-    job.run = guest->record.run;
-    job.pid = guest->record.pid;
-    job.start_time = guest->record.start_time;
-    job.timeout_ms = op->request.timeout_ms;
-    job.port = op->request.port;
-    job.n_argv = op->request.n_argv;
-    job.argv = op->request.argv;
-    return operation_job(work, op, &work->config.cells, &job);
+    if (guest != NULL && (guest->record.frozen_by != 0 || (roster_is_lapsed(work->config.roster) &&
+                                                           !guest_record_stays(&guest->record))))
+        return operation_fail(op, -EAGAIN, "guest '%s' is frozen", op->request.copy.guest);
+    return job_beside(work, op, JOB_CHECK);
 }
 
 const step_fn steps_check[] = {check_job, NULL};

@@ -59,8 +59,13 @@ ok 'is healthy while it does not' wait_until 5 is_health hung healthy
 ok 'it hangs' inside hung -- /bin/touch /hang
 ok 'and the guest starts again' wait_until 10 has_starts hung 2
 ok 'healthy' wait_until 5 is_health hung healthy
-none_left() { ! pgrep -f '^sleep 7654' >/dev/null; }
-ok 'nothing of the check is left' wait_until 3 none_left
+ok 'one that may fail for long' run long --image web --health "exec:/bin/sh -c 'sleep 7654; true'" \
+    --health-interval 300ms --health-timeout 300ms --health-retries 1000 -- /bin/sleep 3600
+fails_often() { [ "$(show long '.health_failures >= 4 and .starts == 1')" = true ]; }
+ok 'its check fails again and again' wait_until 8 fails_often
+# The pid of init excepted, a guest of one process holds its command and at most the check under way (sh and sleep).
+n_sleeps() { on 1 skein guest exec long -- /bin/ps -o args | grep -c '^sleep 7654' || true; }
+ok 'and no check is left but the one under way' test "$(n_sleeps)" -le 1
 
 # Restarts of the daemons
 n=${where#n} n=${n%% *}
