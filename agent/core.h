@@ -14,6 +14,7 @@
 
 #include "agent/guard/proto.h"
 #include "agent/lease.h"
+#include "agent/timeline.h"
 #include "consensus/state.h"
 #include "netfabric/backhaul.h"
 #include "scheduler/place.h"
@@ -144,6 +145,7 @@ struct core_record {
     uint64_t node;         /* 0 = none */
     uint64_t index;        /* of the log, 0 = not from the log */
     char text[REASON_SIZE];
+    struct timeline timeline; /* "failover" */
 };
 
 struct core_action {

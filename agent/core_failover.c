@@ -1,5 +1,5 @@
-/* core_failover: the timeline of each guest that a loss took from its node, for people: from the
- * last beat to the moment when its new copy can be reached; see core_internal.h.
+/* core_failover: the timeline of each guest that a loss or a reboot took from its node, for people:
+ * from the last beat to the moment when its new copy can be reached; see core_internal.h.
  *
  * All by this leader's clock and word: it hears of a start by a beat, so up to a beat late. A guest
  * serves when it runs and its node's switch shows the state that put it there. */
@@ -10,11 +10,38 @@
 
 enum { KEPT_MS = 600000 };
 
-void core_failover_lost(struct core *core, uint64_t node, uint64_t index)
+/* A dead leader's beats were its own affair: the last that the others know of it is its last answer
+ * to one of theirs. */
+static bool was_answered_by(const struct core *core, uint64_t node)
 {
-    const struct detector_node *row = detector_node(&core->lead.detector, node);
+    return core->node.answered_by == node && core->node.answered_us != 0 &&
+           core->node.answered_us < core->lead.detector.became_us;
+}
 
-    if (!core->leads || row == NULL)
+/* When the timeline begins. */
+static void begin(const struct core *core, struct failover *f)
+{
+    const struct detector_node *row = detector_node(&core->lead.detector, f->from);
+    const struct peer *peer = core_peer(core, f->from);
+    uint64_t heard_us = f->is_rebooted ? (peer != NULL ? peer->boot_heard_us : 0)
+                        : row->heard   ? row->heard_us
+                                       : 0;
+
+    f->since = TIMELINE_BEAT;
+    f->began_us = heard_us;
+    if (heard_us == 0 && was_answered_by(core, f->from)) {
+        f->since = TIMELINE_ANSWER;
+        f->began_us = core->node.answered_us;
+    } else if (heard_us == 0) {
+        f->since = TIMELINE_ELECTION;
+        f->began_us = core->lead.detector.became_us;
+    }
+    f->lease_us = row->granted_us != 0 ? row->granted_us + (uint64_t)row->granted_ms * 1000 : 0;
+}
+
+void core_failover_lost(struct core *core, uint64_t node, bool is_rebooted, uint64_t index)
+{
+    if (!core->leads || detector_node(&core->lead.detector, node) == NULL)
         return;
     for (size_t i = 0; i < core->state.n_guests; i++) {
         const struct guest *guest = &core->state.guests[i];
@@ -26,31 +53,54 @@ void core_failover_lost(struct core *core, uint64_t node, uint64_t index)
         f = core_append(&core->lead.failovers, &core->lead.n_failovers, sizeof(*f));
         memcpy(f->guest, guest->spec.name, NAME_SIZE);
         f->from = node;
-        f->is_heard = row->heard;
-        f->began_us = row->heard ? row->heard_us : core->lead.detector.became_us;
-        f->lease_us =
-            row->granted_us != 0 ? row->granted_us + (uint64_t)row->granted_ms * 1000 : f->began_us;
+        f->is_rebooted = is_rebooted;
         f->committed_us = core->now;
         f->epoch = index;
+        begin(core, f);
     }
 }
 
-static unsigned ms_of(const struct failover *f, uint64_t at_us)
+/* ---- the record */
+
+static uint32_t ms_of(const struct failover *f, uint64_t at_us)
 {
-    return at_us > f->began_us ? (unsigned)((at_us - f->began_us) / 1000) : 0;
+    return at_us > f->began_us ? (uint32_t)((at_us - f->began_us) / 1000) : 0;
+}
+
+static struct timeline timeline_of(const struct core *core, const struct failover *f)
+{
+    return (struct timeline){
+        .from = f->from,
+        .is_rebooted = f->is_rebooted,
+        .since = f->since,
+        .has_lease_end = f->lease_us != 0,
+        .lease_end_ms = f->lease_us != 0 ? ms_of(f, f->lease_us) : 0,
+        .has_elected = f->since == TIMELINE_ANSWER,
+        .elected_ms = f->since == TIMELINE_ANSWER ? ms_of(f, core->lead.detector.became_us) : 0,
+        .committed_ms = ms_of(f, f->committed_us),
+        .placed_ms = ms_of(f, f->placed_us),
+        .started_ms = ms_of(f, f->started_us),
+        .serving_ms = ms_of(f, core->now),
+    };
 }
 
 static void record(struct core *core, const struct failover *f, uint64_t to)
 {
-    char lease[24] = "unknown";
+    struct timeline timeline = timeline_of(core, f), *t = &timeline;
+    char lease[24] = "unknown", elected[32] = "";
 
-    if (f->is_heard && f->lease_us != f->began_us)
-        snprintf(lease, sizeof(lease), "%u", ms_of(f, f->lease_us));
+    if (t->has_lease_end)
+        snprintf(lease, sizeof(lease), "%u", t->lease_end_ms);
+    if (t->has_elected)
+        snprintf(elected, sizeof(elected), "elected %u, ", t->elected_ms);
     core_record(core, "failover", f->guest, to, 0,
-                "ms after %s of %s: lease end %s, committed %u, placed %u, started %u, serving %u",
-                f->is_heard ? "the last beat" : "the election, silence",
-                core_node_name(core, f->from), lease, ms_of(f, f->committed_us),
-                ms_of(f, f->placed_us), ms_of(f, f->started_us), ms_of(f, core->now));
+                "ms after %s%s%s: lease end %s, %scommitted %u, placed %u, started %u, serving %u",
+                t->since == TIMELINE_BEAT     ? "the last beat of "
+                : t->since == TIMELINE_ANSWER ? "the last answer of the leader "
+                                              : "the election, silence of ",
+                core_node_name(core, t->from), t->is_rebooted ? ", which rebooted" : "", lease,
+                elected, t->committed_ms, t->placed_ms, t->started_ms, t->serving_ms);
+    core_newest_record(core)->timeline = timeline;
 }
 
 /* True when there is nothing more to wait for. */

@@ -135,6 +135,8 @@ struct node_part {
     uint32_t round_trip_us;
     uint32_t n_unanswered;
     uint64_t leader_hint; /* by word of peers; 0 = none */
+    uint64_t answered_by; /* the newest other node that answered a beat of this run, … */
+    uint64_t answered_us; /* … last at this moment */
     size_t next_peer;
     struct leader_stamp echo;
     uint32_t backhaul_permille;
@@ -206,7 +208,8 @@ struct peer {
     uint32_t backhaul_permille, round_trip_us;
     uint8_t n_beats, n_beats_unanswered;
     struct backhaul links;
-    uint64_t links_us; /* 0 = not told yet */
+    uint64_t links_us;      /* 0 = not told yet */
+    uint64_t boot_heard_us; /* newest beat of the boot that the state names; 0 = none */
 };
 
 enum wish_phase {
@@ -236,9 +239,10 @@ struct wish {
 struct failover {
     char guest[NAME_SIZE];
     uint64_t from;
-    bool is_heard;     /* in this leadership; else it began with the election */
+    bool is_rebooted;
+    enum timeline_since since;
     uint64_t epoch;    /* of the loss, then of the new place */
-    uint64_t began_us; /* last beat */
+    uint64_t began_us; /* the moment that `since` names */
     uint64_t lease_us, committed_us, placed_us, started_us;
 };
 
@@ -325,6 +329,7 @@ struct core_action *core_act(struct core *core, enum core_action_type type);
 void core_send(struct core *core, uint64_t to, const struct message *message);
 void core_record(struct core *core, const char *what, const char *guest, uint64_t node,
                  uint64_t index, const char *format, ...) __attribute__((format(printf, 6, 7)));
+struct core_record *core_newest_record(struct core *core); /* that core_record() has just made */
 uint32_t core_serial(struct core *core);
 const char *core_node_name(const struct core *core, uint64_t node);
 void core_wake_at(uint64_t *wake_us, uint64_t at_us);
@@ -458,8 +463,8 @@ void core_wish_remove(struct core *core, struct wish *wish);
 void core_wish_resume(struct core *core, struct wish *wish); /* WAITING: authority is there */
 struct wish *core_wish_of(struct core *core, uint64_t ticket);
 
-/* The loss of `node` was applied at `index`. */
-void core_failover_lost(struct core *core, uint64_t node, uint64_t index);
+/* The loss or the reboot of `node` was applied at `index`. */
+void core_failover_lost(struct core *core, uint64_t node, bool is_rebooted, uint64_t index);
 void core_failovers_run(struct core *core);
 
 /* ---- uplinks (core_links.c) */

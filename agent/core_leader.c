@@ -113,7 +113,10 @@ static void record_running(struct core *core, uint64_t node, const struct node_r
 static void take_report(struct core *core, uint64_t from, struct beat *beat)
 {
     struct peer *peer = peer_made(core, from);
+    const struct node *node = state_node(&core->state, from);
 
+    if (node != NULL && memcmp(node->boot_nonce, beat->stamp.boot_nonce, NONCE_SIZE) == 0)
+        peer->boot_heard_us = core->now;
     if (beat->applied_index != peer->applied_index || beat->fabric_index != peer->fabric_index)
         core->lead.dirty = true;
     peer->applied_index = beat->applied_index;

@@ -165,8 +165,9 @@ static void applied(struct core *core, const struct command *command, const stru
         core_wish_migration_over(core, command->migration_step.id,
                                  command->type == COMMAND_MIGRATION_ABORT,
                                  command->migration_step.reason);
-    if (command->type == COMMAND_NODE_LOST)
-        core_failover_lost(core, outcome->id, outcome->index);
+    if (command->type == COMMAND_NODE_LOST || command->type == COMMAND_NODE_REBOOTED)
+        core_failover_lost(core, command->node_event.node, command->type == COMMAND_NODE_REBOOTED,
+                           outcome->index);
     if (command->type != COMMAND_IMAGE_HELD)
         core->node.fabric_dirty = true;
     stop_when_removed(core, command, outcome);

@@ -315,6 +315,10 @@ void core_node_ack(struct core *core, uint64_t from, const struct ack *ack)
         node->sent[ack->lease.stamp.sequence % CORE_SENT_KEPT].is_answered = true;
         node->n_unanswered = 0;
         node->leader_hint = from;
+        if (from != core->config.id) {
+            node->answered_by = from;
+            node->answered_us = core->now;
+        }
         node->acked_by = from;
         node->acked_version = ack->report_version;
         if (ack->again)

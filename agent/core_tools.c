@@ -99,7 +99,7 @@ void core_record(struct core *core, const char *what, const char *guest, uint64_
     va_list args;
 
     if (record == NULL)
-        return;
+        abort();
     snprintf(record->what, sizeof(record->what), "%s", what);
     snprintf(record->guest, sizeof(record->guest), "%s", guest != NULL ? guest : "");
     record->node = node;
@@ -108,6 +108,11 @@ void core_record(struct core *core, const char *what, const char *guest, uint64_
     vsnprintf(record->text, sizeof(record->text), format, args);
     va_end(args);
     core_act(core, CORE_EVENT)->record = record;
+}
+
+struct core_record *core_newest_record(struct core *core)
+{
+    return core->out->list[core->out->n - 1].record;
 }
 
 uint32_t core_serial(struct core *core)

@@ -383,10 +383,27 @@ json_t *show_migrated(const struct show *show, const char *guest, const struct a
                      "total_ms", (double)answer->total_ms);
 }
 
+static json_t *timeline_of(const struct show *show, const struct timeline *t)
+{
+    static const char *const since[] = {
+        [TIMELINE_BEAT] = "beat", [TIMELINE_ANSWER] = "answer", [TIMELINE_ELECTION] = "election"};
+
+    if (t->from == 0)
+        return json_null();
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "from",
+                     text_or_null(node_name(show, t->from)), "cause",
+                     t->is_rebooted ? "rebooted" : "lost", "since", since[t->since], "lease_end_ms",
+                     number_or_null(t->has_lease_end, t->lease_end_ms), "elected_ms",
+                     number_or_null(t->has_elected, t->elected_ms), "committed_ms",
+                     (int)t->committed_ms, "placed_ms", (int)t->placed_ms, "started_ms",
+                     (int)t->started_ms, "serving_ms", (int)t->serving_ms);
+}
+
 json_t *show_record(const struct show *show, const struct core_record *record, uint64_t time_ms)
 {
-    return json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "time_ms", (json_int_t)time_ms, "what",
+    return json_pack("{s:I, s:s, s:o, s:o, s:o, s:s, s:o}", "time_ms", (json_int_t)time_ms, "what",
                      record->what, "guest", text_or_null(record->guest), "node",
                      text_or_null(node_name(show, record->node)), "index",
-                     number_or_null(record->index != 0, record->index), "text", record->text);
+                     number_or_null(record->index != 0, record->index), "text", record->text,
+                     "timeline", timeline_of(show, &record->timeline));
 }
