@@ -32,8 +32,8 @@ killed_at_ms() { cat "/run/skein-lab/$LAB/$1.killed"; }
 
 # Floods: twice the link, both ways, for as long as the node runs. flood_pid[K] is the flood of node K.
 flood_pid=()
-flood_start() {
-    lab flood "n$1" 200mbit 3600 >/dev/null 2>&1 &
+flood_start() {    # not through lab(): what is killed later shall be the flood itself, not a shell that waits for it
+    "$root/deploy/lab" flood "n$1" 200mbit 3600 >/dev/null 2>&1 &
     flood_pid[$1]=$!
 }
 flood_lives() { [ -n "${flood_pid[$1]:-}" ] && kill -0 "${flood_pid[$1]}" 2>/dev/null; }

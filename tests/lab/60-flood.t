@@ -54,7 +54,7 @@ flood_with() {
     read -r node server < <(look_processes counter)
 
     for k in 1 2 3; do
-        lab flood "n$k" 200mbit $((seconds + rescue_s)) >"$work/flood.$k" 2>&1 &
+        "$skein_root/deploy/lab" flood "n$k" 200mbit $((seconds + rescue_s)) >"$work/flood.$k" 2>&1 &
         floods+=" $!"
     done
     ok "$queue: the flood runs" wait_until 10 is_flooded
