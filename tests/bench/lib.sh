@@ -35,13 +35,14 @@ flood_pid=()
 flood_start() {    # not through lab(): what is killed later shall be the flood itself, not a shell that waits for it
     "$root/deploy/lab" flood "n$1" 200mbit 3600 >/dev/null 2>&1 &
     flood_pid[$1]=$!
+    disown    # its end with its node is no news
 }
 flood_lives() { [ -n "${flood_pid[$1]:-}" ] && kill -0 "${flood_pid[$1]}" 2>/dev/null; }
 floods_stop() {
     local k
     for k in "${!flood_pid[@]}"; do
         kill "${flood_pid[$k]}" 2>/dev/null
-        wait "${flood_pid[$k]}" 2>/dev/null
+        while flood_lives "$k"; do sleep 0.01; done
     done
     flood_pid=()
 }
