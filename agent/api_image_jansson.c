@@ -29,6 +29,7 @@ struct upload {
     size_t chunk_size;
     uint8_t expected[DIGEST_SIZE], digest[DIGEST_SIZE];
     enum image_format format;
+    json_t *defaults; /* of the commit, NULL = none */
     int rc;
     struct err err;
 };
@@ -41,6 +42,7 @@ static void upload_remove(struct upload *upload)
         at = &(*at)->next;
     *at = upload->next;
     image_upload_abort(upload->file);
+    json_decref(upload->defaults);
     free(upload->chunk);
     free(upload);
 }
@@ -136,10 +138,11 @@ static void committed(struct upload *upload)
     memcpy(held.digest, upload->digest, DIGEST_SIZE);
     skeind_event(api->s, &held);
     api_pass_on(api, &upload->call, "image.add",
-                json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", upload->name, "format",
+                json_pack("{s:s, s:s, s:s, s:I, s:I, s:O?}", "name", upload->name, "format",
                           image_format_name(upload->format), "digest",
                           hex_encode(upload->digest, DIGEST_SIZE, digest), "size_bytes",
-                          (json_int_t)upload->size, "holder", (json_int_t)api->s->members.own_id));
+                          (json_int_t)upload->size, "holder", (json_int_t)api->s->members.own_id,
+                          "defaults", upload->defaults));
 }
 
 static void work_done(uv_work_t *request, int status)
@@ -205,6 +208,19 @@ void api_image_chunk(struct api *api, struct call *call)
     start_work(upload, call, false);
 }
 
+/* Before anything is stored for good. */
+static int check_defaults(struct api *api, const struct call *call)
+{
+    struct image image = {0};
+    struct err err = {0};
+    int rc = image_defaults_of_json(call->params, &image.defaults, &err);
+
+    if (rc < 0)
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+    image_deinit(&image);
+    return rc;
+}
+
 void api_image_commit(struct api *api, struct call *call)
 {
     struct upload *upload = find(api, call);
@@ -216,6 +232,9 @@ void api_image_commit(struct api *api, struct call *call)
         api_error(api, &call->asker, "invalid", "'digest' must be 64 hex digits");
         return;
     }
+    if (check_defaults(api, call) < 0)
+        return;
+    upload->defaults = json_incref(json_object_get(call->params, "defaults"));
     start_work(upload, call, true);
 }
 

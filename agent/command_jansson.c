@@ -265,6 +265,38 @@ static int slice_create(const json_t *params, struct command *ret, struct err *e
     return rc;
 }
 
+int image_defaults_of_json(const json_t *params, struct image_defaults *ret, struct err *err)
+{
+    const json_t *d = json_object_get(params, "defaults");
+    const char *directory = json_string_value(json_object_get(d, "directory"));
+    int rc = 0;
+
+    if (d == NULL || json_is_null(d))
+        return 0;
+    if (directory != NULL && directory[0] != '\0') {
+        if (directory[0] != '/' || strlen(directory) >= DIRECTORY_SIZE)
+            return err_set(err, -EINVAL,
+                           "defaults: '%.80s' is no absolute path of at most %d bytes", directory,
+                           DIRECTORY_SIZE - 1);
+        memcpy(ret->directory, directory, strlen(directory));
+    }
+    rc = texts(d, "env", &ret->n_env, &ret->env, err);
+    if (rc == 0)
+        rc = texts(d, "entrypoint", &ret->n_entrypoint, &ret->entrypoint, err);
+    if (rc == 0)
+        rc = texts(d, "command", &ret->n_command, &ret->command, err);
+    if (rc == 0)
+        rc = number32(d, "uid", 0, UINT32_MAX - 1, &ret->uid, err);
+    if (rc == 0)
+        rc = number32(d, "gid", 0, UINT32_MAX - 1, &ret->gid, err);
+    for (uint32_t i = 0; rc == 0 && i < ret->n_env; i++) {
+        if (strchr(ret->env[i], '=') == NULL || ret->env[i][0] == '=')
+            rc = err_set(err, -EINVAL, "defaults: '%.40s' is not of the form KEY=VALUE",
+                         ret->env[i]);
+    }
+    return rc;
+}
+
 static int image_add(const json_t *params, struct command *ret, struct err *err)
 {
     struct image *image = &ret->image_add.image;
@@ -283,6 +315,8 @@ static int image_add(const json_t *params, struct command *ret, struct err *err)
         rc = err_set(err, -EINVAL, "'digest', 'size_bytes' and 'holder' must say what is stored");
     if (rc == 0 && (format == NULL || image_format_parse(format, &image->format) < 0))
         rc = err_set(err, -EINVAL, "'format' must be tar, squashfs, qcow2 or raw");
+    if (rc == 0)
+        rc = image_defaults_of_json(params, &image->defaults, err);
     if (rc < 0)
         return rc;
     image->holders = malloc(sizeof(*image->holders));
@@ -298,8 +332,6 @@ static int guest_run(const json_t *params, struct command *ret, struct err *err)
     int rc = guest_spec_of_json(params, &ret->guest_create.spec, err);
 
     ret->type = COMMAND_GUEST_CREATE;
-    if (rc == 0 && ret->guest_create.spec.n_argv == 0)
-        rc = err_set(err, -EINVAL, "'argv' is missing: say what is to run");
     return rc;
 }
 

@@ -16,6 +16,10 @@ int guest_spec_of_json(const json_t *params, struct guest_spec *ret, struct err 
 /* An object of timers by their keys; an absent one, or no object at all, is 0. */
 int timers_of_json(const json_t *json, struct timers *ret, struct err *err);
 
+/* "params.defaults" of an image, where it has any; -EINVAL with words. In either case the caller
+ * ends the image that `ret` belongs to with image_deinit. */
+int image_defaults_of_json(const json_t *params, struct image_defaults *ret, struct err *err);
+
 /* "params.KEY" as a name into ret; -EINVAL when missing or no name. */
 int name_of_json(const json_t *params, const char *key, char ret[NAME_SIZE], struct err *err);
 

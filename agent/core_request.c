@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/core_internal.h"
+#include "agent/image_defaults.h"
 
 /* ---- answers */
 
@@ -108,12 +109,18 @@ static bool place_wish(struct core *core, uint64_t ticket, const struct guest_sp
 
 static bool complete_create(struct core *core, uint64_t ticket, struct command *command)
 {
-    const struct guest_spec *spec = &command->guest_create.spec;
+    struct guest_spec *spec = &command->guest_create.spec;
+    const struct image *image = state_image(&core->state, spec->image);
     char text[REASON_SIZE];
+    struct err err = {0};
 
     if (state_guest(&core->state, spec->name) != NULL) {
         snprintf(text, sizeof(text), "guest %s exists already", spec->name);
         refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        return false;
+    }
+    if (image != NULL && image_defaults_apply(image, spec, &err) < 0) {
+        refuse_ticket(core, ticket, ANSWER_REFUSED, err.text);
         return false;
     }
     return place_wish(core, ticket, spec, 0, &command->guest_create.placement);

@@ -308,6 +308,10 @@ static void add_spec(const struct guest_spec *spec, json_t *ret)
     json_object_set_new(ret, "labels", labels_of(spec->constraints, spec->n_constraints));
     json_object_set_new(ret, "env", text_list(spec->env, spec->n_env));
     json_object_set_new(ret, "argv", text_list(spec->argv, spec->n_argv));
+    json_object_set_new(ret, "directory",
+                        json_string(spec->directory[0] != '\0' ? spec->directory : "/"));
+    json_object_set_new(ret, "uid", json_integer(spec->uid));
+    json_object_set_new(ret, "gid", json_integer(spec->gid));
 }
 
 json_t *show_guest(const struct show *show, const struct guest *guest)

@@ -27,8 +27,18 @@ void guest_spec_deinit(struct guest_spec *spec)
     spec->n_env = spec->n_argv = spec->health.n_argv = 0;
 }
 
+static void defaults_deinit(struct image_defaults *d)
+{
+    strings_free(d->env, d->n_env);
+    strings_free(d->entrypoint, d->n_entrypoint);
+    strings_free(d->command, d->n_command);
+    d->env = d->entrypoint = d->command = NULL;
+    d->n_env = d->n_entrypoint = d->n_command = 0;
+}
+
 void image_deinit(struct image *image)
 {
+    defaults_deinit(&image->defaults);
     free(image->holders);
     image->holders = NULL;
     image->n_holders = 0;
@@ -97,11 +107,16 @@ int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec)
 
 int image_copy(struct image *ret, const struct image *image)
 {
+    const struct image_defaults *from = &image->defaults;
     bool failed = false;
 
     *ret = *image;
     ret->holders = copy_array(image->holders, image->n_holders, sizeof(*image->holders), &failed);
+    ret->defaults.env = copy_strings(from->env, from->n_env, &failed);
+    ret->defaults.entrypoint = copy_strings(from->entrypoint, from->n_entrypoint, &failed);
+    ret->defaults.command = copy_strings(from->command, from->n_command, &failed);
     if (failed) {
+        image_deinit(ret);
         memset(ret, 0, sizeof(*ret));
         return -ENOMEM;
     }

@@ -96,12 +96,23 @@ enum image_format {
     IMAGE_RAW, /* a disk's bytes, with a partition table */
 };
 
+/* What a guest does that is not told otherwise; of an OCI image's config, else empty. */
+struct image_defaults {
+    uint32_t n_env, n_entrypoint, n_command;
+    char **env;                     /* "KEY=VALUE"; heap, owned, like the two below */
+    char **entrypoint;              /* before the guest's own arguments */
+    char **command;                 /* when the guest has none */
+    char directory[DIRECTORY_SIZE]; /* "" = "/" */
+    uint32_t uid, gid;
+};
+
 struct image {
     char name[NAME_SIZE];
     enum image_format format;
     uint8_t digest[DIGEST_SIZE]; /* BLAKE2b-256 of the stored bytes */
     uint64_t size;               /* bytes */
     uint64_t added;              /* index of the command */
+    struct image_defaults defaults;
     uint32_t n_holders;
     uint64_t *holders; /* node ids, ascending; heap, owned */
 };
@@ -144,7 +155,9 @@ struct guest_spec {
     uint32_t n_env;
     char **env; /* "KEY=VALUE"; heap, owned */
     uint32_t n_argv;
-    char **argv; /* heap, owned; at least one */
+    char **argv;                    /* heap, owned; at least one */
+    char directory[DIRECTORY_SIZE]; /* that it starts in, absolute; "" = "/" */
+    uint32_t uid, gid;              /* that it runs as, inside */
 };
 
 /* Where a guest is. */

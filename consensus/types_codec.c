@@ -200,6 +200,14 @@ static int health_decode(struct reader *r, struct health_check *ret)
     return rc;
 }
 
+/* Absolute, or "". */
+static void read_directory(struct reader *r, char ret[DIRECTORY_SIZE])
+{
+    read_string(r, ret, DIRECTORY_SIZE);
+    if (ret[0] != '\0' && ret[0] != '/')
+        reader_fail(r);
+}
+
 void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
 {
     write_string(w, spec->name);
@@ -216,6 +224,9 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     labels_encode(spec->constraints, spec->n_constraints, w);
     strings_encode(spec->env, spec->n_env, w);
     strings_encode(spec->argv, spec->n_argv, w);
+    write_string(w, spec->directory);
+    write_u32(w, spec->uid);
+    write_u32(w, spec->gid);
 }
 
 int guest_spec_decode(struct reader *r, struct guest_spec *ret)
@@ -237,6 +248,9 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     if (strings_decode(r, &ret->env, &ret->n_env) < 0 ||
         strings_decode(r, &ret->argv, &ret->n_argv) < 0)
         return -ENOMEM;
+    read_directory(r, ret->directory);
+    ret->uid = read_u32(r);
+    ret->gid = read_u32(r);
     return r->failed ? -EBADMSG : 0;
 }
 
@@ -285,6 +299,28 @@ void slice_decode(struct reader *r, struct slice *ret)
         reader_fail(r);
 }
 
+static void defaults_encode(const struct image_defaults *d, struct writer *w)
+{
+    strings_encode(d->env, d->n_env, w);
+    strings_encode(d->entrypoint, d->n_entrypoint, w);
+    strings_encode(d->command, d->n_command, w);
+    write_string(w, d->directory);
+    write_u32(w, d->uid);
+    write_u32(w, d->gid);
+}
+
+static int defaults_decode(struct reader *r, struct image_defaults *ret)
+{
+    if (strings_decode(r, &ret->env, &ret->n_env) < 0 ||
+        strings_decode(r, &ret->entrypoint, &ret->n_entrypoint) < 0 ||
+        strings_decode(r, &ret->command, &ret->n_command) < 0)
+        return -ENOMEM;
+    read_directory(r, ret->directory);
+    ret->uid = read_u32(r);
+    ret->gid = read_u32(r);
+    return 0;
+}
+
 void image_encode(const struct image *image, struct writer *w)
 {
     write_string(w, image->name);
@@ -292,6 +328,7 @@ void image_encode(const struct image *image, struct writer *w)
     write_bytes(w, image->digest, sizeof(image->digest));
     write_u64(w, image->size);
     write_u64(w, image->added);
+    defaults_encode(&image->defaults, w);
     if (!within(w, image->n_holders, MAX_NODES))
         return;
     write_u32(w, image->n_holders);
@@ -309,6 +346,8 @@ int image_decode(struct reader *r, struct image *ret)
     read_bytes(r, ret->digest, sizeof(ret->digest));
     ret->size = read_u64(r);
     ret->added = read_u64(r);
+    if (defaults_decode(r, &ret->defaults) < 0)
+        return -ENOMEM;
     n = read_count(r, MAX_NODES);
     ret->holders = n > 0 ? calloc(n, sizeof(*ret->holders)) : NULL;
     if (n > 0 && ret->holders == NULL)

@@ -51,7 +51,9 @@ static const struct value_spec slice_flags[] = {
     END};
 
 static const struct value_spec image_operands[] = {OPERAND(VALUE_NAME, "NAME", "name"),
-                                                   OPERAND(VALUE_TEXT, "FILE", NULL), END};
+                                                   OPERAND(VALUE_TEXT, "PATH", NULL), END};
+static const struct value_spec image_flags[] = {
+    FLAG(VALUE_TEXT, "tag", NULL, "TAG", "which image of an OCI layout with several"), END};
 
 static const struct value_spec guest_flags[] = {
     {VALUE_NAME, "image", "image", "NAME", "what it runs", 0, false, true},
@@ -128,16 +130,17 @@ const struct command_spec commands[] = {
     {"slice", "rm", "slice.rm", "Removes a slice without guests.", name_operand, NULL, false,
      false},
     {"image", "add", "image.add",
-     "Adds an image: tar, tar.gz, tar.zst, squashfs, qcow2, raw disk; returns when every present "
-     "node holds it.",
-     image_operands, NULL, false, false},
+     "Adds an image: a directory, an OCI layout directory, tar, tar.gz, tar.zst, squashfs, qcow2 "
+     "or a "
+     "raw disk; returns when every present node holds it.",
+     image_operands, image_flags, false, false},
     {"image", "list", "image.list", "Lists the images.", NULL, NULL, false, false},
     {"image", "rm", "image.rm", "Removes an image that no guest uses.", name_operand, NULL, false,
      false},
     {"guest", "plan", "guest.plan",
      "Says where a guest would go, and for each other node why not; changes nothing.", name_operand,
      guest_flags, true, false},
-    {"guest", "run", "guest.run", "Runs a new guest.", name_operand, guest_flags, true, true},
+    {"guest", "run", "guest.run", "Runs a new guest.", name_operand, guest_flags, true, false},
     {"guest", "list", "guest.list", "Lists the guests.", NULL, NULL, false, false},
     {"guest", "show", "guest.show", "Shows one guest.", name_operand, NULL, false, false},
     {"guest", "stop", "guest.stop", "Stops a guest; it stays known.", name_operand, NULL, false,

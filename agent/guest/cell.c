@@ -72,13 +72,16 @@ static int become_init(const struct start *start, struct err *err)
 {
     const struct guest_spec *spec = &start->run->spec;
     cleanup_free char **env = cell_env_new(spec);
-    char *argv[MAX_ARGUMENTS + 3] = {(char *)CELL_INIT_PATH, (char *)"run"};
+    char ids[CELL_IDS_SIZE];
+    char *argv[MAX_ARGUMENTS + CELL_INIT_WORDS + 1] = {(char *)CELL_INIT_PATH, (char *)"run",
+                                                       cell_ids_format(spec, ids),
+                                                       (char *)cell_directory(spec)};
     int r;
 
     if (env == NULL || spec->n_argv == 0 || spec->n_argv > MAX_ARGUMENTS)
         return err_set(err, -EINVAL, "guest %s has no command that can be run", spec->name);
     for (uint32_t i = 0; i < spec->n_argv; i++)
-        argv[2 + i] = spec->argv[i];
+        argv[CELL_INIT_WORDS + i] = spec->argv[i];
     r = cell_reset_process(err);
     if (r < 0)
         return r;

@@ -1,8 +1,11 @@
 #include "agent/guest/cell_env.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "agent/guest/cell_init.h"
 
 static const char *const defaults[] = {
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -41,4 +44,15 @@ char **cell_env_new(const struct guest_spec *spec)
     for (uint32_t i = 0; i < spec->n_env; i++)
         env[n++] = spec->env[i];
     return env;
+}
+
+char *cell_ids_format(const struct guest_spec *spec, char *ret)
+{
+    snprintf(ret, CELL_IDS_SIZE, "%u:%u", spec->uid, spec->gid);
+    return ret;
+}
+
+const char *cell_directory(const struct guest_spec *spec)
+{
+    return spec->directory[0] != '\0' ? spec->directory : "/";
 }

@@ -175,7 +175,10 @@ static int run_entry(struct entry *entry, int *ret_status, struct err *err)
 int cell_exec(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],
               int *ret_status, struct err *err)
 {
-    char *init_argv[MAX_ARGUMENTS + 3] = {(char *)"init", (char *)"exec"};
+    char ids[CELL_IDS_SIZE];
+    char *init_argv[MAX_ARGUMENTS + CELL_INIT_WORDS + 1] = {(char *)"init", (char *)"exec",
+                                                            cell_ids_format(&run->spec, ids),
+                                                            (char *)cell_directory(&run->spec)};
     cleanup_free char **env = cell_env_new(&run->spec);
     cleanup_close int pidfd = pidfd_open(pid, 0), init = -1;
     struct entry entry = {.stdio = stdio, .argv = init_argv, .env = env};
@@ -183,7 +186,7 @@ int cell_exec(pid_t pid, const struct guest_run *run, char *const argv[], const 
     int r;
 
     while (argv[n] != NULL && n < MAX_ARGUMENTS) {
-        init_argv[2 + n] = argv[n];
+        init_argv[CELL_INIT_WORDS + n] = argv[n];
         n++;
     }
     if (env == NULL || n == 0 || argv[n] != NULL)

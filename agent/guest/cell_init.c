@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -179,8 +180,23 @@ static void say_failure(int fd, const char *command, int error)
     dprintf(fd, "cannot run %s: %s", command, strerror(error));
 }
 
-static void become_command(char **argv, const sigset_t *open_signals)
+/* Directory and user of the command: words[0] is "UID:GID", words[1] the directory. Also a program
+ * that drops root keeps what it may: no_new_privs is set, and its ids have changed. */
+static bool take_place(char **words)
 {
+    unsigned long uid, gid;
+    char *end;
+
+    uid = strtoul(words[0], &end, 10);
+    gid = *end == ':' ? strtoul(end + 1, NULL, 10) : uid;
+    return chdir(words[1]) == 0 && (gid == 0 || setgid((gid_t)gid) == 0) &&
+           (uid == 0 || setuid((uid_t)uid) == 0);
+}
+
+static void become_command(char **words, const sigset_t *open_signals)
+{
+    char **argv = words + 2;
+
     for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
         signal(handed_on[i], SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
@@ -191,12 +207,16 @@ static void become_command(char **argv, const sigset_t *open_signals)
     close(RUN_OUTPUT);
     close(RUN_INPUT);
     fcntl(RUN_STATUS, F_SETFD, FD_CLOEXEC);
+    if (!take_place(words)) {
+        dprintf(RUN_STATUS, "cannot be %s in %s: %s", words[0], words[1], strerror(errno));
+        _exit(127);
+    }
     execvp(argv[0], argv);
     say_failure(RUN_STATUS, argv[0], errno);
     _exit(127);
 }
 
-static int run_command(char **argv)
+static int run_command(char **words)
 {
     static const char ready = READY;
     sigset_t open_signals;
@@ -210,17 +230,22 @@ static int run_command(char **argv)
         return 127;
     }
     if (command == 0)
-        become_command(argv, &open_signals);
+        become_command(words, &open_signals);
     close(RUN_INPUT);
     close(RUN_STATUS);
     fcntl(RUN_OUTPUT, F_SETFL, O_RDONLY | O_NONBLOCK);
     return run_loop(command, &open_signals);
 }
 
-static int exec_command(char **argv)
+static int exec_command(char **words)
 {
+    char **argv = words + 2;
     int error;
 
+    if (!take_place(words)) {
+        dprintf(STDERR_FILENO, "cannot be %s in %s: %s\n", words[0], words[1], strerror(errno));
+        return 126;
+    }
     execvp(argv[0], argv);
     error = errno;
     say_failure(STDERR_FILENO, argv[0], error);
@@ -230,9 +255,9 @@ static int exec_command(char **argv)
 
 int main(int argc, char **argv)
 {
-    if (argc >= 3 && strcmp(argv[1], "run") == 0)
+    if (argc > CELL_INIT_WORDS && strcmp(argv[1], "run") == 0)
         return run_command(argv + 2);
-    if (argc >= 3 && strcmp(argv[1], "exec") == 0)
+    if (argc > CELL_INIT_WORDS && strcmp(argv[1], "exec") == 0)
         return exec_command(argv + 2);
     return 2;
 }

@@ -6,6 +6,9 @@
 #define CELL_INIT_PATH      "/.skein/init"
 #define CELL_LOG_PATH       "/.skein/log"
 
+/* `init run|exec UID:GID DIRECTORY COMMAND…`: so many words before the command. */
+enum { CELL_INIT_WORDS = 4, CELL_IDS_SIZE = 24 };
+
 enum {
     CELL_LOG_MAX = 1024 * 1024, /* bytes; past that its older half is cut */
 

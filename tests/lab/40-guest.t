@@ -43,7 +43,7 @@ refused 'more cores than any node has' 3 'cores' run web --image web --cores 4 -
 refused 'more memory than any node has' 3 'memory' run web --image web --memory 64g -- /bin/counter 7000
 refused 'a label that no node bears' 3 'zone' run web --image web --label zone=moon -- /bin/counter 7000
 refused 'an unknown node' 1 'n9' run web --image web --on n9 -- /bin/counter 7000
-refused 'no command' 2 '' run web --image web
+refused 'no command' 1 'image web has no command' run web --image web
 refused 'a wrong name' 2 'Web' run Web --image web -- /bin/true
 is 'nothing of these is there' "$(json 1 length skein guest list)" 0
 

@@ -59,7 +59,49 @@ is 'and writes to a layer of its own' "$(can_write)" mine
 ok 'another guest of the squashfs' run twin --image squash --on n2 -- /bin/sleep 3600
 is 'has the original' "$(says twin /mark)" from-the-tree
 refused 'a cell of a disk' 1 'disk.*qcow2' run cell --image disk -- /bin/true
-in_use() { on 2 sh -c 'grep -c "squashfs" /proc/mounts'; }
+
+# A directory and OCI layouts
+on 1 sh -ec 'cd /tmp && mkdir dir && cp -a tree/. dir && echo from-a-directory >dir/mark && ln dir/mark dir/twin'
+ok 'a directory' add dir /tmp/dir
+ok 'a guest of it' run of-dir --image dir --on n2 -- /bin/sleep 3600
+is 'sees its files, links kept' "$(says of-dir /twin) $(on 1 skein guest exec of-dir -- /bin/stat -c %h /mark)" 'from-a-directory 2'
+# lay NAME: a layout of two layers; the upper one hides /hidden and all in /opaque, and changes /mark
+cat >"$work/lay" <<'LAY'
+set -e
+cd /tmp && rm -rf lower upper "$1" && mkdir -p lower/opaque upper/opaque lower/srv "$1/blobs/sha256"
+cp -a tree/. lower && echo low >lower/mark && echo x >lower/hidden && echo x >lower/opaque/below && ln lower/hidden lower/kept
+mkdir -p lower/etc && echo 'web:x:33:44::/:/bin/sh' >lower/etc/passwd
+echo high >upper/mark && : >upper/.wh.hidden && : >upper/opaque/.wh..wh..opq && echo y >upper/opaque/new
+blob() { set -- "$1" "$(sha256sum <"$2" | cut -d' ' -f1)" "$2"; cp "$3" "$1/blobs/sha256/$2"; printf '"digest":"sha256:%s","size":%s' "$2" "$(stat -c %s "$3")"; }
+tar -C lower -cf l0.tar . && tar -C upper -czf l1.tar.gz .
+echo '{"architecture":"'"$2"'","os":"linux","config":{"Env":["GREETING=from-the-image"],"Entrypoint":["/bin/sh","-c"],"Cmd":["echo $GREETING; id -u; pwd; exec sleep 3600"],"WorkingDir":"/srv","User":"web"}}' >config
+l=application/vnd.oci.image.layer.v1.tar
+echo '{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json",'$(blob $1 config)'},"layers":[{"mediaType":"'$l'",'$(blob $1 l0.tar)'},{"mediaType":"'$l${3:-+gzip}'",'$(blob $1 l1.tar.gz)'}]}' >manifest
+echo '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",'$(blob $1 manifest)',"annotations":{"org.opencontainers.image.ref.name":"v1"}}]}' >$1/index.json
+echo '{"imageLayoutVersion":"1.0.0"}' >$1/oci-layout
+LAY
+put 1 /tmp/lay <"$work/lay"
+case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) arch=$(uname -m) ;; esac
+for layout in oci missing damaged; do on 1 sh /tmp/lay "$layout" "$arch"; done
+on 1 sh /tmp/lay foreign s390x
+on 1 sh /tmp/lay strange "$arch" +lzma
+on 1 sh -ec 'cd /tmp && layer() { echo $1/blobs/sha256/$(sha256sum <l1.tar.gz | cut -d" " -f1); }
+    sh /tmp/lay missing '"$arch"' && rm "$(layer missing)" && sh /tmp/lay damaged '"$arch"' &&
+    printf X | dd of="$(layer damaged)" conv=notrunc bs=1 seek=20 status=none'
+bad 'an OCI image without its upper layer' 'layer 2 of 2 is missing' missing
+bad 'an OCI image whose layer is damaged' 'layer 2 of 2 is damaged' damaged
+bad 'an OCI image for another machine' 's390x' foreign
+bad 'an OCI image with a strange layer' 'unsupported media type.*lzma' strange
+refused 'a tag that is not there' 1 "no image 'v2'.*v1" add bad /tmp/oci --tag v2
+is 'none of them is there' "$(n_images)" 4
+ok 'an OCI layout' add oci /tmp/oci --tag v1
+ok 'a guest of it, told nothing' run of-oci --image oci --on n2
+has_words() { [ "$(on 1 skein guest logs of-oci | head -n 3 | tr '\n' ' ')" = 'from-the-image 33 /srv ' ]; }
+ok "runs the image's command, as its user, in its directory, with its variables" wait_until 5 has_words
+root_of() { on 1 skein guest exec of-oci -- /bin/sh -c 'cat /mark; cat /kept; ls /opaque; ls /hidden 2>&1 | grep -c "No such"' | tr '\n' ' '; }
+is 'whiteouts hide, links keep' "$(root_of)" 'high x new 1 '
+is 'exec runs as that user too' "$(on 1 skein guest exec of-oci -- /bin/sh -c 'id -u; pwd' | tr '\n' ' ')" '33 /srv '
+
 for guest in of-squash twin; do ok "stop and rm $guest" on 1 sh -c "skein guest stop $guest && skein guest rm $guest"; done
 ok 'the squashfs goes' on 1 skein image rm squash
 is_gone() { on 2 sh -c '! grep -q squashfs /proc/mounts && ! ls /var/lib/skein/roots | grep -q squashfs'; }

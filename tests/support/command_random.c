@@ -84,6 +84,12 @@ static void health_random(struct prng *p, struct health_check *ret)
     ret->argv = strings_random(p, ret->n_argv);
 }
 
+static void directory_random(struct prng *p, char ret[DIRECTORY_SIZE])
+{
+    if (prng_one_in(p, 2))
+        snprintf(ret, DIRECTORY_SIZE, "/srv/%u", prng_below(p, 100));
+}
+
 void guest_spec_random(struct prng *p, struct guest_spec *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -102,6 +108,9 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->env = strings_random(p, ret->n_env);
     ret->n_argv = prng_below(p, 4);
     ret->argv = strings_random(p, ret->n_argv);
+    directory_random(p, ret->directory);
+    ret->uid = prng_below(p, 3);
+    ret->gid = prng_below(p, 3);
 }
 
 void placement_random(struct prng *p, struct placement *ret)
@@ -121,6 +130,15 @@ static void image_random(struct prng *p, struct image *ret)
     ret->format = (enum image_format)(1 + prng_below(p, IMAGE_RAW));
     prng_bytes(p, ret->digest, DIGEST_SIZE);
     ret->size = prng_next(p);
+    ret->defaults.n_env = prng_below(p, 3);
+    ret->defaults.env = strings_random(p, ret->defaults.n_env);
+    ret->defaults.n_entrypoint = prng_below(p, 3);
+    ret->defaults.entrypoint = strings_random(p, ret->defaults.n_entrypoint);
+    ret->defaults.n_command = prng_below(p, 3);
+    ret->defaults.command = strings_random(p, ret->defaults.n_command);
+    directory_random(p, ret->defaults.directory);
+    ret->defaults.uid = prng_below(p, 3);
+    ret->defaults.gid = prng_below(p, 3);
     ret->n_holders = prng_below(p, 4);
     ret->holders = allocate(ret->n_holders, sizeof(*ret->holders));
     for (uint32_t i = 0; i < ret->n_holders; i++)

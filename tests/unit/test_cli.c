@@ -76,7 +76,7 @@ static void wrong_command_lines_are_named(void **context)
         {"skein guest show a b", "'b' is one word too many"},
         {"skein guest show A", "NAME: 'A' is no name"},
         {"skein guest run a -- x", "--image is missing"},
-        {"skein guest run a --image i", "what is to run is missing"},
+        {"skein guest exec a", "what is to run is missing"},
         {"skein guest run a --image i --memory 64 -- x", "--memory: '64' is not an amount"},
         {"skein guest run a --image i --restart often -- x", "--restart: 'often' is none of"},
         {"skein guest run a --image i --on n1 --on n2 -- x", "--on is given twice"},
