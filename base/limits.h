@@ -22,8 +22,10 @@ enum {
     MAX_NODE_GUESTS = 300, /* that one node runs */
     MAX_ARGUMENTS = 64,    /* argv and env of a guest, each */
     ARGUMENT_SIZE = 1024,  /* one of them, NUL included */
-    DIRECTORY_SIZE = 256,  /* a path inside a guest, NUL included */
-    REASON_SIZE = 160,     /* a refusal's words, NUL included */
+    IMAGE_TEXT_MAX_SIZE =
+        16 * 1024,        /* variables and commands of one image: they are in snapshots */
+    DIRECTORY_SIZE = 256, /* a path inside a guest, NUL included */
+    REASON_SIZE = 160,    /* a refusal's words, NUL included */
 
     COMMAND_MAX_SIZE = 256 * 1024,
     SNAPSHOT_MAX_SIZE = 64 * 1024 * 1024,

@@ -102,6 +102,28 @@ static bool refuse_holders(struct entry *e, const struct image *image)
     return false;
 }
 
+static size_t size_of(char *const *texts, uint32_t n)
+{
+    size_t size = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        size += strlen(texts[i]) + 2;
+    return size;
+}
+
+static bool refuse_defaults(struct entry *e, const struct image *image)
+{
+    const struct image_defaults *d = &image->defaults;
+
+    if (size_of(d->env, d->n_env) + size_of(d->entrypoint, d->n_entrypoint) +
+            size_of(d->command, d->n_command) <=
+        IMAGE_TEXT_MAX_SIZE)
+        return false;
+    refuse(e, -ENOSPC, "image %s: its variables and commands exceed %d KiB", image->name,
+           IMAGE_TEXT_MAX_SIZE >> 10);
+    return true;
+}
+
 void apply_image_add(struct entry *e)
 {
     struct state *s = e->state;
@@ -115,7 +137,7 @@ void apply_image_add(struct entry *e)
         refuse(e, -EEXIST, "image %s exists already", wanted->name);
     else if (s->n_images >= MAX_IMAGES)
         refuse(e, -ENOSPC, "the cluster has %d images, the most it can have", MAX_IMAGES);
-    else if (!refuse_holders(e, wanted)) {
+    else if (!refuse_holders(e, wanted) && !refuse_defaults(e, wanted)) {
         image = array_insert(&s->images, &s->n_images, sizeof(*image),
                              state_image_position(s, wanted->name));
         memory_must(image_copy(image, wanted));

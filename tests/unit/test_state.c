@@ -366,6 +366,30 @@ static void slices_do_not_overlap_and_vnis_are_never_reused(void **state)
     assert_refused(c, -EBUSY, "slice red is used by guest web");
 }
 
+/* They are part of every snapshot. */
+static void words_of_an_image_have_a_limit(void **state)
+{
+    struct cluster *c = *state;
+    char text[ARGUMENT_SIZE] = {0}, *texts[16];
+    struct command image = {
+        .type = COMMAND_IMAGE_ADD,
+        .image_add.image = {.name = "wordy", .format = IMAGE_TAR, .digest = {9}}};
+
+    memset(text, 'x', sizeof(text) - 2); /* with its two bytes of overhead 1 KiB */
+    for (size_t i = 0; i < 16; i++)
+        texts[i] = text;
+    image.image_add.image.defaults.command = texts;
+    image.image_add.image.defaults.n_command = 16;
+    image.image_add.image.defaults.env = texts;
+    image.image_add.image.defaults.n_env = 1;
+    cluster_apply(c, &image);
+    assert_refused(c, -ENOSPC, "image wordy: its variables and commands exceed 16 KiB");
+    memset(image.request, 0, NONCE_SIZE);
+    image.image_add.image.defaults.n_env = 0;
+    assert_int_equal(cluster_apply(c, &image), 0);
+    assert_int_equal(state_image(&c->state, "wordy")->defaults.n_command, 16);
+}
+
 static void images_are_held_by_digest(void **state)
 {
     struct cluster *c = *state;
@@ -915,6 +939,7 @@ int main(void)
         TEST(facts_change_but_not_identity_or_held_cores),
         TEST(a_node_is_removed_only_without_guests_and_office),
         TEST(slices_do_not_overlap_and_vnis_are_never_reused),
+        TEST(words_of_an_image_have_a_limit),
         TEST(images_are_held_by_digest),
         TEST(a_guest_gets_the_lowest_free_address_and_its_epoch),
         TEST(a_full_subnet_refuses),
