@@ -9,7 +9,7 @@
 
 #include "agent/core_internal.h"
 
-enum { CHANGE_RETRY_MS = 500, MAX_STANDBYS = 2 };
+enum { CHANGE_RETRY_MS = 500, MAX_STANDBYS = 2, HEARD_BEATS = 3 };
 
 static const struct core_member *member_of(const struct core *core, uint64_t id)
 {
@@ -116,12 +116,24 @@ static bool is_well(const struct core *core, const struct node *node)
             memcmp(node->boot_nonce, no_boot, NONCE_SIZE) == 0);
 }
 
+/* A lease says only that it was there once: a new voter that is cut off by now would count in the
+ * quorum and not answer. */
+static bool is_heard_lately(const struct core *core, const struct node *node)
+{
+    const struct detector_node *row = detector_node(&core->lead.detector, node->id);
+    uint64_t beat_us = (uint64_t)core->config.timers.beat_ms * 1000;
+
+    return node->id == core->config.id ||
+           (row != NULL && row->heard && core->now <= row->heard_us + HEARD_BEATS * beat_us);
+}
+
 struct census {
     size_t n_voters;           /* all, lost ones too */
     size_t n_good;             /* voters that are not lost */
     size_t n_standbys;         /* not lost */
     const struct node *spare;  /* well, no member yet or without a role */
-    const struct node *ready;  /* a standby that is well */
+    const struct node *ready;  /* a standby that is well and heard lately */
+    const struct node *silent; /* a standby that is well, but not heard lately */
     const struct node *lost;   /* a voter that is lost */
     const struct node *behind; /* its Raft role is other than the state says */
 };
@@ -139,8 +151,8 @@ static void count(const struct core *core, const struct node *node, struct censu
             ret->lost = node;
     } else if (node->role == ROLE_STANDBY) {
         ret->n_standbys += node->state == NODE_UP;
-        if (is_well(core, node) && ret->ready == NULL)
-            ret->ready = node;
+        if (is_well(core, node))
+            *(is_heard_lately(core, node) ? &ret->ready : &ret->silent) = node;
     } else if (is_well(core, node) && ret->spare == NULL) {
         ret->spare = node;
     }
@@ -164,6 +176,8 @@ static void decide(struct core *core, const struct census *census)
         change(core, MEMBER_ASSIGN, census->ready->id, ROLE_VOTER);
     else if (census->n_good < wanted && census->spare != NULL)
         admit(core, census->spare, ROLE_VOTER);
+    else if (census->n_good < wanted && census->silent != NULL)
+        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)core->config.timers.beat_ms * 1000);
     else if (census->n_voters > wanted && census->lost != NULL)
         change(core, MEMBER_ASSIGN, census->lost->id, ROLE_SPARE);
     else if (census->spare != NULL && census->n_standbys < MAX_STANDBYS)

@@ -687,6 +687,33 @@ static void test_lost_voter_is_replaced(void **unused)
     world_deinit(&w);
 }
 
+static void test_standby_that_is_silent_is_not_promoted(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 5);
+    w.max_voters = 3;
+    world_restart_skeind(&w, 1);
+    world_lead(&w, 1);
+    world_run(&w, 500);
+    for (unsigned i = 4; i <= 5; i++) {
+        world_kill(&w, i);
+        world_run(&w, 2000);
+        world_boot(&w, i);
+        world_run(&w, 1000);
+        assert_int_equal(role_of(&w, i), ROLE_STANDBY);
+    }
+    world_kill(&w, 3);
+    world_run(&w, 150);
+    world_isolate(&w, 4, true); /* its lease outlasts the moment at which n3 is lost */
+    world_run(&w, 560);
+    assert_int_equal(role_of(&w, 3), ROLE_SPARE);
+    assert_int_equal(role_of(&w, 4), ROLE_STANDBY);
+    assert_int_equal(role_of(&w, 5), ROLE_VOTER);
+    world_deinit(&w);
+}
+
 static void test_wish_without_an_outcome_is_answered(void **unused)
 {
     struct world w;
@@ -811,6 +838,7 @@ int main(void)
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
         cmocka_unit_test(test_node_joins_and_is_removed),
         cmocka_unit_test(test_lost_voter_is_replaced),
+        cmocka_unit_test(test_standby_that_is_silent_is_not_promoted),
         cmocka_unit_test(test_wish_without_an_outcome_is_answered),
         cmocka_unit_test(test_no_quorum_is_said),
         cmocka_unit_test(test_follower_names_the_leader),
