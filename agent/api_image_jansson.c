@@ -8,6 +8,7 @@
 #include "agent/api_internal_jansson.h"
 #include "agent/command_jansson.h"
 #include "agent/image_check_archive.h"
+#include "agent/upload.h"
 #include "base/log.h"
 
 enum { UPLOAD_SILENCE_MS = 60000, CHUNK_MAX = 512 * 1024 };
@@ -18,16 +19,16 @@ struct upload {
     uint64_t number;
     char name[NAME_SIZE];
     struct image_upload *file; /* NULL when ended */
-    uint64_t size;             /* taken so far */
+    struct upload_facts facts;
     uint64_t heard_us;
 
     /* The work under way; nobody else touches the upload meanwhile. */
-    bool is_busy, is_commit;
+    bool is_commit;
     uv_work_t work;
     struct call call; /* asker and request */
     uint8_t *chunk;   /* heap */
     size_t chunk_size;
-    uint8_t expected[DIGEST_SIZE], digest[DIGEST_SIZE];
+    uint8_t expected[DIGEST_SIZE];
     enum image_format format;
     json_t *defaults; /* of the commit, NULL = none */
     int rc;
@@ -52,7 +53,7 @@ static struct upload *find(struct api *api, const struct call *call)
     uint64_t number = (uint64_t)json_integer_value(json_object_get(call->params, "upload"));
 
     for (struct upload *u = api->uploads; u != NULL; u = u->next) {
-        if (u->number == number && !u->is_busy)
+        if (u->number == number)
             return u;
     }
     api_error(api, &call->asker, "refused", "there is no such upload (any more); begin anew");
@@ -95,7 +96,7 @@ void api_image_begin(struct api *api, struct call *call)
 static int check_stored(struct upload *upload)
 {
     const struct image_store *store = upload->api->s->store;
-    int fd = image_store_read(store, upload->digest, NULL), rc;
+    int fd = image_store_read(store, upload->facts.digest, NULL), rc;
 
     if (fd < 0)
         return err_set(&upload->err, fd, "the stored image cannot be read");
@@ -114,8 +115,8 @@ static void work(uv_work_t *request)
         return;
     }
     upload->file = NULL; /* it ends whatever happens */
-    upload->rc =
-        image_upload_finish(file, upload->expected, upload->digest, &upload->size, &upload->err);
+    upload->rc = image_upload_finish(file, upload->expected, upload->facts.digest,
+                                     &upload->facts.size, &upload->err);
     if (upload->rc == 0)
         upload->rc = check_stored(upload);
 }
@@ -135,14 +136,14 @@ static void committed(struct upload *upload)
     struct core_event held = {.type = CORE_IMAGE_HELD};
     char digest[2 * DIGEST_SIZE + 1];
 
-    memcpy(held.digest, upload->digest, DIGEST_SIZE);
+    memcpy(held.digest, upload->facts.digest, DIGEST_SIZE);
     skeind_event(api->s, &held);
     api_pass_on(api, &upload->call, "image.add",
                 json_pack("{s:s, s:s, s:s, s:I, s:I, s:O?}", "name", upload->name, "format",
                           image_format_name(upload->format), "digest",
-                          hex_encode(upload->digest, DIGEST_SIZE, digest), "size_bytes",
-                          (json_int_t)upload->size, "holder", (json_int_t)api->s->members.own_id,
-                          "defaults", upload->defaults));
+                          hex_encode(upload->facts.digest, DIGEST_SIZE, digest), "size_bytes",
+                          (json_int_t)upload->facts.size, "holder",
+                          (json_int_t)api->s->members.own_id, "defaults", upload->defaults));
 }
 
 static void work_done(uv_work_t *request, int status)
@@ -151,32 +152,39 @@ static void work_done(uv_work_t *request, int status)
     struct api *api = upload->api;
 
     (void)status;
-    upload->is_busy = false;
+    upload->facts.is_busy = false;
     upload->heard_us = now_us();
     if (upload->rc < 0) {
         api_error(api, &upload->call.asker, "refused", "%s", upload->err.text);
         if (upload->is_commit && upload->rc == -EBADMSG &&
-            !is_known_digest(core_state(api->s->core), upload->digest))
-            image_store_drop(api->s->store, upload->digest, NULL);
+            !is_known_digest(core_state(api->s->core), upload->facts.digest))
+            image_store_drop(api->s->store, upload->facts.digest, NULL);
         upload_remove(upload);
     } else if (upload->is_commit) {
+        upload->facts.is_committed = true; /* and stays a while: the answer may be "not now" */
         committed(upload);
-        upload_remove(upload);
     } else {
-        upload->size += upload->chunk_size;
-        api_ok(api, &upload->call.asker, json_pack("{s:I}", "size_bytes", (json_int_t)upload->size),
-               NULL);
+        upload->facts.size += upload->chunk_size;
+        upload->facts.last_chunk = upload->chunk_size;
+        api_ok(api, &upload->call.asker,
+               json_pack("{s:I}", "size_bytes", (json_int_t)upload->facts.size), NULL);
     }
 }
 
-static void start_work(struct upload *upload, const struct call *call, bool is_commit)
+static void take_call(struct upload *upload, const struct call *call)
 {
     upload->call = *call;
     upload->call.json = upload->call.params = NULL;
     upload->call.data = NULL;
     upload->call.warning = NULL;
+    upload->heard_us = now_us();
+}
+
+static void start_work(struct upload *upload, const struct call *call, bool is_commit)
+{
+    take_call(upload, call);
     upload->is_commit = is_commit;
-    upload->is_busy = true;
+    upload->facts.is_busy = true;
     upload->work.data = upload;
     if (uv_queue_work(upload->api->s->loop, &upload->work, work, work_done) == 0)
         return;
@@ -184,19 +192,32 @@ static void start_work(struct upload *upload, const struct call *call, bool is_c
     upload_remove(upload);
 }
 
+static void say_busy(struct api *api, const struct call *call)
+{
+    api_error(api, &call->asker, "not_now", "the upload is busy with what was said before");
+}
+
 void api_image_chunk(struct api *api, struct call *call)
 {
     struct upload *upload = find(api, call);
     json_int_t offset = json_integer_value(json_object_get(call->params, "offset"));
+    enum upload_verdict verdict;
 
     if (upload == NULL)
         return;
-    if (call->size == 0 || call->size > CHUNK_MAX || (uint64_t)offset != upload->size) {
+    verdict = call->size > CHUNK_MAX ? UPLOAD_REFUSED
+                                     : upload_chunk(&upload->facts, (uint64_t)offset, call->size);
+    if (verdict == UPLOAD_NOT_NOW)
+        say_busy(api, call);
+    else if (verdict == UPLOAD_AGAIN)
+        api_ok(api, &call->asker, json_pack("{s:I}", "size_bytes", (json_int_t)upload->facts.size),
+               NULL);
+    else if (verdict == UPLOAD_REFUSED)
         api_error(api, &call->asker, "invalid",
                   "a chunk is 1 to %d bytes, and goes where the one before ended (%llu)", CHUNK_MAX,
-                  (unsigned long long)upload->size);
+                  (unsigned long long)upload->facts.size);
+    if (verdict != UPLOAD_DO)
         return;
-    }
     free(upload->chunk);
     upload->chunk = malloc(call->size);
     if (upload->chunk == NULL) {
@@ -224,18 +245,35 @@ static int check_defaults(struct api *api, const struct call *call)
 void api_image_commit(struct api *api, struct call *call)
 {
     struct upload *upload = find(api, call);
+    uint8_t digest[DIGEST_SIZE];
 
     if (upload == NULL)
         return;
-    if (hex_decode(json_string_value(json_object_get(call->params, "digest")), upload->expected,
+    if (hex_decode(json_string_value(json_object_get(call->params, "digest")), digest,
                    DIGEST_SIZE) < 0) {
         api_error(api, &call->asker, "invalid", "'digest' must be 64 hex digits");
         return;
     }
     if (check_defaults(api, call) < 0)
         return;
-    upload->defaults = json_incref(json_object_get(call->params, "defaults"));
-    start_work(upload, call, true);
+    switch (upload_commit(&upload->facts, digest)) {
+    case UPLOAD_DO:
+        memcpy(upload->expected, digest, DIGEST_SIZE);
+        upload->defaults = json_incref(json_object_get(call->params, "defaults"));
+        start_work(upload, call, true);
+        break;
+    case UPLOAD_AGAIN: /* the log knows the request: it is done once */
+        take_call(upload, call);
+        committed(upload);
+        break;
+    case UPLOAD_NOT_NOW:
+        say_busy(api, call);
+        break;
+    case UPLOAD_REFUSED:
+        api_error(api, &call->asker, "refused",
+                  "this upload was stored under another digest; begin anew");
+        break;
+    }
 }
 
 void api_sweep_uploads(struct api *api)
@@ -244,7 +282,7 @@ void api_sweep_uploads(struct api *api)
 
     for (struct upload *u = api->uploads; u != NULL; u = next) {
         next = u->next;
-        if (!u->is_busy && now_us() - u->heard_us > UPLOAD_SILENCE_MS * 1000ull)
+        if (!u->facts.is_busy && now_us() - u->heard_us > UPLOAD_SILENCE_MS * 1000ull)
             upload_remove(u);
     }
 }
