@@ -12,12 +12,26 @@ static bool is_real(const struct cpus *cpus, uint16_t core)
     return false;
 }
 
+static bool is_shared(const struct cpus *cpus, uint16_t core)
+{
+    for (uint32_t i = 0; i < cpus->n_shared; i++) {
+        if (cpus->shared[i] == core)
+            return true;
+    }
+    return false;
+}
+
 int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, char ret[CPUS_TEXT_SIZE],
               struct err *err)
 {
     bool wanted[MAX_CORES] = {false};
     size_t used = 0;
 
+    for (uint32_t i = 0; i < n; i++) {
+        if (!cpus->has_none_to_share && is_shared(cpus, cores[i]))
+            return err_set(err, -EINVAL, "core %u is the node's own; no guest has it to itself",
+                           cores[i]);
+    }
     if (n == 0) {
         cores = cpus->shared;
         n = cpus->n_shared;

@@ -21,10 +21,11 @@ struct cpus {
     uint16_t real[MAX_CORES];
     uint32_t n_shared; /* declared cores that are not isolated */
     uint16_t shared[MAX_CORES];
+    bool has_none_to_share; /* all are isolated: the one in `shared` is a guest's too */
 };
 
 /* The kernel's list of the processors behind the cores, ascending: "0,2,3". n = 0: the shared ones.
- * -EINVAL for a core that this machine does not have. */
+ * -EINVAL for a core that this machine does not have, or that it shares. */
 int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, char ret[CPUS_TEXT_SIZE],
               struct err *err);
 

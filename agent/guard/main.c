@@ -111,6 +111,7 @@ static void fill_cpus(const struct config *config, struct cpus *ret)
         if (config->has_isolated_cores ? !config->isolated[i] : i == 0)
             ret->shared[ret->n_shared++] = config->n_cores != 0 ? (uint16_t)i : ret->real[i];
     }
+    ret->has_none_to_share = ret->n_shared == 0;
     if (ret->n_shared == 0) /* everything is isolated: shared guests sit beside the system */
         ret->shared[ret->n_shared++] = ret->real[0];
 }

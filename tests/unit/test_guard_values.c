@@ -56,6 +56,21 @@ static void real_cores_are_themselves_or_refused(void **state)
     assert_string_equal(err.text, "this machine has no core 4");
 }
 
+static void the_nodes_own_cores_are_no_guests(void **state)
+{
+    struct cpus board = {.n_real = 4, .real = {0, 1, 2, 3}, .n_shared = 1, .shared = {0}};
+    static const uint16_t cores[] = {0, 2};
+    char list[CPUS_TEXT_SIZE];
+    struct err err;
+
+    (void)state;
+    assert_int_equal(cpus_list(&board, cores, 2, list, &err), -EINVAL);
+    assert_string_equal(err.text, "core 0 is the node's own; no guest has it to itself");
+    board.has_none_to_share = true; /* isolated_cores = 0-3 */
+    assert_int_equal(cpus_list(&board, cores, 2, list, &err), 0);
+    assert_string_equal(list, "0,2");
+}
+
 static void fill_run(struct guest_run *run)
 {
     struct prng p = {.state = 11};
@@ -136,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(declared_cores_fold_onto_real_ones),
         cmocka_unit_test(real_cores_are_themselves_or_refused),
+        cmocka_unit_test(the_nodes_own_cores_are_no_guests),
         cmocka_unit_test(record_is_read_back_and_no_part_of_it),
         cmocka_unit_test(job_and_result_are_read_back),
     };
