@@ -18,7 +18,7 @@ static const struct profile {
      {DEFAULT_ELECTION_MS, DEFAULT_HEARTBEAT_MS, DEFAULT_BEAT_MS, DEFAULT_AUTHORITY_MS,
       DEFAULT_LEASE_MS, DEFAULT_FREEZE_MS}},
     /* A quiet wire of a switch or two, and cores that are not short. */
-    {"fast", {100, 20, 25, 75, 350, 20}},
+    {"fast", {100, 20, 20, 60, 300, 20}},
     /* Round trips of 100 ms and more: A outlasts two beats and 300 ms of it, T two of them. */
     {"wan", {600, 100, 150, 600, 2200, 20}},
 };

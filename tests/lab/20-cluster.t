@@ -76,7 +76,7 @@ is 'there is one slice' "$(json 3 '[.[].name] | join(" ")' skein slice list)" re
 # Another cluster
 ok 'a foreign cluster' env LAB="$LAB-b" "$skein_root/deploy/lab" up -n 1
 foreign=$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- sh -c 'skein init --profile fast >/dev/null && skein token create' | tail -n 1)
-is 'a fast one' "$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- skein node show n1 -f json | jq -r '"\(.profile) \(.ceiling_ms)"')" 'fast 350'
+is 'a fast one' "$(LAB=$LAB-b "$skein_root/deploy/lab" exec n1 -- skein node show n1 -f json | jq -r '"\(.profile) \(.ceiling_ms)"')" 'fast 300'
 LAB=$LAB-b "$skein_root/deploy/lab" down
 ok 'it has a token' test -n "$foreign"
 refused 'its token here' 1 '' on 1 skein join "$foreign"

@@ -149,14 +149,14 @@ static void every_profile_keeps_the_proof(void **context)
 static void a_contradiction_names_the_key_and_what_to_do(void **context)
 {
     const struct timers *cluster = timers_of_profile("fast");
-    struct timers wish = {.lease_ms = 350};
+    struct timers wish = {.lease_ms = 300};
     struct err err = {0};
 
     (void)context;
     assert_int_equal(timers_agree(&wish, cluster, &err), 0);
     wish.beat_ms = 50;
     assert_int_equal(timers_agree(&wish, cluster, &err), -EINVAL);
-    assert_string_equal(err.text, "beat_ms = 50 here, but the cluster has 25 since its init; take "
+    assert_string_equal(err.text, "beat_ms = 50 here, but the cluster has 20 since its init; take "
                                   "the key (or the profile) out of this node's settings");
 }
 

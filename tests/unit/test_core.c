@@ -805,7 +805,7 @@ static void test_the_log_says_how_often_a_node_beats(void **unused)
     committed.size = w.size;
     core_step(core, &committed, before + 51000, &actions);
     at = next_stamp_wanted(core, before + 2000000);
-    assert_int_equal(next_stamp_wanted(core, at + 1000) - at, 25000);
+    assert_int_equal(next_stamp_wanted(core, at + 1000) - at, 20000);
     writer_deinit(&w);
     core_actions_deinit(&actions);
     core_free(core);

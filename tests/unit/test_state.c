@@ -103,9 +103,9 @@ static void a_node_begins_with_the_leases_of_its_cluster(void **state)
     (void)state;
     fast_init(&c);
     assert_int_equal(cluster_token(&c, 2, 1), 0);
-    assert_int_equal(join_wishing(&c, (struct timers){.beat_ms = 25}), 0);
-    assert_int_equal(state_node_by_name(&c.state, "n1")->ceiling_ms, 350);
-    assert_int_equal(state_node_by_name(&c.state, "n2")->ceiling_ms, 350);
+    assert_int_equal(join_wishing(&c, (struct timers){.beat_ms = 20}), 0);
+    assert_int_equal(state_node_by_name(&c.state, "n1")->ceiling_ms, 300);
+    assert_int_equal(state_node_by_name(&c.state, "n2")->ceiling_ms, 300);
     writer_init_growing(&w, SNAPSHOT_MAX_SIZE);
     state_snapshot(&c.state, &w);
     assert_int_equal(state_restore(&copy, w.data, w.size, NULL), 0);
@@ -124,7 +124,7 @@ static void a_joiner_with_timers_of_its_own_changes_nothing(void **state)
     assert_int_equal(cluster_token(&c, 2, 1), 0);
     join_wishing(&c, (struct timers){.lease_ms = 600});
     assert_refused(&c, -EINVAL,
-                   "lease_ms = 600 here, but the cluster has 350 since its init; take the key (or "
+                   "lease_ms = 600 here, but the cluster has 300 since its init; take the key (or "
                    "the profile) out of this node's settings");
     assert_int_equal(c.state.n_nodes, 1);
     assert_int_equal(c.state.tokens[0].uses_left, 1);
