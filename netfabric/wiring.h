@@ -25,14 +25,15 @@ struct wiring_config {
     uint32_t backhaul_kbps; /* rate that the uplink is shaped to; 0 = no queues */
 };
 
-/* A guest's network namespace and its port. */
+/* A guest's port, and what its other end is. */
 struct wiring_port {
     char guest[NAME_SIZE];
     uint16_t port; /* OpenFlow port number */
     uint32_t ip;
     uint8_t prefix; /* of the slice's subnet */
     uint8_t mac[MAC_SIZE];
-    bool is_up; /* false: everything stands, the port is down (a migration's target) */
+    bool is_tap; /* a virtual machine's: no namespace */
+    bool is_up;  /* false: everything stands, the port is down (a migration's target) */
 };
 
 struct wiring;
@@ -45,7 +46,8 @@ int wiring_setup(struct wiring *wiring, struct err *err);
 /* Makes the rules equal to the view, in one bundle. */
 int wiring_apply(struct wiring *wiring, const struct fabric_view *view, struct err *err);
 /* Makes the guest's namespace (named, /run/skein/netns/GUEST), its veth (host side "g" and the port
- * number), addresses, and the port on br-int. */
+ * number), addresses, and the port on br-int; or a tap of that name, which the guest's emulator
+ * opens. */
 int wiring_plug(struct wiring *wiring, const struct wiring_port *port, struct err *err);
 /* Takes the port away and the namespace with it; nothing there is no error. */
 int wiring_unplug(struct wiring *wiring, const char *guest, uint16_t port, struct err *err);

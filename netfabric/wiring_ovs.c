@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clean.h"
 #include "netfabric/cable_netlink.h"
@@ -279,6 +280,44 @@ static int make_namespace(const struct wiring_port *port, const char *name, cons
     return code < 0 ? code : netns_configure(path, &interface, err);
 }
 
+/* A tap bears its guest's name as its alias. */
+static bool is_tap_of(const char *name, const char *guest)
+{
+    char path[64], alias[NAME_SIZE + 1] = "";
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
+    if (access(path, F_OK) < 0)
+        return false;
+    snprintf(path, sizeof(path), "/sys/class/net/%s/ifalias", name);
+    f = fopen(path, "re");
+    if (f != NULL && fgets(alias, sizeof(alias), f) != NULL)
+        alias[strcspn(alias, "\n")] = '\0';
+    if (f != NULL)
+        fclose(f);
+    return strcmp(alias, guest) == 0;
+}
+
+static int make_tap(const struct wiring_port *port, const char *name, struct err *err)
+{
+    char mtu[8];
+    const char *const add[] = {"ip", "tuntap", "add", "dev", name, "mode", "tap", NULL};
+    const char *const set[] = {"ip", "link", "set", name, "alias", port->guest, "mtu", mtu, NULL};
+    int code;
+
+    if (is_tap_of(name, port->guest))
+        return 0;
+    snprintf(mtu, sizeof(mtu), "%d", GUEST_MTU);
+    code = cable_remove(name, err);
+    if (code == 0)
+        code = run_program(add, NULL, NULL, 0, err);
+    if (code == 0)
+        code = run_program(set, NULL, NULL, 0, err);
+    if (code == 0)
+        interface_disable_ipv6(name);
+    return code;
+}
+
 int wiring_plug(struct wiring *w, const struct wiring_port *port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
@@ -286,7 +325,7 @@ int wiring_plug(struct wiring *w, const struct wiring_port *port, struct err *er
 
     port_name(port->port, name);
     wiring_netns_path(port->guest, path, sizeof(path));
-    code = make_namespace(port, name, path, err);
+    code = port->is_tap ? make_tap(port, name, err) : make_namespace(port, name, path, err);
     if (code == 0)
         code = ovsdb_add_port(&w->db, name, port->port, err);
     if (code == 0)
@@ -295,7 +334,7 @@ int wiring_plug(struct wiring *w, const struct wiring_port *port, struct err *er
 }
 
 /* A port number is used again once its guest is removed: the port is taken away only while it is
- * the far end of this guest's cable. */
+ * the far end of this guest's cable, or its tap. */
 int wiring_unplug(struct wiring *w, const char *guest, uint16_t port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
@@ -303,7 +342,7 @@ int wiring_unplug(struct wiring *w, const char *guest, uint16_t port, struct err
 
     port_name(port, name);
     wiring_netns_path(guest, path, sizeof(path));
-    if (netns_holds(path, NULL, name)) {
+    if (netns_holds(path, NULL, name) || is_tap_of(name, guest)) {
         code = ovsdb_remove_port(&w->db, name, err);
         if (code == 0)
             code = cable_remove(name, err);
