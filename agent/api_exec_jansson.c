@@ -1,5 +1,5 @@
-/* api_exec_jansson: `guest exec` on the node that runs the guest: three pipes between the guard's
- * process and the client. */
+/* api_exec_jansson: `guest exec` and `guest console` on the node that runs the guest: three pipes
+ * between the guard's process and the client. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -211,40 +211,61 @@ static bool read_argv(const json_t *list, struct guard_request *request)
     return true;
 }
 
-void api_guest_exec(struct api *api, struct call *call)
+/* Takes the request: three pipes between the guard's process for it and the client. */
+static void run_joined(struct api *api, struct call *call, struct guard_request *request)
 {
-    const char *name = json_string_value(json_object_get(call->params, "name"));
-    const struct guest *guest = state_guest(core_state(api->s->core), name);
     struct exec *exec = calloc(1, sizeof(*exec));
-    struct guard_request request;
-    struct stream *stream;
+    struct stream *stream = exec != NULL ? stream_add(api, call, STREAM_EXEC) : NULL;
 
-    guard_request_init(&request);
-    request.op = GUARD_EXEC;
-    memcpy(request.copy.guest, guest->spec.name, NAME_SIZE);
-    request.copy.epoch = guest->placement.epoch;
-    if (exec == NULL || !read_argv(json_object_get(call->params, "argv"), &request)) {
-        api_error(api, &call->asker, "invalid", "'argv' must be 1 to %d texts", MAX_ARGUMENTS);
-        guard_request_deinit(&request);
-        free(exec);
-        return;
-    }
-    stream = stream_add(api, call, STREAM_EXEC);
     if (stream == NULL || open_pipes(exec, api->s->loop) < 0) {
         if (stream != NULL) {
             api_error(api, &call->asker, "failed", "no pipes can be had");
             stream_remove(stream);
         }
-        guard_request_deinit(&request);
+        guard_request_deinit(request);
         free(exec);
         return;
     }
     stream->exec = exec;
     exec->stream = stream;
-    memcpy(request.fds, exec->fds, sizeof(exec->fds));
+    memcpy(request->fds, exec->fds, sizeof(exec->fds));
     start_reading(exec);
     api_event(api, &call->asker, "started", NULL, 0);
-    skeind_guard_send(api->s, &request, on_exec_done, exec);
+    skeind_guard_send(api->s, request, on_exec_done, exec);
+}
+
+static void fill_copy(const struct api *api, const struct call *call, struct guard_request *ret)
+{
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct guest *guest = state_guest(core_state(api->s->core), name);
+
+    memcpy(ret->copy.guest, guest->spec.name, NAME_SIZE);
+    ret->copy.epoch = guest->placement.epoch;
+}
+
+void api_guest_exec(struct api *api, struct call *call)
+{
+    struct guard_request request;
+
+    guard_request_init(&request);
+    request.op = GUARD_EXEC;
+    fill_copy(api, call, &request);
+    if (!read_argv(json_object_get(call->params, "argv"), &request)) {
+        api_error(api, &call->asker, "invalid", "'argv' must be 1 to %d texts", MAX_ARGUMENTS);
+        guard_request_deinit(&request);
+        return;
+    }
+    run_joined(api, call, &request);
+}
+
+void api_guest_console(struct api *api, struct call *call)
+{
+    struct guard_request request;
+
+    guard_request_init(&request);
+    request.op = GUARD_CONSOLE;
+    fill_copy(api, call, &request);
+    run_joined(api, call, &request);
 }
 
 /* ---- the client's input */

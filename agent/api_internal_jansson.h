@@ -116,8 +116,8 @@ api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, ap
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;
 api_method api_image_begin, api_image_chunk, api_image_commit;
-api_method api_events, api_guest_logs, api_guest_exec, api_stream_taken, api_exec_stdin,
-    api_exec_eof;
+api_method api_events, api_guest_logs, api_guest_exec, api_guest_console, api_stream_taken,
+    api_exec_stdin, api_exec_eof;
 
 /* Hands the command (taken: heap) to core, which must not be stepping. `fields`: name, token,
  * expires_s are kept for the answer. */

@@ -65,6 +65,7 @@ static const struct method methods[] = {
     {"migration.show", READ_LEADER, false, false, api_migration_show},
     {"migration.cancel", ON_LEADER, false, false, api_write},
     {"guest.exec", ON_GUEST, false, false, api_guest_exec},
+    {"guest.console", ON_GUEST, false, false, api_guest_console},
     {"guest.logs", ON_GUEST, false, false, api_guest_logs},
     {"exec.stdin", FOLLOWS, false, false, api_exec_stdin},
     {"exec.eof", FOLLOWS, false, false, api_exec_eof},

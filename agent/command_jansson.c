@@ -159,8 +159,8 @@ static int policies(const json_t *params, struct guest_spec *ret, struct err *er
     ret->kind = KIND_CELL;
     ret->restart = RESTART_ALWAYS;
     ret->failover = FAILOVER_RESTART;
-    if (kind != NULL && (guest_kind_parse(kind, &ret->kind) < 0 || ret->kind != KIND_CELL))
-        return err_set(err, -EINVAL, "kind: '%.20s' cannot be run; use cell", kind);
+    if (kind != NULL && (guest_kind_parse(kind, &ret->kind) < 0 || ret->kind == KIND_LXC))
+        return err_set(err, -EINVAL, "kind: '%.20s' cannot be run; use cell or vm", kind);
     if (restart != NULL && restart_policy_parse(restart, &ret->restart) < 0)
         return err_set(err, -EINVAL, "restart: '%.20s' is none of always, on-failure, never",
                        restart);
@@ -201,6 +201,23 @@ static int health(const json_t *params, struct health_check *ret, struct err *er
     return rc == 0 ? health_check_bounds(ret, err) : rc;
 }
 
+static int read_user_data(const json_t *params, struct guest_spec *ret, struct err *err)
+{
+    const json_t *value = json_object_get(params, "user_data");
+
+    if (value == NULL || json_is_null(value))
+        return 0;
+    if (ret->kind != KIND_VM)
+        return err_set(err, -EINVAL, "user_data: only a vm takes it (kind: vm)");
+    if (!json_is_string(value) || json_string_length(value) == 0 ||
+        json_string_length(value) >= USER_DATA_SIZE ||
+        strlen(json_string_value(value)) != json_string_length(value))
+        return err_set(err, -EINVAL, "user_data: must be a text of 1 to %d bytes",
+                       USER_DATA_SIZE - 1);
+    ret->user_data = strdup(json_string_value(value));
+    return ret->user_data != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
 static int read_spec(const json_t *params, struct guest_spec *ret, struct err *err)
 {
     int rc = name_of_json(params, "name", ret->name, err);
@@ -227,6 +244,8 @@ static int read_spec(const json_t *params, struct guest_spec *ret, struct err *e
         rc = texts(params, "env", &ret->n_env, &ret->env, err);
     if (rc == 0)
         rc = texts(params, "argv", &ret->n_argv, &ret->argv, err);
+    if (rc == 0)
+        rc = read_user_data(params, ret, err);
     if (rc == 0 && ret->memory_mib == 0)
         rc = err_set(err, -EINVAL, "memory: must be at least 1m");
     for (uint32_t i = 0; rc == 0 && i < ret->n_env; i++) {
@@ -332,6 +351,8 @@ static int guest_run(const json_t *params, struct command *ret, struct err *err)
     int rc = guest_spec_of_json(params, &ret->guest_create.spec, err);
 
     ret->type = COMMAND_GUEST_CREATE;
+    if (rc == 0 && ret->guest_create.spec.n_argv > 0 && guest_spec_boots(&ret->guest_create.spec))
+        rc = err_set(err, -EINVAL, "argv: a vm boots its image and takes no command");
     return rc;
 }
 

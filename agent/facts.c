@@ -55,6 +55,8 @@ int facts_make(const struct config *config, const struct machine *machine, struc
     ret->memory_mib =
         config->memory_mib != 0 ? config->memory_mib : (uint32_t)(machine->memory_mib / 4 * 3);
     ret->kinds = machine->has_guard ? KIND_BIT(KIND_CELL) : 0;
+    if (machine->has_guard && machine->has_vm)
+        ret->kinds |= KIND_BIT(KIND_VM);
     memcpy(ret->arch, machine->arch, sizeof(ret->arch));
     ret->arch[sizeof(ret->arch) - 1] = '\0';
     ret->backhaul_kbps = config->backhaul_kbps;

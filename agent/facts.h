@@ -14,6 +14,7 @@ struct machine {
     uint32_t n_cores;
     struct core_info cores[MAX_CORES]; /* ascending; isolated is not set */
     bool has_guard;
+    bool has_vm; /* what runs virtual machines is installed */
 };
 
 /* Never fails: what cannot be found is 0 or "". */

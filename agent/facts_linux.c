@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/facts.h"
+#include "agent/guest/vm.h"
 #include "base/clean.h"
 
 /* First number in a small file below /sys; -1 = there is none. */
@@ -74,6 +75,23 @@ static uint32_t address_of(const char *device)
     return ntohl(((struct sockaddr_in *)(void *)&request.ifr_addr)->sin_addr.s_addr);
 }
 
+/* Beside this program, and where the distribution puts it. */
+static bool has_vm(const char *arch)
+{
+    char path[256], *slash;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(VM_PROGRAM));
+
+    if (n <= 0)
+        return false;
+    path[n] = '\0';
+    slash = strrchr(path, '/');
+    strcpy(slash + 1, VM_PROGRAM);
+    if (access(path, X_OK) < 0 || access(VM_LIBVIRTD, X_OK) < 0)
+        return false;
+    snprintf(path, sizeof(path), VM_EMULATOR_FORMAT, arch);
+    return access(path, X_OK) == 0;
+}
+
 void machine_read(const struct config *config, struct machine *ret)
 {
     char guard[CONFIG_PATH_SIZE + 16];
@@ -91,4 +109,5 @@ void machine_read(const struct config *config, struct machine *ret)
     read_cores(ret);
     snprintf(guard, sizeof(guard), "%s/guard.sock", config->run_dir);
     ret->has_guard = access(guard, F_OK) == 0;
+    ret->has_vm = has_vm(ret->arch);
 }

@@ -87,6 +87,8 @@ int image_defaults_apply(const struct image *image, struct guest_spec *spec, str
     struct texts argv = {0}, env = {0};
     int rc = -ENOMEM;
 
+    if (guest_spec_boots(spec))
+        return 0; /* they are for a command */
     if (texts_init(&argv) && texts_init(&env)) {
         fill(d, spec, &argv, &env);
         rc = judge(image, &argv, &env, err);

@@ -312,6 +312,7 @@ static void add_spec(const struct guest_spec *spec, json_t *ret)
                         json_string(spec->directory[0] != '\0' ? spec->directory : "/"));
     json_object_set_new(ret, "uid", json_integer(spec->uid));
     json_object_set_new(ret, "gid", json_integer(spec->gid));
+    json_object_set_new(ret, "user_data", text_or_null(spec->user_data));
 }
 
 json_t *show_guest(const struct show *show, const struct guest *guest)

@@ -19,9 +19,11 @@ enum {
     MAX_LABELS = 16, /* a node; also constraints a guest */
     MAX_CORES = 256, /* a node */
     MAX_GUEST_CORES = 64,
-    MAX_NODE_GUESTS = 300, /* that one node runs */
-    MAX_ARGUMENTS = 64,    /* argv and env of a guest, each */
-    ARGUMENT_SIZE = 1024,  /* one of them, NUL included */
+    MAX_NODE_GUESTS = 300,      /* that one node runs */
+    MAX_ARGUMENTS = 64,         /* argv and env of a guest, each */
+    ARGUMENT_SIZE = 1024,       /* one of them, NUL included */
+    USER_DATA_SIZE = 16 * 1024, /* cloud-init's, of one guest, NUL included */
+    VM_OVERHEAD_MIB = 192,      /* what QEMU and its libvirtd take beside a VM's own memory */
     IMAGE_TEXT_MAX_SIZE =
         16 * 1024,        /* variables and commands of one image: they are in snapshots */
     DIRECTORY_SIZE = 256, /* a path inside a guest, NUL included */

@@ -64,6 +64,13 @@ bool capacity_core_is_free(const struct node_facts *facts, const struct core_inf
     return true;
 }
 
+uint32_t capacity_guest_mib(const struct guest_spec *spec)
+{
+    uint32_t overhead = spec->kind == KIND_VM ? VM_OVERHEAD_MIB : 0;
+
+    return spec->memory_mib <= UINT32_MAX - overhead ? spec->memory_mib + overhead : UINT32_MAX;
+}
+
 uint64_t capacity_memory_used_mib(const struct state *state, uint64_t node, const char *except)
 {
     uint64_t used = 0;
@@ -72,7 +79,7 @@ uint64_t capacity_memory_used_mib(const struct state *state, uint64_t node, cons
         const struct guest *guest = &state->guests[i];
 
         if (guest->placement.node == node && !is_except(guest->spec.name, except))
-            used += guest->spec.memory_mib;
+            used += capacity_guest_mib(&guest->spec);
     }
     for (size_t i = 0; i < state->n_migrations; i++) {
         const struct migration *m = &state->migrations[i];
@@ -80,7 +87,7 @@ uint64_t capacity_memory_used_mib(const struct state *state, uint64_t node, cons
         uint64_t other_end = m->phase == MIGRATION_RESERVED ? m->to : m->from;
 
         if (other_end == node && guest != NULL && !is_except(m->guest, except))
-            used += guest->spec.memory_mib;
+            used += capacity_guest_mib(&guest->spec);
     }
     return used;
 }
@@ -186,6 +193,6 @@ int capacity_check_placement(const struct state *state, const struct guest_spec 
     if (code == 0)
         code = check_cores(state, node, spec, placement, why);
     if (code == 0)
-        code = capacity_check_memory(state, node, spec->memory_mib, NULL, why);
+        code = capacity_check_memory(state, node, capacity_guest_mib(spec), NULL, why);
     return code == 0 ? 0 : reason_set(reason, code, "node %s: %s", node->name, why);
 }

@@ -23,6 +23,8 @@ uint64_t capacity_memory_used_mib(const struct state *state, uint64_t node, cons
  * labels. 0; -ESTALE or -EINVAL with the reason in words. */
 int capacity_node_takes(const struct node *node, const struct guest_spec *spec,
                         char reason[REASON_SIZE]);
+/* What a guest takes of a node: its own memory, and what runs it. */
+uint32_t capacity_guest_mib(const struct guest_spec *spec);
 /* 0 or -ESTALE with words such as "60m of 512m memory free, 64m wanted". */
 int capacity_check_memory(const struct state *state, const struct node *node, uint32_t memory_mib,
                           const char *except, char reason[REASON_SIZE]);

@@ -126,8 +126,8 @@ static int check_guests(const struct state *s, struct err *err)
         const struct guest *guest = &s->guests[i];
 
         if ((i > 0 && strcmp(s->guests[i - 1].spec.name, guest->spec.name) >= 0) ||
-            guest->spec.n_argv == 0 || state_image(s, guest->spec.image) == NULL ||
-            !address_is_sane(s, guest) ||
+            (guest->spec.n_argv == 0) != guest_spec_boots(&guest->spec) ||
+            state_image(s, guest->spec.image) == NULL || !address_is_sane(s, guest) ||
             !placement_is_sane(s, &guest->placement, guest->spec.n_cores) ||
             !migration_link_is_sane(s, guest))
             return bad(err, "guest", guest->spec.name);

@@ -76,7 +76,7 @@ static size_t text_size(const struct guest_spec *spec)
         size += strlen(spec->argv[i]) + 2;
     for (uint32_t i = 0; i < spec->health.n_argv; i++)
         size += strlen(spec->health.argv[i]) + 2;
-    return size;
+    return size + (spec->user_data != NULL ? strlen(spec->user_data) : 0);
 }
 
 static bool text_fits(const struct state *s, const struct guest_spec *spec)
@@ -99,17 +99,17 @@ static bool env_is_valid(const struct guest_spec *spec)
     return true;
 }
 
-/* Machines start from disks, cells and lxc from roots. */
+/* Machines start from disks, or from a root that holds a kernel; cells and lxc from roots. */
 static bool refuse_image(struct entry *e, const struct guest_spec *spec)
 {
     const struct image *image = state_image(e->state, spec->image);
 
     if (image == NULL)
         refuse(e, -ENOENT, "guest %s: image %s is unknown", spec->name, spec->image);
-    else if ((spec->kind == KIND_VM) != image_is_disk(image))
-        refuse(e, -EINVAL, "guest %s: image %s is a %s; kind %s needs %s", spec->name, spec->image,
-               image_format_name(image->format), guest_kind_name(spec->kind),
-               spec->kind == KIND_VM ? "a disk (qcow2, raw)" : "a root (tar, squashfs)");
+    else if (!guest_spec_boots(spec) && image_is_disk(image))
+        refuse(e, -EINVAL, "guest %s: image %s is a %s; kind %s needs a root (tar, squashfs)",
+               spec->name, spec->image, image_format_name(image->format),
+               guest_kind_name(spec->kind));
     return e->outcome->code < 0;
 }
 
@@ -122,8 +122,16 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
                NAME_MAX_LENGTH);
     else if (state_guest(s, spec->name) != NULL)
         refuse(e, -EEXIST, "guest %s exists already", spec->name);
-    else if (spec->n_argv == 0 || spec->argv[0][0] == '\0')
+    else if (!guest_spec_boots(spec) && (spec->n_argv == 0 || spec->argv[0][0] == '\0'))
         refuse(e, -EINVAL, "guest %s: no command is given", spec->name);
+    else if (guest_spec_boots(spec) && spec->n_argv > 0)
+        refuse(e, -EINVAL, "guest %s: a %s boots its image and takes no command", spec->name,
+               guest_kind_name(spec->kind));
+    else if (!guest_spec_boots(spec) && spec->user_data != NULL)
+        refuse(e, -EINVAL, "guest %s: user data is for a vm", spec->name);
+    else if (guest_spec_boots(spec) && spec->health.kind != HEALTH_NONE)
+        refuse(e, -EINVAL, "guest %s: a %s has no health check yet", spec->name,
+               guest_kind_name(spec->kind));
     else if (!env_is_valid(spec))
         refuse(e, -EINVAL, "guest %s: its environment must be KEY=VALUE", spec->name);
     else if (spec->memory_mib == 0)

@@ -22,6 +22,8 @@ void guest_spec_deinit(struct guest_spec *spec)
 {
     strings_free(spec->env, spec->n_env);
     strings_free(spec->argv, spec->n_argv);
+    free(spec->user_data);
+    spec->user_data = NULL;
     strings_free(spec->health.argv, spec->health.n_argv);
     spec->env = spec->argv = spec->health.argv = NULL;
     spec->n_env = spec->n_argv = spec->health.n_argv = 0;
@@ -34,6 +36,11 @@ static void defaults_deinit(struct image_defaults *d)
     strings_free(d->command, d->n_command);
     d->env = d->entrypoint = d->command = NULL;
     d->n_env = d->n_entrypoint = d->n_command = 0;
+}
+
+bool guest_spec_boots(const struct guest_spec *spec)
+{
+    return spec->kind == KIND_VM;
 }
 
 void image_deinit(struct image *image)
@@ -97,6 +104,8 @@ int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec)
     ret->env = copy_strings(spec->env, spec->n_env, &failed);
     ret->argv = copy_strings(spec->argv, spec->n_argv, &failed);
     ret->health.argv = copy_strings(spec->health.argv, spec->health.n_argv, &failed);
+    ret->user_data = spec->user_data != NULL ? strdup(spec->user_data) : NULL;
+    failed = failed || (ret->user_data == NULL) != (spec->user_data == NULL);
     if (failed) {
         guest_spec_deinit(ret);
         memset(ret, 0, sizeof(*ret));

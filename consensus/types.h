@@ -155,9 +155,10 @@ struct guest_spec {
     uint32_t n_env;
     char **env; /* "KEY=VALUE"; heap, owned */
     uint32_t n_argv;
-    char **argv;                    /* heap, owned; at least one */
+    char **argv; /* heap, owned; at least one; none for a VM, which boots its image */
     char directory[DIRECTORY_SIZE]; /* that it starts in, absolute; "" = "/" */
     uint32_t uid, gid;              /* that it runs as, inside */
+    char *user_data;                /* VM: for cloud-init; heap, owned; NULL = none */
 };
 
 /* Where a guest is. */
@@ -208,6 +209,8 @@ struct token {
 
 void node_facts_deinit(struct node_facts *facts);
 void guest_spec_deinit(struct guest_spec *spec);
+/* True when its image is booted; else a command is run in it. */
+bool guest_spec_boots(const struct guest_spec *spec);
 /* Deep copies; -ENOMEM leaves `ret` zeroed. `ret` must hold nothing before. */
 int node_facts_copy(struct node_facts *ret, const struct node_facts *facts);
 int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec);

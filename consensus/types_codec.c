@@ -208,6 +208,31 @@ static void read_directory(struct reader *r, char ret[DIRECTORY_SIZE])
         reader_fail(r);
 }
 
+/* "" stands for none. */
+static void user_data_encode(const char *user_data, struct writer *w)
+{
+    const char *text = user_data != NULL ? user_data : "";
+
+    if (within(w, (uint32_t)strlen(text), USER_DATA_SIZE - 1))
+        write_string(w, text);
+}
+
+static int user_data_decode(struct reader *r, char **ret)
+{
+    char *text = malloc(USER_DATA_SIZE);
+    int code = 0;
+
+    if (text == NULL)
+        return -ENOMEM;
+    read_string(r, text, USER_DATA_SIZE);
+    if (text[0] != '\0') {
+        *ret = strdup(text);
+        code = *ret == NULL ? -ENOMEM : 0;
+    }
+    free(text);
+    return code;
+}
+
 void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
 {
     write_string(w, spec->name);
@@ -227,6 +252,7 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     write_string(w, spec->directory);
     write_u32(w, spec->uid);
     write_u32(w, spec->gid);
+    user_data_encode(spec->user_data, w);
 }
 
 int guest_spec_decode(struct reader *r, struct guest_spec *ret)
@@ -251,6 +277,8 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     read_directory(r, ret->directory);
     ret->uid = read_u32(r);
     ret->gid = read_u32(r);
+    if (user_data_decode(r, &ret->user_data) < 0)
+        return -ENOMEM;
     return r->failed ? -EBADMSG : 0;
 }
 

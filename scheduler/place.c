@@ -45,7 +45,7 @@ static struct merit merit_of(const struct state *state, const struct place_reque
     const struct guest_spec *spec = request->spec;
     const char *except = request->is_move ? spec->name : NULL;
     uint64_t memory = node->facts.memory_mib;
-    uint64_t used = capacity_memory_used_mib(state, node->id, except) + spec->memory_mib;
+    uint64_t used = capacity_memory_used_mib(state, node->id, except) + capacity_guest_mib(spec);
     uint32_t use = use_permille < 1000 ? use_permille : 1000;
     struct merit merit = {.headroom = (1000 - use + HEADROOM_STEP - 1) / HEADROOM_STEP,
                           .use_permille = use};
@@ -85,7 +85,7 @@ static int fit(const struct state *state, const struct place_request *request,
         return reason_set(reason, -ESTALE, "no live lease");
     if (!image_is_held(image, c->node->id))
         return reason_set(reason, -ESTALE, "does not hold image %s", image->name);
-    code = capacity_check_memory(state, c->node, spec->memory_mib, except, reason);
+    code = capacity_check_memory(state, c->node, capacity_guest_mib(spec), except, reason);
     if (code < 0)
         return code;
     code = cores_choose(state, c->node, spec->n_cores, except, c->placement.cores, reason);

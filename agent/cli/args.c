@@ -41,6 +41,7 @@ static int check_value(struct arg_value *value, struct err *err)
 {
     static const char *const formats[] = {"table", "json", NULL};
     static const char *const restarts[] = {"always", "on-failure", "never", NULL};
+    static const char *const kinds[] = {"cell", "vm", NULL};
     static const char *const switches[] = {"on", "off", NULL};
     static const char *const failovers[] = {"restart", "stay", "restore", NULL};
     const char *text = value->text;
@@ -94,6 +95,10 @@ static int check_value(struct arg_value *value, struct err *err)
                    : err_set(err, -EINVAL, "'%.40s' is none of default, fast, wan", text);
     case VALUE_ON_OFF:
         return one_of(text, switches, "on, off", err);
+    case VALUE_KIND:
+        return one_of(text, kinds, "cell, vm", err);
+    case VALUE_FILE:
+        return text[0] != '\0' ? 0 : err_set(err, -EINVAL, "it is empty");
     }
     value->number = small;
     return rc;

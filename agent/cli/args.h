@@ -33,6 +33,8 @@ enum value_type {
     VALUE_FAILOVER, /* restart, stay, restore */
     VALUE_PROFILE,  /* default, fast, wan */
     VALUE_ON_OFF,   /* on or off -> true or false */
+    VALUE_KIND,     /* cell, vm */
+    VALUE_FILE,     /* a text file, whose content is sent */
 };
 
 /* A flag (`--name`, or `-letter`) or an operand (its name is for the usage line). */

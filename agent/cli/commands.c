@@ -57,6 +57,8 @@ static const struct value_spec image_flags[] = {
 
 static const struct value_spec guest_flags[] = {
     {VALUE_NAME, "image", "image", "NAME", "what it runs", 0, false, true},
+    FLAG(VALUE_KIND, "kind", "kind", "KIND", "cell or vm (cell)"),
+    FLAG(VALUE_FILE, "user-data", "user_data", "FILE", "vm: for cloud-init, at most 16 KiB"),
     FLAG(VALUE_NAME, "slice", "slice", "NAME", "its network (none)"),
     FLAG(VALUE_NUMBER, "cores", "cores", "N", "whole isolated cores; 0: the shared ones (0)"),
     FLAG(VALUE_MEMORY, "memory", "memory", "SIZE", "its limit, as 64m (64m)"),
@@ -159,6 +161,9 @@ const struct command_spec commands[] = {
     {"guest", "exec", "guest.exec",
      "Runs a command inside a guest; its exit code is the command's.", name_operand, NULL, true,
      true},
+    {"guest", "console", "guest.console",
+     "Joins the terminal to the console of a vm; Ctrl-] leaves it.", name_operand, NULL, false,
+     false},
     {"guest", "logs", "guest.logs", "Prints what the guest wrote to its stdout and stderr.",
      name_operand, logs_flags, false, false},
     {NULL, NULL, NULL, NULL, NULL, NULL, false, false},

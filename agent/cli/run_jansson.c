@@ -1,6 +1,7 @@
 #include "agent/cli/run_jansson.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,12 +148,52 @@ static const char *method_of(const struct run *run, const json_t *params)
                : method;
 }
 
+/* The text of a file that a flag names; NULL with words in err. */
+static json_t *text_of_file(const char *path, struct err *err)
+{
+    char text[USER_DATA_SIZE];
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    json_t *ret = n < 0 ? NULL : json_stringn(text, (size_t)n);
+
+    if (n < 0)
+        err_set(err, -errno, "%s: %s", path, strerror(errno));
+    else if (n == 0 || n == sizeof(text))
+        err_set(err, -EINVAL, "%s: must hold 1 to %d bytes", path, USER_DATA_SIZE - 1);
+    else if (ret == NULL)
+        err_set(err, -EINVAL, "%s: is no text (UTF-8)", path);
+    return err->code < 0 ? NULL : ret;
+}
+
+/* Parameters that are files on the command line are their contents in the request. */
+static int load_files(const struct args *args, json_t *params, struct err *err)
+{
+    for (size_t i = 0; i < args->n_values; i++) {
+        const struct arg_value *value = &args->values[i];
+        json_t *text;
+
+        if (value->spec->type != VALUE_FILE)
+            continue;
+        text = text_of_file(value->text, err);
+        if (text == NULL)
+            return err->code;
+        json_object_set_new(params, value->spec->param, text);
+    }
+    return 0;
+}
+
 static int run_simple(struct run *run)
 {
     json_t *params = params_of(run->args), *answer;
     const char *method = method_of(run, params);
-    int rc = run_ask(run, method, params, NULL, 0, &answer);
+    struct err err = {0};
+    int rc = load_files(run->args, params, &err);
 
+    if (rc < 0) {
+        json_decref(params);
+        return run_error(run, rc, &err);
+    }
+    rc = run_ask(run, method, params, NULL, 0, &answer);
     if (answer == NULL)
         return rc;
     if (json_is_true(json_object_get(answer, "ok"))) {
@@ -180,6 +221,8 @@ int run_command(struct run *run)
         return run_image_add(run);
     if (strcmp(method, "guest.exec") == 0)
         return run_exec(run);
+    if (strcmp(method, "guest.console") == 0)
+        return run_console(run);
     if (strcmp(method, "events") == 0 || strcmp(method, "guest.logs") == 0)
         return run_stream(run);
     if (strcmp(method, "top") == 0)

@@ -1,9 +1,11 @@
-/* stream_jansson: the commands whose answer is a stream: `events`, `guest logs`, `guest exec`. */
+/* stream_jansson: the commands whose answer is a stream: `events`, `guest logs`, `guest exec`,
+ * `guest console`. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "agent/cli/params_jansson.h"
@@ -11,10 +13,17 @@
 #include "agent/cli/show_jansson.h"
 #include "base/clean.h"
 
-enum { STDIN_CHUNK = 16 * 1024, STDIN_WINDOW = 256 * 1024, ALIVE_MS = 2000 };
+enum {
+    STDIN_CHUNK = 16 * 1024,
+    STDIN_WINDOW = 256 * 1024,
+    ALIVE_MS = 2000,
+    DETACH = 0x1d /* Ctrl-] */
+};
 
 struct stream {
     bool is_exec;
+    bool is_console;
+    bool is_left; /* the user wants away */
     bool stdin_open;
     bool heard;    /* anything at all */
     size_t ahead;  /* bytes of input sent, not yet taken */
@@ -81,6 +90,11 @@ static int pass_stdin(struct run *run, struct stream *stream, struct err *err)
     uint8_t chunk[STDIN_CHUNK];
     ssize_t n = read(STDIN_FILENO, chunk, sizeof(chunk));
 
+    if (n > 0 && stream->is_console && memchr(chunk, DETACH, (size_t)n) != NULL)
+        stream->is_left = true;
+    if (stream->is_left)
+        return 0;
+
     stream->ahead += n > 0 ? (size_t)n : 0;
     if (n > 0)
         return client_send(run->client, "exec.stdin", NULL, chunk, (size_t)n, err);
@@ -122,6 +136,8 @@ static int stream_run(struct run *run, struct stream *stream)
                             &err);
         if (rc == -EAGAIN) {
             rc = pass_stdin(run, stream, &err);
+            if (stream->is_left)
+                return 0;
             continue;
         }
         if (rc == -ETIMEDOUT && !stream->heard && (run->timeout_ms -= limit) <= 0)
@@ -160,4 +176,24 @@ int run_exec(struct run *run)
     struct stream stream = {.is_exec = true, .stdin_open = true};
 
     return stream_run(run, &stream);
+}
+
+/* What is typed goes to the guest as it is; a pipe stays a pipe. */
+int run_console(struct run *run)
+{
+    struct stream stream = {.is_console = true, .stdin_open = true};
+    bool is_terminal = isatty(STDIN_FILENO) != 0;
+    struct termios before, raw;
+    int rc;
+
+    if (is_terminal && tcgetattr(STDIN_FILENO, &before) == 0) {
+        fprintf(stderr, "Ctrl-] leaves the console\n");
+        raw = before;
+        cfmakeraw(&raw);
+        tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+    }
+    rc = stream_run(run, &stream);
+    if (is_terminal)
+        tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    return rc;
 }

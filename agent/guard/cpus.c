@@ -21,28 +21,41 @@ static bool is_shared(const struct cpus *cpus, uint16_t core)
     return false;
 }
 
-int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, char ret[CPUS_TEXT_SIZE],
-              struct err *err)
+static int add(const struct cpus *cpus, const uint16_t *cores, uint32_t n, bool wanted[MAX_CORES],
+               struct err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint16_t cpu = cpus_real(cpus, cores[i]);
+
+        if (!is_real(cpus, cpu) || cpu >= MAX_CORES)
+            return err_set(err, -EINVAL, "this machine has no core %u", cores[i]);
+        wanted[cpu] = true;
+    }
+    return 0;
+}
+
+uint16_t cpus_real(const struct cpus *cpus, uint16_t core)
+{
+    return cpus->is_folded ? cpus->real[core % cpus->n_real] : core;
+}
+
+int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, bool with_shared,
+              char ret[CPUS_TEXT_SIZE], struct err *err)
 {
     bool wanted[MAX_CORES] = {false};
     size_t used = 0;
+    int rc;
 
     for (uint32_t i = 0; i < n; i++) {
         if (!cpus->has_none_to_share && is_shared(cpus, cores[i]))
             return err_set(err, -EINVAL, "core %u is the node's own; no guest has it to itself",
                            cores[i]);
     }
-    if (n == 0) {
-        cores = cpus->shared;
-        n = cpus->n_shared;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint16_t cpu = cpus->is_folded ? cpus->real[cores[i] % cpus->n_real] : cores[i];
-
-        if (!is_real(cpus, cpu) || cpu >= MAX_CORES)
-            return err_set(err, -EINVAL, "this machine has no core %u", cores[i]);
-        wanted[cpu] = true;
-    }
+    rc = add(cpus, cores, n, wanted, err);
+    if (rc == 0 && (n == 0 || with_shared))
+        rc = add(cpus, cpus->shared, cpus->n_shared, wanted, err);
+    if (rc < 0)
+        return rc;
     ret[0] = '\0';
     for (int cpu = 0; cpu < MAX_CORES; cpu++) {
         if (wanted[cpu])

@@ -10,10 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/guest/guest.h"
 #include "base/err.h"
 #include "base/limits.h"
-
-enum { CPUS_TEXT_SIZE = 1280 }; /* 256 numbers and commas */
 
 struct cpus {
     bool is_folded;  /* declared cores stand for real ones, id modulo their number */
@@ -24,9 +23,12 @@ struct cpus {
     bool has_none_to_share; /* all are isolated: the one in `shared` is a guest's too */
 };
 
-/* The kernel's list of the processors behind the cores, ascending: "0,2,3". n = 0: the shared ones.
- * -EINVAL for a core that this machine does not have, or that it shares. */
-int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, char ret[CPUS_TEXT_SIZE],
-              struct err *err);
+/* The processor behind a core. */
+uint16_t cpus_real(const struct cpus *cpus, uint16_t core);
+/* The kernel's list of the processors behind the cores, ascending: "0,2,3". n = 0: the shared ones,
+ * which with_shared adds to others too. -EINVAL for a core that this
+ * machine does not have, or that it shares. */
+int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, bool with_shared,
+              char ret[CPUS_TEXT_SIZE], struct err *err);
 
 #endif

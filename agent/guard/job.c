@@ -5,25 +5,16 @@
 #include <string.h>
 
 static const char *const names[JOB_KIND_END] = {
-    [JOB_START] = "start",
-    [JOB_TERMINATE] = "terminate",
-    [JOB_EXEC] = "exec",
-    [JOB_LOOK] = "look",
-    [JOB_CLEAN_UP] = "clean-up",
-    [JOB_PREPARE] = "prepare",
-    [JOB_CAPTURE] = "capture",
-    [JOB_RECEIVE] = "receive",
-    [JOB_ACTIVATE] = "activate",
-    [JOB_RESUME] = "resume",
-    [JOB_DISCARD] = "discard",
-    [JOB_UNPACK] = "unpack",
-    [JOB_DROP_IMAGE] = "drop-image",
-    [JOB_SETUP] = "setup",
-    [JOB_APPLY] = "apply",
-    [JOB_PLUG] = "plug",
-    [JOB_UNPLUG] = "unplug",
-    [JOB_WATCH] = "watch",
-    [JOB_CHECK] = "check",
+    [JOB_START] = "start",     [JOB_TERMINATE] = "terminate",
+    [JOB_EXEC] = "exec",       [JOB_LOOK] = "look",
+    [JOB_CONSOLE] = "console", [JOB_CLEAN_UP] = "clean-up",
+    [JOB_PREPARE] = "prepare", [JOB_CAPTURE] = "capture",
+    [JOB_RECEIVE] = "receive", [JOB_ACTIVATE] = "activate",
+    [JOB_RESUME] = "resume",   [JOB_DISCARD] = "discard",
+    [JOB_UNPACK] = "unpack",   [JOB_DROP_IMAGE] = "drop-image",
+    [JOB_SETUP] = "setup",     [JOB_APPLY] = "apply",
+    [JOB_PLUG] = "plug",       [JOB_UNPLUG] = "unplug",
+    [JOB_WATCH] = "watch",     [JOB_CHECK] = "check",
 };
 
 const char *job_kind_name(enum job_kind kind)

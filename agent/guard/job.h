@@ -10,6 +10,7 @@ enum job_kind {
     JOB_TERMINATE,  /* run, pid */
     JOB_EXEC,       /* run, pid, argv, 3 fds -> status */
     JOB_LOOK,       /* run, pid, fd: a struct look is written there */
+    JOB_CONSOLE,    /* run, pid, 3 fds */
     JOB_CLEAN_UP,   /* run, keep_upper */
     JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
                      * keep_upper, what was kept for this one */

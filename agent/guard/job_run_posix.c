@@ -20,6 +20,7 @@
 /* What a job works with, made from its guest_run. */
 struct scene {
     struct cgroups *cgroups;
+    const struct cpus *cpus;
     struct job *job;
     const struct guest_kind_ops *kind;
     struct guest_paths paths;
@@ -30,7 +31,7 @@ struct scene {
 
 static const struct guest_kind_ops *kind_of(enum guest_kind kind)
 {
-    return kind == KIND_CELL ? &guest_cell_ops : NULL;
+    return kind == KIND_CELL ? &guest_cell_ops : kind == KIND_VM ? &guest_vm_ops : NULL;
 }
 
 static int scene_init(struct scene *s, const struct job_context *context, struct job *job,
@@ -38,7 +39,7 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
 {
     const char *name = job->run.spec.name;
 
-    *s = (struct scene){.cgroups = context->cgroups, .job = job};
+    *s = (struct scene){.cgroups = context->cgroups, .cpus = &context->cpus, .job = job};
     s->kind = kind_of(job->run.spec.kind);
     if (s->kind == NULL)
         return err_set(err, -ENOTSUP, "this node runs no guest of that kind");
@@ -139,13 +140,23 @@ static int check_image(const struct scene *s, struct err *err)
     return 0;
 }
 
+static int find_cpus(const struct scene *s, struct err *err)
+{
+    struct guest_run *run = &s->job->run;
+
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        run->cpus[i] = cpus_real(s->cpus, run->cores[i]);
+    return cpus_list(s->cpus, NULL, 0, false, run->shared_cpus, err);
+}
+
 static int start(struct scene *s, struct job_result *ret, struct err *err)
 {
     pid_t pid = 0;
-    int rc;
+    int rc = find_cpus(s, err);
 
     /* From here on within the guest's groups: frozen when they are, killed when they are. */
-    rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+    if (rc == 0)
+        rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
     if (rc == 0)
         rc = s->kind->start(&s->job->run, &s->paths, &pid, err);
     ret->pid = (uint32_t)pid;
@@ -214,6 +225,17 @@ static int check_health(struct scene *s, struct err *err)
     return health_probe_wait(&probe, child, err);
 }
 
+static int console(struct scene *s, struct err *err)
+{
+    int rc = check_process(s->job, err);
+
+    if (rc == 0 && !s->kind->can_console)
+        rc = err_set(err, -ENOTSUP, "a %s has no console: use exec", s->kind->name);
+    if (rc == 0)
+        rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+    return rc < 0 ? rc : s->kind->console(&s->paths, s->job->fds, err);
+}
+
 static int prepare(struct scene *s, struct err *err)
 {
     int rc = check_image(s, err);
@@ -279,6 +301,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return look_at(s, err);
     case JOB_CHECK:
         return check_health(s, err);
+    case JOB_CONSOLE:
+        return console(s, err);
     case JOB_CLEAN_UP:
         return clean_up(s, s->job->keep_upper, err);
     case JOB_PREPARE:
@@ -356,7 +380,10 @@ static void set_deadline(const struct deadline *d, const struct guest_run *run, 
 
 static int plug(const struct job_context *c, const struct guest_run *run, struct err *err)
 {
-    struct wiring_port port = {.port = run->port, .ip = run->ip, .prefix = run->prefix};
+    struct wiring_port port = {.port = run->port,
+                               .ip = run->ip,
+                               .prefix = run->prefix,
+                               .is_tap = run->spec.kind == KIND_VM};
     int rc;
 
     memcpy(port.guest, run->spec.name, sizeof(port.guest));

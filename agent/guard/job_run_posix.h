@@ -3,12 +3,14 @@
 #define SKEIN_AGENT_GUARD_JOB_RUN_POSIX_H
 
 #include "agent/guard/cgroup.h"
+#include "agent/guard/cpus.h"
 #include "agent/guard/deadline_bpf.h"
 #include "agent/guard/job.h"
 #include "netfabric/wiring.h"
 
 struct job_context {
     struct cgroups *cgroups;
+    struct cpus cpus;
     struct wiring_config wiring_config;
     struct wiring *wiring;    /* the fabric executor's */
     struct deadline deadline; /* attached to every port and to the uplink */

@@ -267,6 +267,7 @@ static int begin(struct guard *g, struct err *err)
 
     find_user(g);
     fill_cpus(&g->config, &work.cpus);
+    g->context.cpus = work.cpus;
     fill_wiring(&g->config, &g->context.wiring_config);
     rc = wiring_new(&g->context.wiring_config, &g->context.wiring, err);
     if (rc == 0)

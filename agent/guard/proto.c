@@ -41,6 +41,7 @@ static const struct {
     [GUARD_THAW] = {"thaw", HAS_COPY},
     [GUARD_LOOK] = {"look", HAS_COPY},
     [GUARD_EXEC] = {"exec", HAS_COPY | HAS_ARGV},
+    [GUARD_CONSOLE] = {"console", HAS_COPY},
     [GUARD_LOGS] = {"logs", HAS_COPY},
     [GUARD_PREPARE] = {"prepare", HAS_RUN | HAS_MIGRATION},
     [GUARD_CAPTURE] = {"capture", HAS_COPY | HAS_MIGRATION},

@@ -31,6 +31,7 @@ enum guard_op {
     GUARD_LOOK,       /* copy + fd of a pipe: what speaks for and against moving it (struct look) is
                        * written there */
     GUARD_EXEC,       /* copy + argv + 3 fds -> status */
+    GUARD_CONSOLE,    /* copy + 3 fds: joins them to its console until either side ends */
     GUARD_LOGS,       /* guest -> fd of its log, read only */
     GUARD_PREPARE,    /* target: run with epoch = migration id */
     GUARD_CAPTURE,  /* source: copy + migration + fd -> report; stays frozen, reason "migration" */

@@ -25,6 +25,7 @@ static const struct {
     [GUARD_THAW] = {steps_thaw, NULL, FDS_NONE, true},
     [GUARD_LOOK] = {steps_look, NULL, FDS_STREAM, false},
     [GUARD_EXEC] = {steps_exec, NULL, FDS_STDIO, false},
+    [GUARD_CONSOLE] = {steps_console, NULL, FDS_STDIO, false},
     [GUARD_LOGS] = {steps_logs, NULL, FDS_NONE, false},
     [GUARD_PREPARE] = {steps_prepare, undo_prepare, FDS_NONE, true},
     [GUARD_CAPTURE] = {steps_capture, undo_capture, FDS_STREAM, true},

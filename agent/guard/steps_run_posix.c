@@ -11,6 +11,7 @@
 #include "agent/guard/records_posix.h"
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
+#include "consensus/capacity.h"
 
 /* ---- checks: the first step of each */
 
@@ -79,12 +80,15 @@ static enum step start_check(struct work *work, struct operation *op)
 enum step step_make_cgroup(struct work *work, struct operation *op)
 {
     const struct guest_record *record = &op->guest->record;
+    bool has_system = record->run.spec.kind == KIND_VM; /* what runs it keeps off its cores */
     char cpus[CPUS_TEXT_SIZE];
-    struct cgroup_limits limits = {
-        .memory_mib = record->run.spec.memory_mib, .cpus = cpus, .n_cores = record->run.n_cores};
+    struct cgroup_limits limits = {.memory_mib = capacity_guest_mib(&record->run.spec),
+                                   .cpus = cpus,
+                                   .n_cores = record->run.n_cores};
     struct err err;
 
-    if (cpus_list(&work->config.cpus, record->run.cores, record->run.n_cores, cpus, &err) < 0 ||
+    if (cpus_list(&work->config.cpus, record->run.cores, record->run.n_cores, has_system, cpus,
+                  &err) < 0 ||
         cgroup_make(work->config.cgroups, op->guest->name, guest_record_stays(record), &limits,
                     &err) < 0 ||
         guest_follow_freezer(work, op->guest, &err) < 0)
@@ -453,6 +457,13 @@ static enum step exec_done(struct work *work, struct operation *op)
 }
 
 const step_fn steps_exec[] = {exec_job, exec_done, NULL};
+
+static enum step console_job(struct work *work, struct operation *op)
+{
+    return job_beside(work, op, JOB_CONSOLE);
+}
+
+const step_fn steps_console[] = {console_job, NULL};
 
 static enum step look_job(struct work *work, struct operation *op)
 {

@@ -136,8 +136,8 @@ enum step save_record(struct work *work, struct operation *op);
 
 /* ---- steps_run_posix.c */
 extern const step_fn steps_start[], undo_start[], steps_stop[], steps_exit[], steps_destroy[],
-    steps_end[], steps_freeze[], steps_thaw[], steps_exec[], steps_look[], steps_logs[],
-    steps_unpack[], steps_drop_image[], steps_check[], steps_fail[];
+    steps_end[], steps_freeze[], steps_thaw[], steps_exec[], steps_console[], steps_look[],
+    steps_logs[], steps_unpack[], steps_drop_image[], steps_check[], steps_fail[];
 /* Shared with steps_move_posix.c. The copy that the request means is here: -ENOENT, -ESTALE. */
 enum step check_copy(struct operation *op);
 /* What the codec cannot know of START's and PREPARE's run. */

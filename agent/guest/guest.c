@@ -57,7 +57,8 @@ static bool run_is_sound(const struct guest_run *run)
         if (run->cores[i] >= MAX_CORES || (i > 0 && run->cores[i] <= run->cores[i - 1]))
             return false;
     }
-    if (!name_is_valid(run->spec.name) || run->spec.n_argv == 0 || run->epoch == 0)
+    if (!name_is_valid(run->spec.name) || run->epoch == 0 ||
+        (run->spec.n_argv == 0) != guest_spec_boots(&run->spec))
         return false;
     if (run->vni == 0)
         return run->ip == 0 && run->port == 0;

@@ -14,6 +14,8 @@
 #include "base/err.h"
 #include "consensus/command.h"
 
+enum { CPUS_TEXT_SIZE = 1280 }; /* 256 numbers and commas */
+
 /* All that a kind needs to run one guest on this node; checked by the guard before it arrives. */
 struct guest_run {
     struct guest_spec spec; /* owned */
@@ -25,7 +27,11 @@ struct guest_run {
     uint32_t vni;                    /* 0 = no network */
     uint32_t ip;
     uint8_t prefix;
-    uint16_t port; /* OpenFlow port, names the host side of its veth */
+    uint16_t port; /* OpenFlow port, names the host side of its veth or tap */
+    /* Of this machine, given by the executor, not encoded: the processors that its cores are, and
+     * those that the system has for itself, as the kernel lists them. */
+    uint16_t cpus[MAX_GUEST_CORES];
+    char shared_cpus[CPUS_TEXT_SIZE];
 };
 
 /* Directories of one guest, all made by guest_paths_init from its name. */
@@ -43,6 +49,7 @@ struct guest_kind_ops {
     enum guest_kind kind;
     const char *name;
     bool can_exec, can_capture;
+    bool can_console;
     /* Starts it; ret_pid is its init, in the caller's pid namespace. The caller has joined the
      * guest's cgroups before, so the guest is in them from its first instruction, and whoever kills
      * or freezes those cgroups reaches a start under way as well. The init is a child of the caller
@@ -59,12 +66,14 @@ struct guest_kind_ops {
      * has joined the guest's cgroups, as for start. */
     int (*exec)(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],
                 int *ret_status, struct err *err);
+    /* Joins the two descriptors (in, out) to the guest's console until either ends. */
+    int (*console)(const struct guest_paths *paths, const int stdio[2], struct err *err);
     /* Removes what start made, for a guest of which nothing runs any more; `keep_upper` leaves what
      * the guest wrote, and its log. */
     int (*clean_up)(const struct guest_paths *paths, bool keep_upper, struct err *err);
 };
 
-extern const struct guest_kind_ops guest_cell_ops;
+extern const struct guest_kind_ops guest_cell_ops, guest_vm_ops;
 
 void guest_paths_init(struct guest_paths *paths, const char *name,
                       const uint8_t digest[DIGEST_SIZE]);

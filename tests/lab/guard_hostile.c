@@ -152,6 +152,13 @@ static void exec_without_descriptors(struct guard_request *r)
     r->copy.epoch = EPOCH;
 }
 
+static void console_of_a_cell(struct guard_request *r)
+{
+    strcpy(r->copy.guest, "web");
+    r->copy.epoch = EPOCH;
+    r->fds[0] = r->fds[1] = r->fds[2] = a_file;
+}
+
 static void exec_on_a_directory(struct guard_request *r)
 {
     exec_without_descriptors(r);
@@ -216,6 +223,9 @@ static const struct attempt {
     [GUARD_EXEC] = {{"nobody", exec_in_nobody, false, false},
                     {"no descriptors", exec_without_descriptors, false, false},
                     {"directories for descriptors", exec_on_a_directory, false, false}},
+    [GUARD_CONSOLE] = {{"nobody", exec_in_nobody, false, false},
+                       {"no descriptors", exec_without_descriptors, false, false},
+                       {"a cell, which has none", console_of_a_cell, false, false}},
     [GUARD_LOGS] = {{"nobody", of_nobody, false, false},
                     {"a descriptor with it", with_a_file, false, false}},
     [GUARD_PREPARE] = {{"another migration", run_of_another_migration, false, false},

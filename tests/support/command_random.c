@@ -47,7 +47,7 @@ void node_facts_random(struct prng *p, struct node_facts *ret)
                                            .isolated = i > 0};
     }
     ret->memory_mib = 64 + prng_below(p, 1024);
-    ret->kinds = KIND_BIT(KIND_CELL);
+    ret->kinds = KIND_BIT(KIND_CELL) | (prng_one_in(p, 2) ? KIND_BIT(KIND_VM) : 0);
     snprintf(ret->arch, sizeof(ret->arch), "x86_64");
     ret->backhaul_kbps = prng_below(p, 100000);
     ret->isolation_simulated = prng_one_in(p, 2);
@@ -106,11 +106,13 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->n_constraints = labels_random(p, ret->constraints);
     ret->n_env = prng_below(p, 3);
     ret->env = strings_random(p, ret->n_env);
-    ret->n_argv = prng_below(p, 4);
+    ret->n_argv = guest_spec_boots(ret) && !prng_one_in(p, 8) ? 0 : prng_below(p, 4);
     ret->argv = strings_random(p, ret->n_argv);
     directory_random(p, ret->directory);
     ret->uid = prng_below(p, 3);
     ret->gid = prng_below(p, 3);
+    if (prng_one_in(p, guest_spec_boots(ret) ? 2 : 8))
+        ret->user_data = strdup("#cloud-config\n");
 }
 
 void placement_random(struct prng *p, struct placement *ret)

@@ -131,6 +131,19 @@ static void next_node_event(struct stream *stream, const struct state *s, struct
     c->node_event.boot_nonce[0] = (uint8_t)(1 + prng_below(&stream->prng, 200));
 }
 
+/* Most specs are such that nothing but their place speaks against them. */
+static void fit_to_kind(struct stream *stream, struct guest_spec *spec)
+{
+    spec->kind = prng_one_in(&stream->prng, 4) ? KIND_VM : KIND_CELL;
+    if (spec->kind == KIND_VM) {
+        guest_spec_deinit(spec);
+        spec->health = (struct health_check){0};
+    } else {
+        free(spec->user_data);
+        spec->user_data = NULL;
+    }
+}
+
 static void next_create(struct stream *stream, const struct state *s, struct command *c)
 {
     struct guest_spec *spec = &c->guest_create.spec;
@@ -149,11 +162,11 @@ static void next_create(struct stream *stream, const struct state *s, struct com
     else if (!prng_one_in(&stream->prng, 8))
         spec->slice[0] = '\0';
     if (!prng_one_in(&stream->prng, 8))
-        spec->kind = KIND_CELL;
+        fit_to_kind(stream, spec);
     spec->memory_mib = prng_below(&stream->prng, 64);
     spec->n_constraints = 0;
     pick_place(stream, s, spec->n_cores, spec->image, &c->guest_create.placement);
-    if (!prng_one_in(&stream->prng, 8) && spec->n_argv > 0)
+    if (!prng_one_in(&stream->prng, 8) && (spec->n_argv > 0 || guest_spec_boots(spec)))
         spec->n_cores = c->guest_create.placement.n_cores;
 }
 

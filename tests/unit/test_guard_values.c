@@ -34,7 +34,7 @@ static void declared_cores_fold_onto_real_ones(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char list[CPUS_TEXT_SIZE];
 
-        assert_int_equal(cpus_list(rows[i].cpus, rows[i].cores, rows[i].n, list, NULL), 0);
+        assert_int_equal(cpus_list(rows[i].cpus, rows[i].cores, rows[i].n, false, list, NULL), 0);
         assert_string_equal(list, rows[i].list);
     }
 }
@@ -48,11 +48,11 @@ static void real_cores_are_themselves_or_refused(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(cpus_list(&board, cores, 2, list, &err), 0);
+    assert_int_equal(cpus_list(&board, cores, 2, false, list, &err), 0);
     assert_string_equal(list, "2,3");
-    assert_int_equal(cpus_list(&board, NULL, 0, list, &err), 0);
+    assert_int_equal(cpus_list(&board, NULL, 0, false, list, &err), 0);
     assert_string_equal(list, "0,1");
-    assert_int_equal(cpus_list(&board, cores, 3, list, &err), -EINVAL);
+    assert_int_equal(cpus_list(&board, cores, 3, false, list, &err), -EINVAL);
     assert_string_equal(err.text, "this machine has no core 4");
 }
 
@@ -64,10 +64,10 @@ static void the_nodes_own_cores_are_no_guests(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(cpus_list(&board, cores, 2, list, &err), -EINVAL);
+    assert_int_equal(cpus_list(&board, cores, 2, false, list, &err), -EINVAL);
     assert_string_equal(err.text, "core 0 is the node's own; no guest has it to itself");
     board.has_none_to_share = true; /* isolated_cores = 0-3 */
-    assert_int_equal(cpus_list(&board, cores, 2, list, &err), 0);
+    assert_int_equal(cpus_list(&board, cores, 2, false, list, &err), 0);
     assert_string_equal(list, "0,2");
 }
 

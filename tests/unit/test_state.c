@@ -508,8 +508,7 @@ static void hard_rules_are_checked_again(void **state)
         {"", "gpu", "a", "", "web", "red", KIND_CELL, -ESTALE,
          "node n2: label gpu=a wanted, has none"},
         {"", "", "", "", "web", "red", KIND_LXC, -EINVAL, "node n2: cannot run guests of kind lxc"},
-        {"", "", "", "", "web", "red", KIND_VM, -EINVAL,
-         "guest web: image web is a tar; kind vm needs a disk (qcow2, raw)"},
+        {"", "", "", "", "web", "red", KIND_VM, -EINVAL, "node n2: cannot run guests of kind vm"},
         {"", "", "", "A", "web", "red", KIND_CELL, -EINVAL,
          "guest web: its environment must be KEY=VALUE"},
         {"", "", "", "", "none", "red", KIND_CELL, -ENOENT, "guest web: image none is unknown"},
@@ -529,7 +528,7 @@ static void hard_rules_are_checked_again(void **state)
                                                             .n_constraints = rows[i].key[0] != '\0',
                                                             .n_env = rows[i].env[0] != '\0',
                                                             .env = envs,
-                                                            .n_argv = 1,
+                                                            .n_argv = rows[i].kind != KIND_VM,
                                                             .argv = argv},
                                                    .placement = cluster_place(c, "n2", 0, 0)}};
         struct guest_spec *spec = &command.guest_create.spec;

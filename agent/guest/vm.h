@@ -1,0 +1,42 @@
+/* vm: what the guard, skeind and skein-vm agree on about virtual machines.
+ *
+ * A VM is a guest whose first process is skein-vm (vm_libvirt.c), which keeps a libvirtd of its own
+ * in a mount namespace of its own and starts QEMU through it. All three live in the guest's
+ * cgroups: what freezes or kills those reaches all of the guest, and no daemon that guests share
+ * has to be asked.
+ */
+#ifndef SKEIN_AGENT_GUEST_VM_H
+#define SKEIN_AGENT_GUEST_VM_H
+
+#include "agent/guest/guest.h"
+
+#define VM_PROGRAM         "skein-vm" /* lies beside skein-guard */
+#define VM_LIBVIRTD        "/usr/sbin/libvirtd"
+#define VM_EMULATOR_FORMAT "/usr/bin/qemu-system-%s"
+/* What libvirt found out about this machine's QEMU: takes seconds, so it is kept. */
+#define VM_CACHE "/var/lib/skein/libvirt"
+
+/* Names in an image's root, beside UNPACK_DISK_NAME: a disk, a kernel, or both. */
+#define VM_KERNEL  "vmlinuz"
+#define VM_INITRD  "initrd"
+#define VM_CMDLINE "cmdline"
+
+enum {
+    VM_RUN = 3,    /* descriptors of skein-vm: the encoded guest_run, */
+    VM_STATUS = 4, /* and where READY is written, or words of failure */
+    VM_READY = '+',
+    VM_RUN_MAX = 192 * 1024,
+    VM_LOG_MAX = 1024 * 1024, /* bytes; past that its older half is cut */
+    VM_MAX_CLIENTS = 4,       /* of a console */
+};
+
+struct vm_paths {
+    char overlay[160]; /* what the guest wrote, over the image's disk */
+    char seed[160];    /* cloud-init's NoCloud disk */
+    char console[108]; /* socket that QEMU connects its serial port to */
+    char clients[108]; /* socket for whoever attaches to the console */
+};
+
+void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths);
+
+#endif

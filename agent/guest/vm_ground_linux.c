@@ -1,0 +1,246 @@
+#include "agent/guest/vm_ground_linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "agent/guest/unpack_whole_posix.h"
+#include "base/clean.h"
+#include "base/tree_posix.h"
+
+#define SOCKET   "/run/libvirt/libvirt-sock"
+#define PID_FILE "/run/libvirt/libvirtd.pid"
+
+/* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
+static const char *const own_directories[] = {"/run/libvirt", "/etc/libvirt", "/var/lib/libvirt",
+                                              "/var/log/libvirt"};
+
+static const char libvirtd_conf[] = "unix_sock_rw_perms = \"0700\"\n"
+                                    "auth_unix_rw = \"none\"\n"
+                                    "log_outputs = \"3:stderr\"\n";
+
+/* QEMU's children, files and cgroups are the guard's affair. */
+static const char qemu_conf[] = "user = \"root\"\n"
+                                "group = \"root\"\n"
+                                "dynamic_ownership = 0\n"
+                                "remember_owner = 0\n"
+                                "security_driver = \"none\"\n"
+                                "seccomp_sandbox = 1\n"
+                                "namespaces = [ ]\n"
+                                "cgroup_controllers = [ ]\n"
+                                "stdio_handler = \"file\"\n";
+
+/* ---- the namespace */
+
+static int write_file(const char *path, const char *text, struct err *err)
+{
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t size = strlen(text);
+
+    if (fd < 0 || write(fd, text, size) != (ssize_t)size)
+        return err_set(err, -errno, "cannot write %s: %s", path, strerror(errno));
+    return 0;
+}
+
+static int own_directory(const char *path, struct err *err)
+{
+    int rc = tree_make(path, 0755, err);
+
+    if (rc == 0 && mount("libvirt", path, "tmpfs", 0, "mode=755") < 0)
+        rc = err_set(err, -errno, "cannot mount %s: %s", path, strerror(errno));
+    return rc;
+}
+
+/* What libvirt found out about QEMU is the same for all guests here. */
+static int share_cache(struct err *err)
+{
+    int rc = tree_make(VM_CACHE, 0700, err);
+
+    if (rc == 0)
+        rc = tree_make("/var/cache/libvirt", 0711, err);
+    if (rc == 0 && mount(VM_CACHE, "/var/cache/libvirt", NULL, MS_BIND, NULL) < 0)
+        rc = err_set(err, -errno, "cannot bind " VM_CACHE ": %s", strerror(errno));
+    return rc;
+}
+
+static int hide_cgroups(struct err *err)
+{
+    if (umount2("/sys/fs/cgroup", MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+        return err_set(err, -errno, "cannot hide the cgroups: %s", strerror(errno));
+    return 0;
+}
+
+int vm_ground_enter(struct err *err)
+{
+    int rc = 0;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
+    for (size_t i = 0; rc == 0 && i < sizeof(own_directories) / sizeof(own_directories[0]); i++)
+        rc = own_directory(own_directories[i], err);
+    if (rc == 0)
+        rc = tree_make("/var/log/libvirt/qemu", 0700, err);
+    if (rc == 0)
+        rc = share_cache(err);
+    if (rc == 0)
+        rc = write_file("/etc/libvirt/libvirtd.conf", libvirtd_conf, err);
+    if (rc == 0)
+        rc = write_file("/etc/libvirt/qemu.conf", qemu_conf, err);
+    return rc < 0 ? rc : hide_cgroups(err);
+}
+
+/* ---- libvirtd */
+
+static int listen_for_libvirtd(struct err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    unlink(SOCKET);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 8) < 0)
+        return err_set(err, -errno, "cannot listen at " SOCKET ": %s", strerror(errno));
+    return fd;
+}
+
+/* The socket is handed over as systemd would, so that nobody has to ask whether it is there yet. */
+static void become_libvirtd(int socket_fd)
+{
+    enum { FIRST_FD = 3 };
+    sigset_t none;
+    char pid[16];
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(pid, sizeof(pid), "%d", getpid());
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("LISTEN_FDNAMES", "libvirtd.socket", 1);
+    socket_fd = fcntl(socket_fd, F_DUPFD, 64);
+    dup2(socket_fd, FIRST_FD);
+    close_range(FIRST_FD + 1, ~0U, 0);
+    execl(VM_LIBVIRTD, VM_LIBVIRTD, "--timeout", "0", "--pid-file", PID_FILE, NULL);
+    _exit(127);
+}
+
+int vm_ground_start_libvirtd(pid_t *ret_pid, struct err *err)
+{
+    cleanup_close int fd = listen_for_libvirtd(err);
+    pid_t pid;
+
+    if (fd < 0)
+        return fd;
+    pid = fork();
+    if (pid < 0)
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    if (pid == 0)
+        become_libvirtd(fd);
+    *ret_pid = pid;
+    return 0;
+}
+
+/* ---- looking around */
+
+static bool is_there(const struct guest_paths *paths, const char *name, char ret[200])
+{
+    struct stat st;
+
+    snprintf(ret, 200, "%s/%s", paths->image_root, name);
+    return lstat(ret, &st) == 0 && S_ISREG(st.st_mode); /* no link of the image's maker */
+}
+
+static void read_cmdline(const char *path, char ret[VM_CMDLINE_SIZE])
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -1 : read(fd, ret, VM_CMDLINE_SIZE - 1);
+
+    ret[n > 0 ? n : 0] = '\0';
+    ret[strcspn(ret, "\n")] = '\0';
+}
+
+/* A device that is there and makes a machine. */
+static bool has_kvm(void)
+{
+    cleanup_close int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    cleanup_close int machine = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+
+    return machine >= 0;
+}
+
+void vm_ground_find(const struct guest_paths *paths, struct vm_ground_text *text,
+                    struct vm_ground *ret)
+{
+    struct utsname uts;
+    char path[200];
+
+    *text = (struct vm_ground_text){0};
+    *ret = (struct vm_ground){.arch = text->arch, .has_kvm = has_kvm()};
+    if (uname(&uts) == 0)
+        snprintf(text->arch, sizeof(text->arch), "%.15s", uts.machine);
+    ret->has_disk = is_there(paths, UNPACK_DISK_NAME, path);
+    if (!is_there(paths, VM_KERNEL, text->kernel))
+        return;
+    ret->kernel = text->kernel;
+    if (is_there(paths, VM_INITRD, text->initrd))
+        ret->initrd = text->initrd;
+    if (is_there(paths, VM_CMDLINE, path)) {
+        read_cmdline(path, text->cmdline);
+        ret->cmdline = text->cmdline;
+    }
+}
+
+void vm_ground_stay_on(const char *cpus)
+{
+    cpu_set_t set;
+    char *end;
+
+    CPU_ZERO(&set);
+    while (*cpus != '\0') {
+        unsigned long cpu = strtoul(cpus, &end, 10);
+
+        if (end == cpus)
+            return;
+        if (cpu < CPU_SETSIZE)
+            CPU_SET(cpu, &set);
+        cpus = *end == ',' ? end + 1 : end;
+    }
+    sched_setaffinity(0, sizeof(set), &set);
+}
+
+static bool read_cgroups(const char *process, char *ret, size_t size)
+{
+    char path[48];
+    cleanup_close int fd = -1;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%s/cgroup", process);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, ret, size - 1);
+    if (n <= 0)
+        return false;
+    ret[n] = '\0';
+    return true;
+}
+
+bool vm_ground_has(pid_t pid)
+{
+    char process[16], own[4096], its[4096];
+
+    snprintf(process, sizeof(process), "%d", pid);
+    return read_cgroups("self", own, sizeof(own)) && read_cgroups(process, its, sizeof(its)) &&
+           strcmp(own, its) == 0;
+}

@@ -1,0 +1,306 @@
+/* vm: the guest kind `vm` as the guard sees it (guest_vm_ops): makes the guest's disks, starts
+ * skein-vm, which does the rest, and joins people to its console. See vm.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/guest/unpack_whole_posix.h"
+#include "agent/guest/vm.h"
+#include "agent/guest/vm_seed_archive.h"
+#include "agent/image_format.h"
+#include "base/clean.h"
+#include "base/tree_posix.h"
+#include "netfabric/run_posix.h"
+
+/* ---- its disks */
+
+/* Whatever is in an image was its maker's choice: a link in it leads nowhere. */
+static bool exists(const char *directory, const char *name, char *ret, size_t size)
+{
+    struct stat st;
+
+    snprintf(ret, size, "%s/%s", directory, name);
+    return lstat(ret, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A qcow2 out of an archive is checked here first: it must not name other files. */
+static int format_of_disk(const char *path, const char **ret, struct err *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint8_t head[IMAGE_HEAD_SIZE];
+    ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+    enum image_format format;
+
+    if (n < 0)
+        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+    *ret = "raw";
+    if (n < 4 || memcmp(head, "QFI\xfb", 4) != 0)
+        return 0;
+    *ret = "qcow2";
+    return image_format_of(head, (size_t)n, (uint64_t)n, &format, err);
+}
+
+/* An overlay that an earlier start left here is gone on with. */
+static int make_overlay(const char *path, const char *disk, const char *format, struct err *err)
+{
+    char new_path[200];
+    const char *const argv[] = {"qemu-img", "create", "-q",   "-f",     "qcow2", "-b",
+                                disk,       "-F",     format, new_path, NULL};
+    int rc;
+
+    if (access(path, F_OK) == 0)
+        return 0;
+    snprintf(new_path, sizeof(new_path), "%s.new", path);
+    rc = run_program(argv, NULL, NULL, 0, err);
+    if (rc == 0 && rename(new_path, path) < 0)
+        rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+    return rc;
+}
+
+static int make_disk(const struct guest_paths *paths, const struct vm_paths *vm, struct err *err)
+{
+    const char *format = NULL;
+    char disk[200];
+    int rc;
+
+    if (exists(paths->image_root, UNPACK_DISK_NAME, disk, sizeof(disk))) {
+        rc = format_of_disk(disk, &format, err);
+        return rc < 0 ? rc : make_overlay(vm->overlay, disk, format, err);
+    }
+    if (exists(paths->image_root, VM_KERNEL, disk, sizeof(disk)))
+        return 0;
+    return err_set(err, -EINVAL,
+                   "its image holds neither a disk nor a kernel: a vm cannot boot it");
+}
+
+static int vm_prepare(const struct guest_run *run, const struct guest_paths *paths, struct err *err)
+{
+    struct vm_paths vm;
+    int rc;
+
+    vm_paths_init(&vm, paths);
+    rc = tree_make(paths->upper, 0700, err);
+    if (rc == 0)
+        rc = tree_make(paths->merged, 0700, err);
+    if (rc == 0)
+        rc = make_disk(paths, &vm, err);
+    return rc < 0 ? rc : vm_seed_write(run, vm.seed, err);
+}
+
+/* ---- its life */
+
+/* The run for skein-vm to read, in a memory file. */
+static int write_run(const struct guest_run *run, int *ret_fd, struct err *err)
+{
+    cleanup_close int fd = memfd_create("run", MFD_CLOEXEC);
+    struct writer w;
+    int rc = 0;
+
+    writer_init_growing(&w, VM_RUN_MAX);
+    guest_run_encode(run, &w);
+    if (w.failed || fd < 0 || write(fd, w.data, w.size) != (ssize_t)w.size ||
+        lseek(fd, 0, SEEK_SET) < 0)
+        rc = err_set(err, -EIO, "cannot hand over what is to run");
+    writer_deinit(&w);
+    if (rc == 0)
+        *ret_fd = steal_fd(&fd);
+    return rc;
+}
+
+static void list_cpus(const struct guest_run *run, char *ret, size_t size)
+{
+    size_t used = 0;
+
+    ret[0] = '\0';
+    for (uint32_t i = 0; i < run->n_cores && used < size; i++)
+        used += (size_t)snprintf(ret + used, size - used, "%s%u", i > 0 ? "," : "", run->cpus[i]);
+}
+
+static int find_program(char ret[PATH_MAX], struct err *err)
+{
+    ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - sizeof(VM_PROGRAM));
+    char *slash;
+
+    if (n <= 0)
+        return err_set(err, -errno, "cannot find " VM_PROGRAM ": %s", strerror(errno));
+    ret[n] = '\0';
+    slash = strrchr(ret, '/');
+    strcpy(slash + 1, VM_PROGRAM);
+    return access(ret, X_OK) == 0
+               ? 0
+               : err_set(err, -ENOTSUP, "%s is not there: this node runs no virtual machines", ret);
+}
+
+static void become_keeper(const char *program, const struct guest_run *run, int run_fd, int status)
+{
+    char cpus[CPUS_TEXT_SIZE], *const env[] = {(char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    char *const argv[] = {(char *)VM_PROGRAM, (char *)run->shared_cpus, cpus, NULL};
+    sigset_t none;
+
+    list_cpus(run, cpus, sizeof(cpus));
+    setsid();
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    run_fd = fcntl(run_fd, F_DUPFD, 64);
+    status = fcntl(status, F_DUPFD, 64);
+    dup2(run_fd, VM_RUN);
+    dup2(status, VM_STATUS);
+    close_range(VM_STATUS + 1, ~0U, 0);
+    execve(program, argv, env);
+    (void)!write(VM_STATUS, "cannot run it", 13);
+    _exit(127);
+}
+
+static int await_ready(int status, const char *name, struct err *err)
+{
+    char text[ERR_TEXT_SIZE];
+    size_t size = 0;
+    ssize_t n;
+
+    while (size < sizeof(text) - 1 &&
+           (n = read(status, text + size, sizeof(text) - 1 - size)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        size += (size_t)n;
+    }
+    text[size] = '\0';
+    if (size == 1 && text[0] == VM_READY)
+        return 0;
+    return err_set(err, -EIO, "guest %s: %s", name, size > 0 ? text : "died while it was started");
+}
+
+static int vm_start(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
+                    struct err *err)
+{
+    cleanup_close int run_fd = -1, read_end = -1, write_end = -1;
+    char program[PATH_MAX];
+    int ends[2], rc = find_program(program, err);
+    pid_t pid;
+
+    (void)paths;
+    if (rc == 0)
+        rc = write_run(run, &run_fd, err);
+    if (rc < 0)
+        return rc;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    read_end = ends[0];
+    write_end = ends[1];
+    pid = fork();
+    if (pid < 0)
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    if (pid == 0)
+        become_keeper(program, run, run_fd, write_end);
+    close(steal_fd(&write_end));
+    rc = await_ready(read_end, run->spec.name, err);
+    if (rc < 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return rc;
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+/* skein-vm presses the power button. */
+static int vm_terminate(pid_t pid, struct err *err)
+{
+    if (kill(pid, SIGTERM) < 0 && errno != ESRCH)
+        return err_set(err, -errno, "cannot ask the guest to end: %s", strerror(errno));
+    return 0;
+}
+
+static int vm_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
+{
+    char above[sizeof(paths->upper)];
+    int rc = tree_remove(paths->merged, err);
+
+    if (rc == 0)
+        rc = tree_remove(paths->checkpoint, err); /* of a move that was refused */
+    if (rc == 0 && !keep_upper)
+        rc = tree_remove(paths->upper, err);
+    if (rc == 0 && !keep_upper)
+        rc = tree_remove(paths->log, err);
+    snprintf(above, sizeof(above), "%s", paths->merged);
+    *strrchr(above, '/') = '\0';
+    (void)rmdir(above);
+    snprintf(above, sizeof(above), "%s", paths->upper);
+    *strrchr(above, '/') = '\0';
+    (void)rmdir(above);
+    return rc;
+}
+
+/* ---- its console */
+
+/* Passes what is there on. 0 at the end of `from`, or when `to` takes nothing more. */
+static bool pass(int from, int to)
+{
+    char chunk[4096];
+    ssize_t n = read(from, chunk, sizeof(chunk));
+    ssize_t done = 0;
+
+    while (n > 0 && done < n) {
+        ssize_t written = write(to, chunk + done, (size_t)(n - done));
+
+        if (written <= 0)
+            return false;
+        done += written;
+    }
+    return n > 0;
+}
+
+static int join_console(int console, int in, int out)
+{
+    struct pollfd fds[] = {{.fd = console, .events = POLLIN},
+                           {.fd = in, .events = POLLIN},
+                           {.fd = out}}; /* POLLERR: nobody listens any more */
+
+    signal(SIGPIPE, SIG_IGN);
+    for (;;) {
+        if (poll(fds, 3, -1) < 0)
+            return -errno;
+        if (fds[0].revents != 0 && !pass(console, out))
+            return 0;
+        if (fds[1].revents != 0 && !pass(in, console))
+            fds[1].fd = -1; /* it has said all; what comes back goes on */
+        if (fds[2].revents != 0)
+            return 0;
+    }
+}
+
+static int vm_console(const struct guest_paths *paths, const int stdio[2], struct err *err)
+{
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct vm_paths vm;
+
+    vm_paths_init(&vm, paths);
+    memcpy(address.sun_path, vm.clients, sizeof(vm.clients));
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return err_set(err, -errno, "cannot reach its console: %s", strerror(errno));
+    return join_console(fd, stdio[0], stdio[1]);
+}
+
+const struct guest_kind_ops guest_vm_ops = {
+    .kind = KIND_VM,
+    .name = "vm",
+    .can_console = true,
+    .start = vm_start,
+    .prepare = vm_prepare,
+    .terminate = vm_terminate,
+    .console = vm_console,
+    .clean_up = vm_clean_up,
+};

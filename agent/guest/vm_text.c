@@ -1,0 +1,173 @@
+#include "agent/guest/vm_text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "netfabric/flows.h"
+
+void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths)
+{
+    snprintf(vm->overlay, sizeof(vm->overlay), "%s/disk.qcow2", paths->upper);
+    snprintf(vm->seed, sizeof(vm->seed), "%.127s/seed.iso", paths->merged);
+    snprintf(vm->console, sizeof(vm->console), "%.90s/qemu.sock", paths->merged);
+    snprintf(vm->clients, sizeof(vm->clients), "%.90s/console.sock", paths->merged);
+}
+
+/* ---- XML */
+
+struct text {
+    char *at;
+    size_t size, used;
+};
+
+static void say(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct text *t, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (t->used < t->size)
+        t->used += (size_t)vsnprintf(t->at + t->used, t->size - t->used, format, args);
+    va_end(args);
+}
+
+static void say_escaped(struct text *t, const char *words)
+{
+    for (; *words != '\0'; words++) {
+        if (*words == '<')
+            say(t, "&lt;");
+        else if (*words == '>')
+            say(t, "&gt;");
+        else if (*words == '&')
+            say(t, "&amp;");
+        else if (*words == '\'')
+            say(t, "&apos;");
+        else if ((unsigned char)*words >= ' ')
+            say(t, "%c", *words);
+    }
+}
+
+static void say_identity(struct text *t, const struct guest_run *run)
+{
+    say(t, "<name>%s</name>\n", run->spec.name);
+    /* The same wherever the guest is: it is the same machine. */
+    say(t, "<uuid>736b6569-6e00-4000-8000-%012llx</uuid>\n",
+        (unsigned long long)(run->created & 0xffffffffffffULL));
+    say(t, "<memory unit='MiB'>%u</memory>\n", run->spec.memory_mib);
+}
+
+/* Each virtual processor has a core of its own; QEMU's other threads stay off those. */
+static void say_processors(struct text *t, const struct guest_run *run)
+{
+    say(t, "<vcpu placement='static'>%u</vcpu>\n<cputune>\n", run->n_cores > 0 ? run->n_cores : 1);
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        say(t, "<vcpupin vcpu='%u' cpuset='%u'/>\n", i, run->cpus[i]);
+    say(t, "<emulatorpin cpuset='%s'/>\n</cputune>\n", run->shared_cpus);
+}
+
+static void say_boot(struct text *t, const struct vm_ground *ground)
+{
+    say(t, "<os><type arch='%s'>hvm</type>\n", ground->arch);
+    if (ground->kernel != NULL) {
+        say(t, "<kernel>%s</kernel>\n", ground->kernel);
+        if (ground->initrd != NULL)
+            say(t, "<initrd>%s</initrd>\n", ground->initrd);
+        say(t, "<cmdline>");
+        say_escaped(t, ground->cmdline != NULL ? ground->cmdline : "console=ttyS0");
+        say(t, "</cmdline>\n");
+    } else {
+        say(t, "<boot dev='hd'/>\n");
+    }
+    say(t, "</os>\n");
+}
+
+static void say_behaviour(struct text *t, const struct vm_ground *ground)
+{
+    say(t, "<features><acpi/>%s</features>\n",
+        ground->has_kvm ? "" : "<tcg><tb-cache unit='MiB'>64</tb-cache></tcg>");
+    if (ground->has_kvm)
+        say(t, "<cpu mode='host-model'/>\n");
+    say(t, "<clock offset='utc'/>\n<on_poweroff>destroy</on_poweroff>"
+           "<on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\n");
+}
+
+static void say_disk(struct text *t, const char *format, const char *path, const char *target,
+                     bool is_fixed)
+{
+    say(t,
+        "<disk type='file' device='disk'><driver name='qemu' type='%s'/><source file='%s'/>"
+        "<target dev='%s' bus='virtio'/>%s</disk>\n",
+        format, path, target, is_fixed ? "<readonly/>" : "");
+}
+
+/* A user-space switch must see whole packets with checksums. */
+static void say_interface(struct text *t, const struct guest_run *run)
+{
+    uint8_t mac[MAC_SIZE];
+    char words[MAC_TEXT_SIZE];
+
+    mac_of_guest(run->ip, mac);
+    say(t,
+        "<interface type='ethernet'><mac address='%s'/><target dev='g%u' managed='no'/>"
+        "<model type='virtio'/><driver><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' "
+        "ufo='off' mrg_rxbuf='off'/><guest csum='off' tso4='off' tso6='off' ecn='off' "
+        "ufo='off'/></driver><rom enabled='no'/></interface>\n",
+        mac_format(mac, words), run->port);
+}
+
+static void say_devices(struct text *t, const struct guest_run *run, const struct vm_paths *paths,
+                        const struct vm_ground *ground)
+{
+    say(t, "<devices><emulator>" VM_EMULATOR_FORMAT "</emulator>\n", ground->arch);
+    say(t, "<controller type='usb' model='none'/>\n");
+    if (ground->has_disk)
+        say_disk(t, "qcow2", paths->overlay, "vda", false);
+    say_disk(t, "raw", paths->seed, "vdb", true);
+    if (run->vni != 0)
+        say_interface(t, run);
+    say(t, "<serial type='unix'><source mode='connect' path='%s'/></serial>\n", paths->console);
+    say(t, "<memballoon model='none'/></devices>\n");
+}
+
+int vm_domain_xml(const struct guest_run *run, const struct vm_paths *paths,
+                  const struct vm_ground *ground, char ret[VM_XML_SIZE], struct err *err)
+{
+    struct text t = {.at = ret, .size = VM_XML_SIZE};
+
+    say(&t, "<domain type='%s'>\n", ground->has_kvm ? "kvm" : "qemu");
+    say_identity(&t, run);
+    say_processors(&t, run);
+    say_boot(&t, ground);
+    say_behaviour(&t, ground);
+    say_devices(&t, run, paths, ground);
+    say(&t, "</domain>\n");
+    return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its description is too long");
+}
+
+/* ---- cloud-init */
+
+void vm_meta_data(const struct guest_run *run, char ret[VM_SEED_TEXT_SIZE])
+{
+    snprintf(ret, VM_SEED_TEXT_SIZE, "instance-id: %s-%llu\nlocal-hostname: %s\n", run->spec.name,
+             (unsigned long long)run->created, run->spec.name);
+}
+
+void vm_network_config(const struct guest_run *run, char ret[VM_SEED_TEXT_SIZE])
+{
+    uint8_t mac[MAC_SIZE];
+    char words[MAC_TEXT_SIZE], ip[IPV4_TEXT_SIZE];
+
+    if (run->vni == 0) {
+        snprintf(ret, VM_SEED_TEXT_SIZE, "version: 2\nethernets: {}\n");
+        return;
+    }
+    mac_of_guest(run->ip, mac);
+    snprintf(ret, VM_SEED_TEXT_SIZE,
+             "version: 2\nethernets:\n  slice:\n    match:\n      macaddress: \"%s\"\n"
+             "    set-name: eth0\n    dhcp4: false\n    dhcp6: false\n    addresses: [%s/%u]\n",
+             mac_format(mac, words), ipv4_format(run->ip, ip), run->prefix);
+}
