@@ -138,6 +138,11 @@ static void peer_message(struct core *core, const struct core_event *event)
     case MESSAGE_LINKS:
         core_lead_links(core, event->from, &message.links);
         break;
+    case MESSAGE_TIMELINE:
+        if (event->from == core_leader(core))
+            core_timeline_record(core, message.told.guest, message.told.node,
+                                 &message.told.timeline);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }

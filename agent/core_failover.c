@@ -2,7 +2,8 @@
  * from the last beat to the moment when its new copy can be reached; see core_internal.h.
  *
  * All by this leader's clock and word: it hears of a start by a beat, so up to a beat late. A guest
- * serves when it runs and its node's switch shows the state that put it there. */
+ * serves when it runs and its node's switch shows the state that put it there. Those that may lead
+ * next are told, so that the timeline outlives this leader. */
 #include <stdio.h>
 #include <string.h>
 
@@ -84,23 +85,40 @@ static struct timeline timeline_of(const struct core *core, const struct failove
     };
 }
 
-static void record(struct core *core, const struct failover *f, uint64_t to)
+void core_timeline_record(struct core *core, const char *guest, uint64_t to,
+                          const struct timeline *t)
 {
-    struct timeline timeline = timeline_of(core, f), *t = &timeline;
     char lease[24] = "unknown", elected[32] = "";
 
     if (t->has_lease_end)
         snprintf(lease, sizeof(lease), "%u", t->lease_end_ms);
     if (t->has_elected)
         snprintf(elected, sizeof(elected), "elected %u, ", t->elected_ms);
-    core_record(core, "failover", f->guest, to, 0,
+    core_record(core, "failover", guest, to, 0,
                 "ms after %s%s%s: lease end %s, %scommitted %u, placed %u, started %u, serving %u",
                 t->since == TIMELINE_BEAT     ? "the last beat of "
                 : t->since == TIMELINE_ANSWER ? "the last answer of the leader "
                                               : "the election, silence of ",
                 core_node_name(core, t->from), t->is_rebooted ? ", which rebooted" : "", lease,
                 elected, t->committed_ms, t->placed_ms, t->started_ms, t->serving_ms);
-    core_newest_record(core)->timeline = timeline;
+    core_newest_record(core)->timeline = *t;
+}
+
+/* Voters and standbys: few, whatever the size of the cluster. */
+static void tell(struct core *core, const struct failover *f, uint64_t to)
+{
+    struct message message = {.type = MESSAGE_TIMELINE};
+
+    memcpy(message.told.guest, f->guest, NAME_SIZE);
+    message.told.node = to;
+    message.told.timeline = timeline_of(core, f);
+    core_timeline_record(core, f->guest, to, &message.told.timeline);
+    for (size_t i = 0; i < core->state.n_nodes; i++) {
+        const struct node *node = &core->state.nodes[i];
+
+        if (node->id != core->config.id && node->role != ROLE_SPARE && node->state == NODE_UP)
+            core_send(core, node->id, &message);
+    }
 }
 
 /* True when there is nothing more to wait for. */
@@ -128,7 +146,7 @@ static bool is_over(struct core *core, struct failover *f)
     if (f->started_us == 0 || peer == NULL ||
         (guest->spec.slice[0] != '\0' && peer->fabric_index < f->epoch))
         return false;
-    record(core, f, guest->placement.node);
+    tell(core, f, guest->placement.node);
     return true;
 }
 

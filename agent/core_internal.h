@@ -467,6 +467,8 @@ struct wish *core_wish_of(struct core *core, uint64_t ticket);
 
 /* The loss or the reboot of `node` was applied at `index`. */
 void core_failover_lost(struct core *core, uint64_t node, bool is_rebooted, uint64_t index);
+void core_timeline_record(struct core *core, const char *guest, uint64_t to,
+                          const struct timeline *timeline);
 void core_failovers_run(struct core *core);
 
 /* ---- uplinks (core_links.c) */

@@ -295,6 +295,11 @@ void message_encode(const struct message *message, struct writer *w)
     case MESSAGE_LINKS:
         backhaul_encode(&message->links, w);
         break;
+    case MESSAGE_TIMELINE:
+        write_string(w, message->told.guest);
+        write_u64(w, message->told.node);
+        timeline_encode(&message->told.timeline, w);
+        break;
     case MESSAGE_TYPE_END:
         break;
     }
@@ -333,6 +338,11 @@ static int read_message(struct reader *r, struct message *ret)
     case MESSAGE_LINKS:
         backhaul_decode(r, &ret->links);
         return 0;
+    case MESSAGE_TIMELINE:
+        read_string(r, ret->told.guest, sizeof(ret->told.guest));
+        ret->told.node = read_u64(r);
+        timeline_decode(r, &ret->told.timeline);
+        return name_is_valid(ret->told.guest) ? 0 : -EBADMSG;
     case MESSAGE_TYPE_END:
         break;
     }

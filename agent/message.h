@@ -10,6 +10,7 @@
  *   PING, PONG  helper <-> node    are you there? I am
  *   HEARD       helper -> leader   it answered me, or it did not
  *   LINKS       node -> leader     what crosses my uplink, once a second
+ *   TIMELINE    leader -> node     how a guest came back, for `events` of those that may lead next
  *
  * Every message may be lost, late or doubled; none is needed for safety.
  */
@@ -18,6 +19,7 @@
 
 #include "agent/guard/proto.h"
 #include "agent/lease.h"
+#include "agent/timeline.h"
 #include "base/err.h"
 #include "consensus/types.h"
 #include "netfabric/backhaul.h"
@@ -36,6 +38,7 @@ enum message_type {
     MESSAGE_PONG,
     MESSAGE_HEARD,
     MESSAGE_LINKS,
+    MESSAGE_TIMELINE,
     MESSAGE_TYPE_END
 };
 
@@ -142,6 +145,11 @@ struct message {
             bool is_heard;
         } heard;
         struct backhaul links;
+        struct {
+            char guest[NAME_SIZE];
+            uint64_t node; /* where it serves */
+            struct timeline timeline;
+        } told;
     };
 };
 

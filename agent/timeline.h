@@ -1,9 +1,8 @@
-/* timeline: how a guest came back after its node was lost or rebooted (plain values). */
+/* timeline: how a guest came back after its node was lost or rebooted (plain values, codec). */
 #ifndef SKEIN_AGENT_TIMELINE_H
 #define SKEIN_AGENT_TIMELINE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/bytes.h"
 
 /* The moment that the rest is counted from. */
 enum timeline_since {
@@ -21,5 +20,8 @@ struct timeline {
     bool has_elected;   /* ANSWER: when the leader was elected */
     uint32_t lease_end_ms, elected_ms, committed_ms, placed_ms, started_ms, serving_ms;
 };
+
+void timeline_encode(const struct timeline *t, struct writer *w);
+void timeline_decode(struct reader *r, struct timeline *ret); /* marks the reader on failure */
 
 #endif

@@ -121,6 +121,21 @@ static void links_random(struct prng *p, struct backhaul *ret)
                                                  prng_below(p, 100000), prng_below(p, 100000)};
 }
 
+static void timeline_random(struct prng *p, struct timeline *ret)
+{
+    ret->from = 1 + prng_below(p, 100);
+    ret->is_rebooted = prng_one_in(p, 2);
+    ret->since = TIMELINE_BEAT + prng_below(p, TIMELINE_ELECTION);
+    ret->has_lease_end = prng_one_in(p, 2);
+    ret->has_elected = prng_one_in(p, 2);
+    ret->lease_end_ms = prng_below(p, 1000);
+    ret->elected_ms = prng_below(p, 1000);
+    ret->committed_ms = prng_below(p, 1000);
+    ret->placed_ms = prng_below(p, 1000);
+    ret->started_ms = prng_below(p, 1000);
+    ret->serving_ms = prng_below(p, 1000);
+}
+
 void message_random(struct prng *p, enum message_type type, struct message *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -158,6 +173,11 @@ void message_random(struct prng *p, enum message_type type, struct message *ret)
         break;
     case MESSAGE_LINKS:
         links_random(p, &ret->links);
+        break;
+    case MESSAGE_TIMELINE:
+        name_random(p, ret->told.guest);
+        ret->told.node = prng_next(p);
+        timeline_random(p, &ret->told.timeline);
         break;
     case MESSAGE_TYPE_END:
         break;

@@ -1,10 +1,11 @@
-/* The timeline of a failover: where it begins, and what it holds. */
+/* The timeline of a failover: where it begins, what it holds, and who is told. */
 #include "tests/unit/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/message.h"
 #include "tests/support/world.h"
 
 /* A guest that runs on node `at`; n1 leads. */
@@ -109,12 +110,62 @@ static void a_dead_leader_is_timed_from_its_last_answer(void **unused)
     world_deinit(&w);
 }
 
+/* The leader may be the next to die. */
+static void those_that_may_lead_next_are_told(void **unused)
+{
+    char own[256] = "", told[256] = "";
+    struct world w;
+
+    (void)unused;
+    lives_with_guest(&w, 2);
+    world_kill(&w, 2);
+    world_run(&w, 1500);
+    memcpy(own, timeline(&w, 1), strcspn(timeline(&w, 1), "\n"));
+    memcpy(told, timeline(&w, 3), strcspn(timeline(&w, 3), "\n"));
+    assert_string_equal(told, own);
+    world_deinit(&w);
+}
+
+/* Only the leader's word on it counts. */
+static void others_cannot_tell_timelines(void **unused)
+{
+    struct message message = {.type = MESSAGE_TIMELINE, .told = {.guest = "web", .node = 1}};
+    struct core_event event = {.type = CORE_PEER_MESSAGE};
+    struct core_actions actions = {0};
+    struct writer out;
+    uint8_t bytes[128];
+    struct world w;
+
+    (void)unused;
+    world_init(&w, 3);
+    world_run(&w, 500);
+    message.told.timeline = (struct timeline){.from = w.nodes[2].id, .since = TIMELINE_BEAT};
+    writer_init(&out, bytes, sizeof(bytes));
+    message_encode(&message, &out);
+    event.data = bytes;
+    event.size = out.size;
+    event.from = w.nodes[3].id;
+    core_step(w.nodes[2].core, &event, w.now, &actions);
+    for (size_t i = 0; i < actions.n; i++)
+        assert_int_not_equal(actions.list[i].type, CORE_EVENT);
+    core_actions_clear(&actions);
+    event.from = w.nodes[1].id;
+    core_step(w.nodes[2].core, &event, w.now, &actions);
+    assert_true(actions.n > 0);
+    assert_int_equal(actions.list[0].type, CORE_EVENT);
+    assert_int_equal(actions.list[0].record->timeline.from, w.nodes[2].id);
+    core_actions_deinit(&actions);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_is_timed_from_the_last_beat),
         cmocka_unit_test(a_reboot_has_a_timeline_too),
         cmocka_unit_test(a_dead_leader_is_timed_from_its_last_answer),
+        cmocka_unit_test(those_that_may_lead_next_are_told),
+        cmocka_unit_test(others_cannot_tell_timelines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
