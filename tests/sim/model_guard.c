@@ -233,13 +233,20 @@ static void acked(struct sim *sim, struct sim_node *node, const struct lease_ack
     }
 }
 
+/* A connection ends with the guard that it was made to, whether skeind has heard so or not. */
+static bool is_reached(const struct sim_node *node)
+{
+    return node->is_connected && node->actors[ACTOR_GUARD].up &&
+           node->connected_run == node->guard.run;
+}
+
 void guard_take_ack(struct sim *sim, struct sim_node *node, struct lease_ack *ack)
 {
     struct event event = sim_event(EV_GUARD_ACK, node, ACTOR_GUARD);
 
     event.data = ack;
     event.dispose = free;
-    if (!node->is_connected || !node->actors[ACTOR_GUARD].up)
+    if (!is_reached(node))
         event_dispose(&event);
     else
         sim_push(sim, event, sim_between(sim, 10, 200));
@@ -262,7 +269,7 @@ void guard_want_stamp(struct sim *sim, struct sim_node *node)
     struct event event = sim_event(EV_GUARD_STAMP, node, ACTOR_GUARD);
 
     event.a = node->actors[ACTOR_CORE].run;
-    if (!node->is_connected || !node->actors[ACTOR_GUARD].up)
+    if (!is_reached(node))
         return;
     if (actor_is_stalled(sim, node, ACTOR_GUARD) || node->guard.is_lifting)
         sim_push(sim, event, 10);
@@ -276,7 +283,7 @@ void guard_ask(struct sim *sim, struct sim_node *node, struct guard_request *req
 {
     struct event event = sim_event(EV_GUARD_ASK, node, ACTOR_GUARD);
 
-    if (!node->is_connected || !node->actors[ACTOR_GUARD].up) {
+    if (!is_reached(node)) {
         guard_reply(sim, node, node->actors[ACTOR_CORE].run, request, -ENOTCONN,
                     "the guard is not there", NULL);
         guard_request_free(request);

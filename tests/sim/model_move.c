@@ -91,8 +91,9 @@ static void ask_capture(struct sim *sim, struct sim_node *node, struct guard_req
         refuse(sim, node, request, -EHOSTUNREACH, "the stream to the target cannot be had");
         return;
     }
+    if (move->is_open) /* a guard that still is at the one before hears its end */
+        break_move(sim, move);
     move->is_open = true;
-    move->captures = false;
     move->drops = false;
     move->token++;
     move->cuts = cuts_of(sim, move);

@@ -246,6 +246,7 @@ static void connected(struct sim *sim, struct sim_node *node)
         return;
     }
     node->is_connected = true;
+    node->connected_run = node->guard.run;
     guard_hello(node, &out.hello);
     step(sim, node, &out);
 }

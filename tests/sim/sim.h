@@ -208,7 +208,8 @@ struct sim_node {
     struct core *core;
     struct node_facts facts;
     uint64_t tick_us;
-    bool is_connected; /* core and guard */
+    bool is_connected;      /* core and guard */
+    uint32_t connected_run; /* of the guard that skeind is connected to */
     uint64_t seen_index;
     uint64_t published_term;
     uint32_t images; /* bit: held by the store */
