@@ -661,7 +661,7 @@ static void wrong_arguments_are_refused_and_change_nothing(void **state)
     assert_int_equal(ask(d, &request, NULL), -ENOENT);
     run_of(&request, GUARD_START, "web", 5, 2000);
     request.index = d->index;
-    request.run.spec.kind = KIND_VM;
+    request.run.spec.kind = KIND_LXC;
     assert_int_equal(ask(d, &request, NULL), -ENOTSUP);
     run_of(&request, GUARD_START, "web", 5, 2000);
     request.fds[0] = file; /* which nobody asked for */
