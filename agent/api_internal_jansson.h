@@ -112,7 +112,7 @@ typedef void api_method(struct api *api, struct call *call);
 
 api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, api_image_list,
     api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_node_drain,
-    api_migration_list, api_migration_show;
+    api_node_remove, api_node_known, api_migration_list, api_migration_show;
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;
 api_method api_image_begin, api_image_chunk, api_image_commit;

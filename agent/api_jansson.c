@@ -42,6 +42,8 @@ static const struct method methods[] = {
     {"node.cordon", ON_LEADER, false, false, api_write},
     {"node.uncordon", ON_LEADER, false, false, api_write},
     {"node.drain", ON_LEADER, false, false, api_node_drain},
+    {"node.remove", ON_LEADER, false, false, api_node_remove},
+    {"node.known", HERE, false, true, api_node_known},
     {"node.undrain", ON_LEADER, false, false, api_write},
     {"slice.create", ON_LEADER, false, false, api_write},
     {"slice.list", READ_LEADER, false, false, api_slice_list},
@@ -255,7 +257,7 @@ static void sweep_relays(struct api *api)
 
         if (r->to_leader && leader != r->node) {
             relay_remove(api, at);
-            api_error(api, &asker, "not_now",
+            api_error(api, &asker, "leader_changed",
                       "the leader was lost while it worked on this; the outcome is unknown, and "
                       "asking again is harmless");
         } else if (!r->to_leader && (node == NULL || node->state == NODE_LOST)) {
@@ -360,7 +362,8 @@ static void dispatch(struct api *api, struct call *call)
     bool is_join = call->asker.origin.kind == ORIGIN_JOIN;
 
     if (method == NULL || (method->is_inner && !is_join && call->asker.origin.node == 0) ||
-        (is_join && strcmp(call->method, "node.join") != 0)) {
+        (is_join && strcmp(call->method, "node.join") != 0 &&
+         strcmp(call->method, "node.known") != 0)) {
         api_error(api, &call->asker, "invalid", "there is no method '%.40s'", call->method);
         return;
     }

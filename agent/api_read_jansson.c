@@ -1,6 +1,8 @@
 /* api_read_jansson: questions. */
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "agent/api_internal_jansson.h"
 #include "agent/command_jansson.h"
 
@@ -130,6 +132,39 @@ void api_node_drain(struct api *api, struct call *call)
         api_ok(api, &call->asker, show_drain(&show, node), call->warning);
     else
         api_write(api, call);
+}
+
+void api_node_remove(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    char text[REASON_SIZE];
+
+    if (!json_is_true(json_object_get(call->params, "dry_run")))
+        api_write(api, call);
+    else if (core_removal_is_refused(api->s->core, name != NULL ? name : "", text, sizeof(text)))
+        api_error(api, &call->asker, "refused", "%s", text);
+    else
+        api_ok(api, &call->asker,
+               show_drain(&show, state_node_by_name(core_state(api->s->core), name)),
+               call->warning);
+}
+
+/* Ids are never given again, and the id says from where on the log knows it. */
+void api_node_known(struct api *api, struct call *call)
+{
+    const struct state *state = core_state(api->s->core);
+    json_int_t id = json_integer_value(json_object_get(call->params, "id"));
+    const char *hex = json_string_value(json_object_get(call->params, "cluster"));
+    uint8_t cluster[NONCE_SIZE];
+
+    if (hex_decode(hex, cluster, NONCE_SIZE) < 0 || state->n_nodes == 0 || id <= 0 ||
+        memcmp(cluster, state->cluster, NONCE_SIZE) != 0 || (uint64_t)id > state->index)
+        api_error(api, &call->asker, "not_now", "nothing can be said of node %lld here",
+                  (long long)id);
+    else
+        api_ok(api, &call->asker,
+               json_pack("{s:b}", "known", state_node(state, (uint64_t)id) != NULL), NULL);
 }
 
 void api_migration_list(struct api *api, struct call *call)

@@ -134,8 +134,9 @@ static const char *kind_name(enum answer_kind kind)
     case ANSWER_NO_PLACE:
         return "no_place";
     case ANSWER_NOT_NOW:
-    case ANSWER_NOT_LEADER:
         return "not_now";
+    case ANSWER_NOT_LEADER:
+        return "leader_changed";
     default:
         return "failed";
     }

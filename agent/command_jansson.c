@@ -394,10 +394,11 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         enum command_type type;
         bool flag;
     } plain[] = {
-        {"node.cordon", COMMAND_NODE_CORDON, true}, {"node.uncordon", COMMAND_NODE_CORDON, false},
-        {"node.drain", COMMAND_NODE_DRAIN, true},   {"node.undrain", COMMAND_NODE_DRAIN, false},
-        {"slice.rm", COMMAND_SLICE_REMOVE, false},  {"image.rm", COMMAND_IMAGE_REMOVE, false},
-        {"guest.stop", COMMAND_GUEST_STOP, false},  {"guest.rm", COMMAND_GUEST_REMOVE, false},
+        {"node.cordon", COMMAND_NODE_CORDON, true},  {"node.uncordon", COMMAND_NODE_CORDON, false},
+        {"node.drain", COMMAND_NODE_DRAIN, true},    {"node.undrain", COMMAND_NODE_DRAIN, false},
+        {"node.remove", COMMAND_NODE_REMOVE, false}, {"slice.rm", COMMAND_SLICE_REMOVE, false},
+        {"image.rm", COMMAND_IMAGE_REMOVE, false},   {"guest.stop", COMMAND_GUEST_STOP, false},
+        {"guest.rm", COMMAND_GUEST_REMOVE, false},
     };
 
     *ret = (struct command){0};

@@ -115,7 +115,7 @@ enum core_action_type {
  * shell waits for it, with a limit). A stream that cannot be had is answered as GUARD_DONE with its
  * error. */
 
-enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE };
+enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE, MEMBER_TRANSFER /* it leads */ };
 
 enum answer_kind {
     ANSWER_DONE = 1,
@@ -186,6 +186,8 @@ const struct state *core_state(const struct core *core);
 bool core_is_leader(
     const struct core *core); /* Raft says so, and its term's first entry is applied */
 uint64_t core_leader(const struct core *core); /* 0 = unknown */
+/* When another node last answered a beat of this run of skeind; 0 = never. */
+uint64_t core_answered_us(const struct core *core);
 bool core_has_authority(const struct core *core, uint64_t now);
 
 enum { CORE_MAX_OTHERS = 3, CORE_OTHERS_SIZE = 160 };
@@ -253,6 +255,9 @@ struct drain_row {
     char text[400]; /* why it stays */
 };
 size_t core_drain_plan(const struct core *core, uint64_t node, struct drain_row **ret); /* heap */
+
+/* Whether this leader would refuse to remove the node as things are; `ret`: why. */
+bool core_removal_is_refused(const struct core *core, const char *name, char *ret, size_t size);
 
 /* A migration in flight. */
 struct migration_view {

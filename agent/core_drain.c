@@ -186,22 +186,32 @@ static void say_what_stays(struct core *core, struct wish *wish, const struct no
     core_end_wish(core, wish, ANSWER_NO_PLACE, text);
 }
 
-bool core_drained(struct core *core, struct wish *wish)
+bool core_is_placed_on(const struct core *core, uint64_t node)
 {
-    const struct node *node = state_node_by_name(&core->state, wish->name);
+    return next_on(&core->state, node, NULL) != NULL;
+}
 
+bool core_drain_is_stuck(struct core *core, struct wish *wish, const struct node *node)
+{
     if (node == NULL || !node->draining) {
         core_end_wish(core, wish, ANSWER_REFUSED, "the drain was called off");
         return true;
     }
-    if (node->state == NODE_UP && is_at_work(core, node))
+    if (!core_is_placed_on(core, node->id) || node->state != NODE_UP || is_at_work(core, node))
+        return false; /* a lost node's guests are about to be placed elsewhere */
+    say_what_stays(core, wish, node);
+    return true;
+}
+
+bool core_drained(struct core *core, struct wish *wish)
+{
+    const struct node *node = state_node_by_name(&core->state, wish->name);
+
+    if (core_drain_is_stuck(core, wish, node))
+        return true;
+    if (core_is_placed_on(core, node->id) || (node->state == NODE_UP && is_at_work(core, node)))
         return false;
-    if (next_on(&core->state, node->id, NULL) == NULL)
-        core_end_wish(core, wish, ANSWER_DONE, "");
-    else if (node->state != NODE_UP)
-        return false; /* its guests are about to be placed elsewhere */
-    else
-        say_what_stays(core, wish, node);
+    core_end_wish(core, wish, ANSWER_DONE, "");
     return true;
 }
 

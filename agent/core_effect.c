@@ -40,6 +40,10 @@ void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome 
         core_end_wish(core, wish, ANSWER_REFUSED, outcome->reason);
         return;
     }
+    if (wish->phase == WISH_DRAINING) { /* the drain is agreed on; the removal comes after it */
+        core->lead.dirty = true;
+        return;
+    }
     if (wish->no_wait || !has_effect_to_wait_for(wish)) {
         core_end_wish(core, wish, ANSWER_DONE, "");
         return;
@@ -74,11 +78,15 @@ void core_wish_failed(struct core *core, uint64_t ticket, int code)
 
 void core_wishes_end(struct core *core)
 {
-    while (core->lead.n_wishes > 0)
+    while (core->lead.n_wishes > 0) {
+        struct wish *wish = &core->lead.wishes[core->lead.n_wishes - 1];
+
+        /* A removal goes on where it is asked for again. */
         core_end_wish(
-            core, &core->lead.wishes[core->lead.n_wishes - 1], ANSWER_NOT_NOW,
+            core, wish, wish->type == COMMAND_NODE_REMOVE ? ANSWER_NOT_LEADER : ANSWER_NOT_NOW,
             "leadership was lost: the outcome is unknown; asking again with the same request "
             "id is safe");
+    }
     core->lead.n_proposals = 0;
 }
 
@@ -276,7 +284,9 @@ static bool time_is_up(struct core *core, struct wish *wish)
     }
     if (core->now >= wish->limit_us) {
         core_end_wish(core, wish, ANSWER_NOT_NOW,
-                      wish->phase == WISH_EFFECT
+                      wish->phase >= WISH_DRAINING && wish->phase <= WISH_LEAVING
+                          ? "the node drains and is not removed yet; ask again to go on"
+                      : wish->phase == WISH_EFFECT
                           ? "it is agreed on, but it has not come about yet; see 'skein status'"
                           : "the log did not answer in time; the outcome is unknown");
         return true;
@@ -292,6 +302,8 @@ void core_wishes_run(struct core *core)
         struct wish *wish = &core->lead.wishes[i];
 
         if (wish->phase == WISH_EFFECT && effect_is_there(core, wish))
+            continue;
+        if (wish->type == COMMAND_NODE_REMOVE && core_remove_run(core, wish))
             continue;
         if (wish->phase == WISH_WAITING && core->lead.authority_us != 0)
             core_wish_resume(core, wish);

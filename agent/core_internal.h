@@ -12,6 +12,7 @@
  *   core_failover.c … and the timeline of what a loss did
  *   core_ask.c      … and what others say of a silent node: shown, never decisive
  *   core_drain.c    the leader's part: empties nodes that drain
+ *   core_remove.c   the leader's part: takes nodes out of the cluster
  *   core_members.c  the leader's part: Raft's roles
  *   core_request.c  the leader's part: wishes of users, up to the log
  *   core_effect.c   … and from there to their effect
@@ -214,7 +215,9 @@ struct peer {
 
 enum wish_phase {
     WISH_WAITING = 1, /* not yet proposed: there is no authority now */
-    WISH_LEAVING,     /* node remove: Raft's configuration first */
+    WISH_DRAINING,    /* node remove: until nothing is there or on its way there */
+    WISH_HANDING,     /* … the leader itself: leads until another does */
+    WISH_LEAVING,     /* … until it has no vote */
     WISH_PROPOSED,
     WISH_EFFECT, /* applied; what it is about is not so yet */
 };
@@ -223,7 +226,7 @@ struct wish {
     uint64_t ticket;
     enum wish_phase phase;
     enum command_type type;
-    struct command *command; /* WAITING, LEAVING: owned */
+    struct command *command; /* WAITING, DRAINING to LEAVING: owned */
     bool no_wait;
     char name[NAME_SIZE]; /* guest, image or node */
     uint64_t epoch;       /* guest's that is waited for */
@@ -292,8 +295,8 @@ struct leader_part {
         uint64_t node;
         enum raft_role role;
         uint64_t retry_us;
+        bool failed; /* the last one */
     } change;
-    uint64_t leaving; /* node that a wish removes; its change goes first */
 
     bool dirty;
     uint64_t wake_us;
@@ -445,13 +448,15 @@ void core_lead_outcome(struct core *core, const struct proposal *proposal, int c
 
 void core_members_run(struct core *core);
 void core_members_done(struct core *core, uint32_t serial, int code);
-void core_members_voters(struct core *core); /* tells the detector who votes */
+void core_members_transfer(struct core *core, uint64_t node); /* it is to lead */
+bool core_members_votes(const struct core *core,
+                        const struct node *node); /* in Raft or the state */
+void core_members_voters(struct core *core);      /* tells the detector who votes */
 
 void core_wish(struct core *core, const struct core_event *event);
 void core_wish_gone(struct core *core, uint64_t ticket);
 void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome *outcome);
 void core_wish_failed(struct core *core, uint64_t ticket, int code);
-void core_wish_left(struct core *core, uint64_t node, int code);
 void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, const char *text);
 void core_wishes_run(struct core *core);
 void core_wishes_end(struct core *core);
@@ -464,6 +469,18 @@ void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, 
 void core_wish_remove(struct core *core, struct wish *wish);
 void core_wish_resume(struct core *core, struct wish *wish); /* WAITING: authority is there */
 struct wish *core_wish_of(struct core *core, uint64_t ticket);
+/* A wish that is proposed later: takes the command. */
+struct wish *core_wish_keep(struct core *core, const struct core_event *event,
+                            enum wish_phase phase);
+bool core_wish_propose(struct core *core, struct wish *wish, struct command *command);
+void core_refuse(struct core *core, uint64_t ticket, enum answer_kind kind, const char *text);
+
+/* ---- node remove (core_remove.c) */
+
+void core_remove_begin(struct core *core, const struct core_event *event); /* takes the command */
+/* True when the wish was answered. */
+bool core_remove_run(struct core *core, struct wish *wish);
+uint64_t core_remove_leaving(const struct core *core); /* whose vote is to be taken; 0 = none */
 
 /* The loss or the reboot of `node` was applied at `index`. */
 void core_failover_lost(struct core *core, uint64_t node, bool is_rebooted, uint64_t index);
@@ -508,5 +525,8 @@ void core_drains_run(struct core *core);
 void core_drain_failed(struct core *core, const char *guest, const char *text);
 /* The wish to drain a node: true when it was answered. */
 bool core_drained(struct core *core, struct wish *wish);
+/* Guests are left that cannot move, or the drain is off: the wish was answered with their names. */
+bool core_drain_is_stuck(struct core *core, struct wish *wish, const struct node *node);
+bool core_is_placed_on(const struct core *core, uint64_t node); /* any guest */
 
 #endif

@@ -23,7 +23,7 @@ static void forget(struct core *core)
     lead->n_inquiries = 0;
     lead->change.serial = 0;
     lead->change.retry_us = 0;
-    lead->leaving = 0;
+    lead->change.failed = false;
     lead->no_authority_us = 0;
     lead->authority_us = 0;
     lead->steady_us = 0;

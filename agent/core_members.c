@@ -77,6 +77,14 @@ static void note_role(struct core *core, uint64_t node, enum raft_role role)
     core_members_voters(core);
 }
 
+static void note_gone(struct core *core, uint64_t node)
+{
+    for (size_t i = 0; i < core->n_members; i++) {
+        if (core->members[i].id == node)
+            core->members[i] = core->members[--core->n_members];
+    }
+}
+
 void core_members_done(struct core *core, uint32_t serial, int code)
 {
     struct leader_part *lead = &core->lead;
@@ -86,10 +94,9 @@ void core_members_done(struct core *core, uint32_t serial, int code)
         return;
     lead->change.serial = 0;
     lead->dirty = true;
-    if (lead->change.op == MEMBER_REMOVE) {
-        core_wish_left(core, node, code == -ENOENT ? 0 : code);
-        return;
-    }
+    if (lead->change.op == MEMBER_REMOVE && code == -ENOENT)
+        code = 0;
+    lead->change.failed = code < 0 && code != -EALREADY && code != -EEXIST && code != -EBUSY;
     if (code < 0 && code != -EALREADY && code != -EEXIST) {
         lead->change.retry_us = core->now + (uint64_t)CHANGE_RETRY_MS * 1000;
         if (code != -EBUSY)
@@ -97,6 +104,10 @@ void core_members_done(struct core *core, uint32_t serial, int code)
                         core_node_name(core, node), strerror(-code));
         return;
     }
+    if (lead->change.op == MEMBER_REMOVE)
+        note_gone(core, node);
+    if (lead->change.op == MEMBER_REMOVE || lead->change.op == MEMBER_TRANSFER)
+        return; /* a new leader's first word is what counts */
     note_role(core, node, lead->change.op == MEMBER_ADD ? ROLE_SPARE : lead->change.role);
     if (lead->change.op == MEMBER_ADD)
         change(core, MEMBER_ASSIGN, node, lead->change.role);
@@ -104,14 +115,26 @@ void core_members_done(struct core *core, uint32_t serial, int code)
         set_role(core, node, lead->change.role);
 }
 
+void core_members_transfer(struct core *core, uint64_t node)
+{
+    change(core, MEMBER_TRANSFER, node, ROLE_VOTER);
+}
+
 /* ---- what is to be changed */
+
+bool core_members_votes(const struct core *core, const struct node *node)
+{
+    const struct core_member *member = core->has_members ? member_of(core, node->id) : NULL;
+
+    return node->role == ROLE_VOTER || (member != NULL && member->role == ROLE_VOTER);
+}
 
 /* One that was never seen in any boot counts too: it needs the log to find its leader. */
 static bool is_well(const struct core *core, const struct node *node)
 {
     static const uint8_t no_boot[NONCE_SIZE];
 
-    return node->state == NODE_UP && node->id != core->lead.leaving &&
+    return node->state == NODE_UP && node->id != core_remove_leaving(core) &&
            (detector_is_present(&core->lead.detector, node->id, core->now) ||
             memcmp(node->boot_nonce, no_boot, NONCE_SIZE) == 0);
 }
@@ -128,14 +151,15 @@ static bool is_heard_lately(const struct core *core, const struct node *node)
 }
 
 struct census {
-    size_t n_voters;           /* all, lost ones too */
-    size_t n_good;             /* voters that are not lost */
-    size_t n_standbys;         /* not lost */
-    const struct node *spare;  /* well, no member yet or without a role */
-    const struct node *ready;  /* a standby that is well and heard lately */
-    const struct node *silent; /* a standby that is well, but not heard lately */
-    const struct node *lost;   /* a voter that is lost */
-    const struct node *behind; /* its Raft role is other than the state says */
+    size_t n_voters;            /* all, lost ones too */
+    size_t n_good;              /* voters that are not lost */
+    size_t n_standbys;          /* not lost */
+    const struct node *spare;   /* well, no member yet or without a role */
+    const struct node *ready;   /* a standby that is well and heard lately */
+    const struct node *silent;  /* a standby that is well, but not heard lately */
+    const struct node *lost;    /* a voter that is lost */
+    const struct node *behind;  /* its Raft role is other than the state says */
+    const struct node *leaving; /* its vote is to go; counts for nothing else */
 };
 
 static void count(const struct core *core, const struct node *node, struct census *ret)
@@ -144,7 +168,9 @@ static void count(const struct core *core, const struct node *node, struct censu
 
     if (core->has_members && member != NULL && member->role != node->role && ret->behind == NULL)
         ret->behind = node;
-    if (node->role == ROLE_VOTER) {
+    if (node->id == core_remove_leaving(core)) {
+        ret->leaving = node;
+    } else if (node->role == ROLE_VOTER) {
         ret->n_voters++;
         ret->n_good += node->state == NODE_UP;
         if (node->state == NODE_LOST && ret->lost == NULL)
@@ -166,12 +192,22 @@ static void admit(struct core *core, const struct node *node, enum raft_role rol
     change(core, is_member ? MEMBER_ASSIGN : MEMBER_ADD, node->id, role);
 }
 
+/* A standby gets the log still, and so learns that it was removed. */
+static void take_vote(struct core *core, const struct node *node)
+{
+    if (core_members_votes(core, node))
+        change(core, MEMBER_ASSIGN, node->id, ROLE_STANDBY);
+}
+
+/* Others take its place first, as far as there are any and they can be had. */
 static void decide(struct core *core, const struct census *census)
 {
     size_t wanted = core->config.max_voters;
 
     if (census->behind != NULL) /* a change whose word was lost: the state is told */
         set_role(core, census->behind->id, member_of(core, census->behind->id)->role);
+    else if (core->lead.change.failed && census->leaving != NULL)
+        take_vote(core, census->leaving);
     else if (census->n_good < wanted && census->ready != NULL)
         change(core, MEMBER_ASSIGN, census->ready->id, ROLE_VOTER);
     else if (census->n_good < wanted && census->spare != NULL)
@@ -182,6 +218,18 @@ static void decide(struct core *core, const struct census *census)
         change(core, MEMBER_ASSIGN, census->lost->id, ROLE_SPARE);
     else if (census->spare != NULL && census->n_standbys < MAX_STANDBYS)
         admit(core, census->spare, ROLE_STANDBY);
+    else if (census->leaving != NULL)
+        take_vote(core, census->leaving);
+}
+
+/* A member that the state does not know (any more); 0 = none. */
+static uint64_t stranger(const struct core *core)
+{
+    for (size_t i = 0; core->has_members && core->state.n_nodes > 0 && i < core->n_members; i++) {
+        if (state_node(&core->state, core->members[i].id) == NULL)
+            return core->members[i].id;
+    }
+    return 0;
 }
 
 void core_members_run(struct core *core)
@@ -195,8 +243,8 @@ void core_members_run(struct core *core)
         core_wake_at(&lead->wake_us, lead->change.retry_us);
         return;
     }
-    if (lead->leaving != 0) {
-        change(core, MEMBER_REMOVE, lead->leaving, ROLE_SPARE);
+    if (stranger(core) != 0) {
+        change(core, MEMBER_REMOVE, stranger(core), ROLE_SPARE);
         return;
     }
     for (size_t i = 0; i < core->state.n_nodes; i++)

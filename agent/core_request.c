@@ -36,8 +36,7 @@ void core_respond(struct core *core, uint64_t ticket, struct answer *answer)
     action->answer = answer;
 }
 
-static void refuse_ticket(struct core *core, uint64_t ticket, enum answer_kind kind,
-                          const char *text)
+void core_refuse(struct core *core, uint64_t ticket, enum answer_kind kind, const char *text)
 {
     struct answer *answer = core_answer_new(kind);
 
@@ -94,8 +93,8 @@ static bool refuse_placing(struct core *core, uint64_t ticket, int code, const s
     if (code == -ENOSPC)
         snprintf(text, sizeof(text), "no node can take it: %s",
                  words != NULL ? words : "the cluster has no node");
-    refuse_ticket(core, ticket, code == -ENOSPC ? ANSWER_NO_PLACE : ANSWER_REFUSED,
-                  code == -ENOSPC ? text : err->text);
+    core_refuse(core, ticket, code == -ENOSPC ? ANSWER_NO_PLACE : ANSWER_REFUSED,
+                code == -ENOSPC ? text : err->text);
     return true;
 }
 
@@ -121,11 +120,11 @@ static bool complete_create(struct core *core, uint64_t ticket, struct command *
 
     if (state_guest(&core->state, spec->name) != NULL) {
         snprintf(text, sizeof(text), "guest %s exists already", spec->name);
-        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        core_refuse(core, ticket, ANSWER_REFUSED, text);
         return false;
     }
     if (image != NULL && image_defaults_apply(image, spec, &err) < 0) {
-        refuse_ticket(core, ticket, ANSWER_REFUSED, err.text);
+        core_refuse(core, ticket, ANSWER_REFUSED, err.text);
         return false;
     }
     return place_wish(core, ticket, spec, 0, &command->guest_create.placement);
@@ -139,7 +138,7 @@ static const struct guest *guest_or_refuse(struct core *core, uint64_t ticket, c
     if (guest != NULL)
         return guest;
     snprintf(text, sizeof(text), "guest %s is unknown", name);
-    refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+    core_refuse(core, ticket, ANSWER_REFUSED, text);
     return NULL;
 }
 
@@ -155,7 +154,7 @@ static bool complete_start(struct core *core, uint64_t ticket, struct command *c
                  guest->desired == DESIRED_RUNNING ? "guest %s runs already, on node %s"
                                                    : "guest %s is still being stopped on node %s",
                  guest->spec.name, core_node_name(core, guest->placement.node));
-        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        core_refuse(core, ticket, ANSWER_REFUSED, text);
         return false;
     }
     command->guest_place.expect_epoch = guest->placement.epoch;
@@ -188,7 +187,7 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
         snprintf(text, sizeof(text), "guest %s is bound to node %s", guest->spec.name,
                  guest->spec.on);
     if (text[0] != '\0') {
-        refuse_ticket(core, ticket, ANSWER_REFUSED, text);
+        core_refuse(core, ticket, ANSWER_REFUSED, text);
         return false;
     }
     spec = guest->spec; /* borrows the heap parts */
@@ -259,9 +258,8 @@ static struct wish *wish_add(struct core *core, const struct core_event *event)
     return wish;
 }
 
-/* A wish that is proposed later: takes the command. */
-static struct wish *wish_keep(struct core *core, const struct core_event *event,
-                              enum wish_phase phase)
+struct wish *core_wish_keep(struct core *core, const struct core_event *event,
+                            enum wish_phase phase)
 {
     struct wish *wish = wish_add(core, event);
 
@@ -274,7 +272,7 @@ static struct wish *wish_keep(struct core *core, const struct core_event *event,
     return wish;
 }
 
-static bool propose_wish(struct core *core, struct wish *wish, struct command *command)
+bool core_wish_propose(struct core *core, struct wish *wish, struct command *command)
 {
     if (core_propose(core, command, PROPOSAL_WISH, wish->ticket, NULL))
         return true;
@@ -289,19 +287,19 @@ static bool is_refused_now(struct core *core, const struct core_event *event)
     bool is_init = event->command->type == COMMAND_CLUSTER_INIT;
 
     if (!core->raft_leads && core->raft_leader != 0)
-        refuse_ticket(core, event->ticket, ANSWER_NOT_LEADER, "another node leads");
+        core_refuse(core, event->ticket, ANSWER_NOT_LEADER, "another node leads");
     else if (!core->raft_leads)
-        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
-                      "no leader is known: is a majority of the voters up and reachable?");
+        core_refuse(core, event->ticket, ANSWER_NOT_NOW,
+                    "no leader is known: is a majority of the voters up and reachable?");
     else if (!core->leads && !is_init)
-        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
-                      "this node has only just begun to lead; try again");
+        core_refuse(core, event->ticket, ANSWER_NOT_NOW,
+                    "this node has only just begun to lead; try again");
     else if (!is_init && no_authority_us != 0 &&
              core->now >= no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000)
-        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW,
-                      "no quorum: a majority of the voters does not answer");
+        core_refuse(core, event->ticket, ANSWER_NOT_NOW,
+                    "no quorum: a majority of the voters does not answer");
     else if (core->lead.n_wishes >= CORE_MAX_WISHES)
-        refuse_ticket(core, event->ticket, ANSWER_NOT_NOW, "too many requests are under way");
+        core_refuse(core, event->ticket, ANSWER_NOT_NOW, "too many requests are under way");
     else
         return false;
     return true;
@@ -319,66 +317,6 @@ static const struct outcome *outcome_before(const struct core *core, const struc
             return &core->state.requests[i].outcome;
     }
     return NULL;
-}
-
-static bool refuse_removal(struct core *core, uint64_t ticket, const char *name,
-                           const struct node *node)
-{
-    char text[REASON_SIZE];
-
-    text[0] = '\0';
-    if (node == NULL)
-        snprintf(text, sizeof(text), "node %s is unknown", name);
-    else if (node->id == core->config.id)
-        snprintf(text, sizeof(text), "node %s is the leader; let another node lead first", name);
-    else if (core->lead.leaving != 0)
-        snprintf(text, sizeof(text), "another node is being removed; try again");
-    for (size_t i = 0; text[0] == '\0' && i < core->state.n_guests; i++) {
-        if (core->state.guests[i].placement.node == node->id)
-            snprintf(text, sizeof(text), "node %s has guests; drain it first", name);
-    }
-    if (text[0] == '\0')
-        return false;
-    refuse_ticket(core, ticket, ANSWER_REFUSED, text);
-    return true;
-}
-
-/* A node leaves Raft's configuration first: takes the command. */
-static void begin_removal(struct core *core, const struct core_event *event)
-{
-    const char *name = event->command->by_name.name;
-    const struct node *node = state_node_by_name(&core->state, name);
-
-    if (refuse_removal(core, event->ticket, name, node)) {
-        command_deinit(event->command);
-        return;
-    }
-    wish_keep(core, event, WISH_LEAVING);
-    core->lead.leaving = node->id;
-    core->lead.dirty = true;
-}
-
-void core_wish_left(struct core *core, uint64_t node, int code)
-{
-    char text[REASON_SIZE];
-
-    core->lead.leaving = 0;
-    for (size_t i = 0; i < core->lead.n_wishes; i++) {
-        struct wish *wish = &core->lead.wishes[i];
-
-        if (wish->phase != WISH_LEAVING)
-            continue;
-        if (code < 0) {
-            snprintf(text, sizeof(text), "node %s could not leave the log's members: %s",
-                     core_node_name(core, node), strerror(-code));
-            core_end_wish(core, wish, ANSWER_NOT_NOW, text);
-            return;
-        }
-        wish->phase = WISH_PROPOSED;
-        wish->limit_us = core->now + (uint64_t)CORE_PROPOSAL_LIMIT_MS * 1000;
-        propose_wish(core, wish, wish->command);
-        return;
-    }
 }
 
 /* Without authority an entry might sit in the log for long and come about when nobody expects it:
@@ -407,18 +345,18 @@ void core_wish(struct core *core, const struct core_event *event)
         return;
     }
     if (must_wait(core, command)) {
-        wish = wish_keep(core, event, WISH_WAITING);
+        wish = core_wish_keep(core, event, WISH_WAITING);
         wish->limit_us = core->now + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
         core_wake_at(&core->lead.wake_us, wish->limit_us);
         return;
     }
     if (command->type == COMMAND_NODE_REMOVE) {
-        begin_removal(core, event);
+        core_remove_begin(core, event);
         return;
     }
     if (complete(core, event->ticket, command)) {
         wish = wish_add(core, event);
-        if (propose_wish(core, wish, command))
+        if (core_wish_propose(core, wish, command))
             core_wake_at(&core->lead.wake_us, wish->limit_us);
     }
     command_deinit(command);
@@ -441,6 +379,6 @@ void core_wish_gone(struct core *core, uint64_t ticket)
 {
     struct wish *wish = core_wish_of(core, ticket);
 
-    if (wish != NULL && wish->phase != WISH_LEAVING)
+    if (wish != NULL)
         core_wish_remove(core, wish);
 }

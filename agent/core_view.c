@@ -21,6 +21,11 @@ uint64_t core_leader(const struct core *core)
     return core->raft_leads ? core->config.id : core->raft_leader;
 }
 
+uint64_t core_answered_us(const struct core *core)
+{
+    return core->node.answered_us;
+}
+
 bool core_has_authority(const struct core *core, uint64_t now)
 {
     return core->leads && detector_has_authority(&core->lead.detector, now);

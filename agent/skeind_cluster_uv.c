@@ -230,6 +230,7 @@ static int start(struct skeind *s, bool bootstrap, struct err *err)
     if (rc < 0)
         return rc;
     s->is_member = true;
+    s->member_us = now_us();
     if (s->has_guard)
         skeind_event(s, &hello);
     image_store_list(s->store, each_image, s, NULL);

@@ -203,7 +203,8 @@ void skeind_membership(struct skeind *s, const struct core_action *action)
     log_debug("raft: membership change %u: %s node %llu, %s", action->serial,
               action->member_op == MEMBER_ADD      ? "add"
               : action->member_op == MEMBER_ASSIGN ? "assign"
-                                                   : "remove",
+              : action->member_op == MEMBER_REMOVE ? "remove"
+                                                   : "hand over to",
               (unsigned long long)action->node, raft_role_name(action->role));
     switch (action->member_op) {
     case MEMBER_ADD:
@@ -216,6 +217,9 @@ void skeind_membership(struct skeind *s, const struct core_action *action)
         break;
     case MEMBER_REMOVE:
         rc = replica_remove(s->replica, action->serial, action->node);
+        break;
+    case MEMBER_TRANSFER:
+        rc = replica_transfer(s->replica, action->serial, action->node);
         break;
     }
     if (rc == 0)

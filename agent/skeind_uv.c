@@ -260,6 +260,8 @@ static void on_sweep(uv_timer_t *timer)
         skeind_sweep_members(s);
     if (s->core != NULL)
         skeind_sweep_links(s);
+    if (s->core != NULL)
+        skeind_sweep_known(s);
     skeind_sweep_transfers(s);
     api_sweep(s->api);
 }

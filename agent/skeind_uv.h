@@ -99,6 +99,9 @@ struct skeind {
     struct backhaul links; /* as read at … */
     uint64_t links_us;     /* … then; 0 = not yet */
     int links_error;       /* of the newest reading */
+    uint64_t member_us;    /* since when, in this run */
+    bool asks_known;       /* a question is under way */
+    unsigned known_turn;   /* whom it goes to next */
     unsigned fetch_turn;   /* which holder is asked next */
     size_t n_transfers;
     struct transfer transfers[SKEIND_MAX_TRANSFERS];
@@ -133,6 +136,11 @@ void skeind_guard_send(struct skeind *s, struct guard_request *request, guard_re
 /* ---- skeind_links_uv.c */
 
 void skeind_sweep_links(struct skeind *s);
+
+/* ---- skeind_known_uv_jansson.c */
+
+/* Asks the others when they are silent; leaves the cluster when it has removed this node. */
+void skeind_sweep_known(struct skeind *s);
 
 /* ---- skeind_replica_uv.c */
 

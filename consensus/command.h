@@ -23,7 +23,7 @@ enum command_type {
     COMMAND_NODE_LOST,     /* only in the term that it names; its guests get new epochs, no place */
     COMMAND_NODE_REBOOTED, /* a new boot nonce: the guests of the boot before are gone, likewise */
     COMMAND_NODE_RETURNED, /* a lost node beats again */
-    COMMAND_NODE_REMOVE,   /* only one without guests */
+    COMMAND_NODE_REMOVE,   /* only one without guests and vote */
     COMMAND_SLICE_CREATE,
     COMMAND_SLICE_REMOVE, /* only without guests */
     COMMAND_IMAGE_ADD,

@@ -327,16 +327,16 @@ void apply_node_remove(struct entry *e)
         refuse(e, -EBUSY, "node %s has %zu guests or migrations; drain it first", node->name, n);
         return;
     }
+    if (s->n_nodes == 1) {
+        refuse(e, -EBUSY, "node %s is the only node", node->name);
+        return;
+    }
     if (node->id == s->leader) {
         refuse(e, -EBUSY, "node %s is the leader; let another node lead first", node->name);
         return;
     }
-    if (node->role == ROLE_VOTER && state_n_voters(s) == 1) {
-        refuse(e, -EBUSY, "node %s is the only voter", node->name);
-        return;
-    }
-    if (s->n_nodes == 1) {
-        refuse(e, -EBUSY, "node %s is the only node", node->name);
+    if (node->role == ROLE_VOTER) {
+        refuse(e, -EBUSY, "node %s votes; its vote is to be taken first", node->name);
         return;
     }
     e->outcome->id = node->id;

@@ -48,6 +48,7 @@ int run_refusal(const struct run *run, const json_t *answer)
         {"invalid", EXIT_USAGE},
         {"no_place", EXIT_NO_PLACE},
         {"not_now", EXIT_NOT_NOW},
+        {"leader_changed", EXIT_NOT_NOW},
     };
     const json_t *error = json_object_get(answer, "error");
     const char *kind = json_string_value(json_object_get(error, "kind"));
@@ -63,11 +64,11 @@ int run_refusal(const struct run *run, const json_t *answer)
     return EXIT_FAILED;
 }
 
-static bool is_not_now(const json_t *answer)
+static bool is_kind(const json_t *answer, const char *wanted)
 {
     const char *kind = json_string_value(json_object_get(json_object_get(answer, "error"), "kind"));
 
-    return kind != NULL && strcmp(kind, "not_now") == 0;
+    return kind != NULL && strcmp(kind, wanted) == 0;
 }
 
 static void print_progress(const struct run *run, const json_t *message)
@@ -120,7 +121,11 @@ int run_ask(struct run *run, const char *method, json_t *params, const void *dat
 
         rc = client_send(run->client, method, json_incref(params), data, size, &err);
         rc = rc < 0 ? run_error(run, rc, &err) : wait_answer(run, until, ret);
-        if (rc != 0 || !is_not_now(*ret) || now_ms() + RETRY_MS > retry_until)
+        if (rc == 0 && is_kind(*ret, "leader_changed")) /* the new one is asked the same */
+            retry_until = now_ms() + RETRY_FOR_MS < until ? now_ms() + RETRY_FOR_MS : until;
+        else if (rc != 0 || !is_kind(*ret, "not_now"))
+            break;
+        if (now_ms() + RETRY_MS > retry_until)
             break;
         json_decref(*ret);
         *ret = NULL;

@@ -440,7 +440,7 @@ int show_exit_code(const char *method, const json_t *result)
 
     json_array_foreach(json_object_get(result, "guests"), i, row)
     {
-        if (strcmp(method, "node.drain") == 0 && json_is_false(json_object_get(row, "goes")))
+        if (strncmp(method, "node.", 5) == 0 && json_is_false(json_object_get(row, "goes")))
             return 3;
     }
     if (strcmp(method, "guest.check") == 0)

@@ -460,7 +460,13 @@ static void carry_out(struct world *w, unsigned i, struct core_action *action)
         ask_guard(w, i, action);
         break;
     case CORE_MEMBERSHIP:
-        later(w, PENDING_MEMBERSHIP, i, WORLD_COMMIT_US)->serial = action->serial;
+        if (action->member_op == MEMBER_TRANSFER)
+            w->successor = number_of(w, action->node);
+        else
+            later(w, PENDING_MEMBERSHIP, i, WORLD_COMMIT_US)->serial = action->serial;
+        break;
+    case CORE_STOP:
+        w->n_stopped++;
         break;
     case CORE_RESPOND:
         w->has_answer = true;

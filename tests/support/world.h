@@ -62,6 +62,8 @@ struct world {
     struct health_check health; /* of guests created from now on: tcp or none */
     int check_code;             /* what their checks answer */
     uint32_t n_checks;          /* that guards did */
+    unsigned successor;         /* that the leader hands over to; the test lets it lead */
+    unsigned n_stopped;         /* nodes that were told that they are removed */
     bool has_answer;            /* the newest one */
     struct answer answer;
     uint64_t answered_us;

@@ -643,13 +643,77 @@ static void test_node_joins_and_is_removed(void **unused)
     assert_int_equal(w.answer.kind, ANSWER_REFUSED);
     assert_non_null(strstr(w.answer.text, "token"));
 
-    world_by_name(&w, COMMAND_NODE_REMOVE, "n1");
-    assert_true(world_answered(&w, 1000));
-    assert_int_equal(w.answer.kind, ANSWER_REFUSED); /* it leads */
     world_by_name(&w, COMMAND_NODE_REMOVE, "n9");
     assert_true(world_answered(&w, 1000));
     assert_int_equal(w.answer.kind, ANSWER_DONE);
     assert_null(state_node(world_state(&w), id));
+    world_deinit(&w);
+}
+
+static void remove_node(struct world *w, const char *name, enum answer_kind wanted)
+{
+    world_by_name(w, COMMAND_NODE_REMOVE, name);
+    assert_true(world_answered(w, 5000));
+    if (w->answer.kind != wanted)
+        fail_msg("remove %s: %d: %s", name, w->answer.kind, w->answer.text);
+}
+
+static void test_removal_moves_the_guests_and_hands_over(void **unused)
+{
+    struct world w;
+    unsigned at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    if (at == 1) {
+        world_migrate(&w, "web", 2);
+        assert_true(world_answered(&w, 5000));
+        at = 2;
+    }
+    remove_node(&w, at == 2 ? "n2" : "n3", ANSWER_DONE); /* drained first, alive */
+    assert_int_equal(world_state(&w)->n_nodes, 2);
+    assert_int_equal(w.n_stopped, 1); /* it learned so from the log */
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[1].id);
+
+    /* the leader itself: another one leads first, and is asked again */
+    world_by_name(&w, COMMAND_NODE_REMOVE, "n1");
+    for (int ms = 0; ms < 2000 && w.successor == 0; ms++)
+        world_run(&w, 1);
+    assert_int_equal(w.successor, at == 2 ? 3 : 2);
+    world_lead(&w, w.successor);
+    assert_true(w.has_answer);
+    assert_int_equal(w.answer.kind, ANSWER_NOT_LEADER);
+    world_run(&w, 1000);
+    remove_node(&w, "n1", ANSWER_DONE);
+    assert_int_equal(world_state(&w)->n_nodes, 1);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    remove_node(&w, at == 2 ? "n3" : "n2", ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "only node"));
+    world_deinit(&w);
+}
+
+static void test_removal_never_breaks_the_quorum(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 4);
+    world_kill(&w, 4);
+    world_run(&w, 2000);
+    assert_int_equal(state_node(world_state(&w), w.nodes[4].id)->state, NODE_LOST);
+    remove_node(&w, "n9", ANSWER_REFUSED);
+    remove_node(&w, "n4", ANSWER_DONE); /* a dead one */
+    assert_int_equal(world_state(&w)->n_nodes, 3);
+    world_kill(&w, 3);
+    world_run(&w, 2000);
+    remove_node(&w, "n2", ANSWER_REFUSED); /* of n1 and n3, only n1 would answer */
+    assert_non_null(strstr(w.answer.text, "could not decide"));
+    assert_false(state_node(world_state(&w), w.nodes[2].id)->draining); /* nothing was changed */
+    remove_node(&w, "n3", ANSWER_DONE);
+    remove_node(&w, "n2", ANSWER_DONE);
     world_deinit(&w);
 }
 
@@ -837,6 +901,8 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
         cmocka_unit_test(test_node_joins_and_is_removed),
+        cmocka_unit_test(test_removal_moves_the_guests_and_hands_over),
+        cmocka_unit_test(test_removal_never_breaks_the_quorum),
         cmocka_unit_test(test_lost_voter_is_replaced),
         cmocka_unit_test(test_standby_that_is_silent_is_not_promoted),
         cmocka_unit_test(test_wish_without_an_outcome_is_answered),

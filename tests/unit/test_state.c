@@ -582,7 +582,7 @@ static void limits_are_refusals(void **state)
         cluster_form(&alone, 1);
         alone.state.leader = 0;
         cluster_by_name(&alone, COMMAND_NODE_REMOVE, "n1");
-        assert_refused(&alone, -EBUSY, "node n1 is the only voter");
+        assert_refused(&alone, -EBUSY, "node n1 is the only node");
         cluster_deinit(&alone);
     }
 }
