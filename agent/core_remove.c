@@ -44,10 +44,9 @@ static bool keeps_guests(const struct core *core, const struct node *node, char 
         if (guest->placement.node != node->id)
             continue;
         snprintf(ret, size,
-                 "node %s is lost, and guest %s stays with it (failover %s): it may still run "
-                 "there, and only that node can say that it does not",
-                 node->name, guest->spec.name,
-                 guest->spec.failover == FAILOVER_STAY ? "stay" : "pending");
+                 "node %s is lost, and guest %s stays with it: it may still run there, and only "
+                 "that node can say that it does not",
+                 node->name, guest->spec.name);
         return true;
     }
     return false;
