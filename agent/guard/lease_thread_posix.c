@@ -101,15 +101,6 @@ static void expire(struct lease_thread *t)
     notify(t);
 }
 
-static bool is_listed(const struct lease_ack *ack, const struct roster_entry *entry)
-{
-    for (uint32_t i = 0; i < ack->n_copies; i++) {
-        if (ack->copies[i].epoch == entry->epoch && strcmp(ack->copies[i].guest, entry->guest) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Kills every copy that is not the node's own any more; it dies within its frozen group. */
 static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *ack)
 {
@@ -119,7 +110,8 @@ static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *a
     for (int i = 0; i < MAX_NODE_GUESTS; i++) {
         const struct roster_entry *entry = &t->entries[i];
 
-        if (entry->guest[0] == '\0' || !entry->has_copy || is_listed(ack, entry))
+        if (entry->guest[0] == '\0' || !entry->has_copy ||
+            lease_ack_lists(ack, entry->guest, entry->epoch))
             continue;
         while (cgroup_kill(t->config.cgroups, entry->guest, entry->stays) >= CGROUP_MAX_PIDS)
             ;

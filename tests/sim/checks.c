@@ -3,8 +3,8 @@
  *   one copy     at most one copy of a guest runs anywhere, and it is the owner's by the log: as
  *                long as one runs, the log says so (checked at every change of a copy, of a freeze,
  *                and of the log)
- *   no majority  nothing is started where no majority could be reached for a lease and an
- *                authority window
+ *   no majority  nothing is started where no majority could be reached for its longest lease
+ *                and an authority window
  *   settled      after the last fault all is as the users want it
  *
  * In seeds that hang guards, a copy counts only as long as the kernel's own deadline lets its
@@ -39,9 +39,9 @@ void check_guest(struct sim *sim, int guest)
         if (copy->state == 0 || !reaches(sim, node, copy))
             continue;
         if (running != NULL)
-            sim_fail(sim, "g%d runs twice: on n%u (epoch %llu) and n%u (epoch %llu)", guest,
-                     running->at + 1, (unsigned long long)running->guard.copies[guest].epoch, i + 1,
-                     (unsigned long long)copy->epoch);
+            sim_unsafe(sim, "g%d runs twice: on n%u (epoch %llu) and n%u (epoch %llu)", guest,
+                       running->at + 1, (unsigned long long)running->guard.copies[guest].epoch,
+                       i + 1, (unsigned long long)copy->epoch);
         running = node;
     }
     if (running == NULL)
@@ -50,10 +50,11 @@ void check_guest(struct sim *sim, int guest)
     owned = state_guest(oracle_state(sim), name);
     if (owned == NULL || owned->placement.node != running->id ||
         owned->placement.epoch != running->guard.copies[guest].epoch)
-        sim_fail(sim, "g%d runs on n%u (epoch %llu), but the log has it on node %llu (epoch %llu)",
-                 guest, running->at + 1, (unsigned long long)running->guard.copies[guest].epoch,
-                 owned != NULL ? (unsigned long long)owned->placement.node : 0,
-                 owned != NULL ? (unsigned long long)owned->placement.epoch : 0);
+        sim_unsafe(sim,
+                   "g%d runs on n%u (epoch %llu), but the log has it on node %llu (epoch %llu)",
+                   guest, running->at + 1, (unsigned long long)running->guard.copies[guest].epoch,
+                   owned != NULL ? (unsigned long long)owned->placement.node : 0,
+                   owned != NULL ? (unsigned long long)owned->placement.epoch : 0);
 }
 
 void check_guests(struct sim *sim)
@@ -71,8 +72,8 @@ void check_destroy(struct sim *sim, const struct sim_node *node, int guest)
     owned = state_guest(oracle_state(sim), name);
     if (owned != NULL && owned->placement.node == node->id &&
         owned->placement.epoch == node->guard.copies[guest].epoch)
-        sim_fail(sim, "n%u destroys g%d of epoch %llu, which is its own", node->at + 1, guest,
-                 (unsigned long long)owned->placement.epoch);
+        sim_unsafe(sim, "n%u destroys g%d of epoch %llu, which is its own", node->at + 1, guest,
+                   (unsigned long long)owned->placement.epoch);
 }
 
 /* ---- majorities */
@@ -99,7 +100,9 @@ static bool could_lead(const struct sim *sim, unsigned leader, const uint8_t rol
 
 void check_start(struct sim *sim, struct sim_node *node, int guest)
 {
-    uint64_t window = (DEFAULT_LEASE_MS + DEFAULT_AUTHORITY_MS) * 1030ull + 5 * MS;
+    const struct node *known = state_node(oracle_state(sim), node->id);
+    uint32_t lease_ms = known != NULL ? known->ceiling_ms : DEFAULT_LEASE_MS; /* at most */
+    uint64_t window = (lease_ms + DEFAULT_AUTHORITY_MS) * 1030ull + 5 * MS;
     uint64_t since = sim->now > window ? sim->now - window : 0;
 
     for (unsigned i = 0; i < sim->n; i++) {

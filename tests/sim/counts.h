@@ -25,6 +25,19 @@
     X(STREAM_DROPPED, "fault: migration stream dropped")                                           \
     X(STREAM_UNSURE, "fault: migration stream dropped at its last word")                           \
     X(TRANSFER_CUT, "fault: leadership transferred, the old leader cut off")                       \
+    X(DEAF_LEADER, "fault: a leader's log thread stalled, its main thread did not")                \
+    X(LATE_ACKS, "fault: acks to a node came late")                                                \
+    X(LATE_BEATS, "fault: beats that come after the next boot")                                    \
+    X(BEAT_GAPS, "fault: beats of a node came almost too late, again and again")                   \
+    X(LONE_LEADER, "fault: leadership transferred, the old leader left with one node")             \
+    X(VOTER_RESTART, "fault: voters restarted, then a vote asked for")                             \
+    X(VOTED_AFTER_RESTART, "vote of a voter that restarted since a stamp it echoed counts")        \
+    X(AT_VOTE, "fault: a voter does not hear the one it voted for")                                \
+    X(AT_PROPOSAL, "fault: aimed at a leader's proposal")                                          \
+    X(LOSS_STALLED, "fault: stall between a loss's decision and the log")                          \
+    X(LOSS_HEARD, "fault: the log stalled with a proposed loss, the node was heard again")         \
+    X(CEILING_CUT, "fault: leader lost with a proposed ceiling")                                   \
+    X(AT_LEASE_END, "fault: guard stalled just when it had to freeze")                             \
     X(IN_MOVE, "fault: aimed at a step of a migration")                                            \
     X(SLOW_LIFT, "fault: slow lift of a guard")                                                    \
     X(TRANSFER, "fault: leadership transferred")                                                   \
@@ -81,7 +94,8 @@ enum count {
 
 struct counts {
     uint64_t n[N_COUNTS];
-    uint64_t masks; /* bit m: the directed links of three nodes were cut as m says */
+    uint64_t masks[3]; /* by leader; bit m: the directed links of three nodes were cut as m says */
+    uint64_t us;       /* of all clusters' time */
 };
 
 const char *count_words(enum count count);

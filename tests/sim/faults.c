@@ -3,37 +3,23 @@
  * Each seed has its own mix and pace. A guard is disturbed (crash, stall) rarely enough that it is
  * never late by more than the freeze budget F, unless the seed is one that hangs guards.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/faults.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum fault {
-    FAULT_POWER = 0,
-    FAULT_SKEIND,
-    FAULT_GUARD,
-    FAULT_STALL,
-    FAULT_MAIN_STALL,
-    FAULT_RAFT_STALL,
-    FAULT_GUARD_STALL,
-    FAULT_CUT_ONE,
-    FAULT_CUT_BOTH,
-    FAULT_PARTITION,
-    FAULT_MASK,
-    FAULT_LOSS,
-    FAULT_DELAY,
-    FAULT_STREAM,
-    FAULT_TRANSFER,
-    FAULT_EXIT,
-    FAULT_END
+static const uint32_t base_weights[FAULT_END] = {
+    [FAULT_POWER] = 6,       [FAULT_SKEIND] = 8,        [FAULT_GUARD] = 6,
+    [FAULT_STALL] = 6,       [FAULT_MAIN_STALL] = 5,    [FAULT_RAFT_STALL] = 6,
+    [FAULT_GUARD_STALL] = 5, [FAULT_CUT_ONE] = 8,       [FAULT_CUT_BOTH] = 6,
+    [FAULT_PARTITION] = 6,   [FAULT_LOSS] = 6,          [FAULT_DELAY] = 5,
+    [FAULT_STREAM] = 5,      [FAULT_TRANSFER] = 8,      [FAULT_EXIT] = 5,
+    [FAULT_DEAF_LEADER] = 5, [FAULT_LATE_ACKS] = 5,     [FAULT_BEAT_GAPS] = 4,
+    [FAULT_LONE_LEADER] = 5, [FAULT_VOTER_RESTART] = 4, [FAULT_LATE_BEATS] = 4,
 };
 
-static const uint32_t base_weights[FAULT_END] = {
-    [FAULT_POWER] = 6,      [FAULT_SKEIND] = 8,     [FAULT_GUARD] = 6,       [FAULT_STALL] = 6,
-    [FAULT_MAIN_STALL] = 5, [FAULT_RAFT_STALL] = 6, [FAULT_GUARD_STALL] = 5, [FAULT_CUT_ONE] = 8,
-    [FAULT_CUT_BOTH] = 6,   [FAULT_PARTITION] = 6,  [FAULT_LOSS] = 6,        [FAULT_DELAY] = 5,
-    [FAULT_STREAM] = 5,     [FAULT_TRANSFER] = 8,   [FAULT_EXIT] = 5,
-};
+/* Every mask of the directed links of three nodes falls under each of the three leaders. */
+enum { MASKS = 64, MASK_RETRY_US = 20000 };
 
 static void default_link(struct sim *sim, struct link *link)
 {
@@ -55,10 +41,9 @@ void faults_setup(struct sim *sim)
     }
     sim_push(sim, event, SIM_FAULTS_FROM_US);
     sim_push(sim, sim_event(EV_CALM, NULL, ACTOR_NONE), SIM_CALM_FROM_US);
-    if (sim->n == 3) { /* one mask of the directed links for sure, all of them over the seeds */
-        event.a = FAULT_MASK + 1;
-        sim_push(sim, event, sim_between(sim, SIM_FAULTS_FROM_US, SIM_CALM_FROM_US - 5000 * MS));
-    }
+    if (sim->n == 3) /* one of them for sure, all of them over the seeds */
+        fault_after(sim, FAULT_MASK, NULL,
+                    sim_between(sim, SIM_FAULTS_FROM_US, SIM_CALM_FROM_US - 15000 * MS));
 }
 
 /* ---- ends of faults */
@@ -109,25 +94,30 @@ static void heal(struct sim *sim, const struct event *event)
 
 /* ---- processes */
 
-static void power(struct sim *sim, struct sim_node *node)
+void fault_power(struct sim *sim, struct sim_node *node, uint64_t down_us)
 {
     if (!node->is_on)
         return;
     sim_count(sim, COUNT_POWER_OFF);
     node_power_off(sim, node);
-    boot_later(sim, node, ACTOR_NONE, sim_between(sim, 50 * MS, 6000 * MS));
+    boot_later(sim, node, ACTOR_NONE, down_us);
 }
 
-static void crash_skeind(struct sim *sim, struct sim_node *node)
+void fault_crash_skeind(struct sim *sim, struct sim_node *node, uint64_t down_us)
 {
     if (!node->actors[ACTOR_CORE].up)
         return;
     sim_count(sim, COUNT_SKEIND_CRASH);
     sim_trace(sim, node, "skeind crashes");
     skeind_crash(sim, node);
-    boot_later(sim, node, ACTOR_CORE,
-               sim_chance(sim, 700) ? sim_between(sim, 5 * MS, 100 * MS)
-                                    : sim_between(sim, 100 * MS, 4000 * MS));
+    boot_later(sim, node, ACTOR_CORE, down_us);
+}
+
+static void crash_skeind(struct sim *sim, struct sim_node *node)
+{
+    fault_crash_skeind(sim, node,
+                       sim_chance(sim, 700) ? sim_between(sim, 5 * MS, 100 * MS)
+                                            : sim_between(sim, 100 * MS, 4000 * MS));
 }
 
 /* Not twice within 100 ms: its lateness must not add up. */
@@ -193,6 +183,28 @@ static uint64_t cut_time(struct sim *sim)
                                 : sim_between(sim, 700 * MS, 5000 * MS);
 }
 
+void fault_cut(struct sim *sim, unsigned from, unsigned to, uint64_t us)
+{
+    net_cut(sim, from, to, true);
+    heal_later(sim, FAULT_CUT_ONE, from, to, us);
+}
+
+void fault_slow(struct sim *sim, unsigned from, unsigned to, uint64_t delay_us, uint64_t us)
+{
+    struct link *link = &sim->links[from][to];
+
+    link->delay_us = link->jitter_us = (uint32_t)delay_us;
+    heal_later(sim, FAULT_DELAY, from, to, us);
+}
+
+void fault_heal_links_of(struct sim *sim, unsigned node)
+{
+    for (unsigned i = 0; i < sim->n; i++) {
+        net_cut(sim, node, i, false);
+        net_cut(sim, i, node, false);
+    }
+}
+
 static void cut(struct sim *sim, unsigned a, unsigned b, bool both)
 {
     uint64_t us = cut_time(sim);
@@ -200,12 +212,9 @@ static void cut(struct sim *sim, unsigned a, unsigned b, bool both)
     sim_count(sim, both ? COUNT_CUT_BOTH_WAYS : COUNT_CUT_ONE_WAY);
     sim_trace(sim, NULL, "link n%u %s n%u is cut for %llu ms", a + 1, both ? "<->" : "->", b + 1,
               (unsigned long long)us / 1000);
-    net_cut(sim, a, b, true);
-    heal_later(sim, FAULT_CUT_ONE, a, b, us);
-    if (!both)
-        return;
-    net_cut(sim, b, a, true);
-    heal_later(sim, FAULT_CUT_ONE, b, a, us);
+    fault_cut(sim, a, b, us);
+    if (both)
+        fault_cut(sim, b, a, us);
 }
 
 static void partition(struct sim *sim)
@@ -224,15 +233,24 @@ static void partition(struct sim *sim)
     heal_later(sim, FAULT_PARTITION, 0, 0, us);
 }
 
-static void mask_links(struct sim *sim, unsigned mask)
+/* The seed's mask falls while the seed's leader leads with authority: it is handed leadership
+ * first. */
+static void mask_links(struct sim *sim)
 {
     static const uint8_t ends[6][2] = {{0, 1}, {0, 2}, {1, 0}, {1, 2}, {2, 0}, {2, 1}};
+    unsigned mask = sim->seed / 2 % MASKS, wanted = sim->seed / 2 / MASKS % 3;
+    struct sim_node *leader = fault_leader(sim);
 
-    if (sim->n != 3)
+    if (leader == NULL || leader->at != wanted || !leader->actors[ACTOR_CORE].up ||
+        !core_has_authority(leader->core, node_clock(sim, leader))) {
+        if (leader != NULL && leader->at != wanted)
+            raft_transfer(sim, leader, (int)wanted);
+        fault_after(sim, FAULT_MASK, NULL, MASK_RETRY_US);
         return;
+    }
     sim_count(sim, COUNT_LINK_MASK);
-    sim->counts->masks |= 1ull << mask;
-    sim_trace(sim, NULL, "links cut by mask 0x%02x", mask);
+    sim->counts->masks[wanted] |= 1ull << mask;
+    sim_trace(sim, leader, "leads; links cut by mask 0x%02x", mask);
     for (unsigned i = 0; i < 6; i++)
         net_cut(sim, ends[i][0], ends[i][1], (mask >> i & 1) != 0);
     heal_later(sim, FAULT_MASK, 0, 0, sim_between(sim, 500 * MS, 4000 * MS));
@@ -280,7 +298,7 @@ static void end_guest(struct sim *sim, struct sim_node *node)
     }
 }
 
-static struct sim_node *leader_of(struct sim *sim)
+struct sim_node *fault_leader(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->n; i++) {
         struct sim_node *node = &sim->nodes[i];
@@ -295,12 +313,12 @@ static struct sim_node *leader_of(struct sim *sim)
 /* Sometimes the old leader is cut off from most at that moment, so that it does not hear of it. */
 static void transfer(struct sim *sim)
 {
-    struct sim_node *node = leader_of(sim);
+    struct sim_node *node = fault_leader(sim);
     unsigned spared = sim_below(sim, sim->n);
 
     if (node == NULL)
         return;
-    raft_transfer(sim, node);
+    raft_transfer(sim, node, -1);
     if (!sim_chance(sim, 500))
         return;
     sim_count(sim, COUNT_TRANSFER_CUT);
@@ -308,8 +326,7 @@ static void transfer(struct sim *sim)
     for (unsigned i = 0; i < sim->n; i++) {
         if (i == spared || i == node->at)
             continue;
-        net_cut(sim, i, node->at, true);
-        heal_later(sim, FAULT_CUT_ONE, i, node->at, sim_between(sim, 50 * MS, 1500 * MS));
+        fault_cut(sim, i, node->at, sim_between(sim, 50 * MS, 1500 * MS));
     }
 }
 
@@ -333,14 +350,14 @@ static enum fault draw(struct sim *sim)
 /* `aim`: NULL = anybody. */
 static void strike(struct sim *sim, enum fault fault, const struct sim_node *aim)
 {
-    const struct sim_node *leader = aim == NULL && sim_chance(sim, 300) ? leader_of(sim) : aim;
+    const struct sim_node *leader = aim == NULL && sim_chance(sim, 300) ? fault_leader(sim) : aim;
     unsigned a = leader != NULL ? leader->at : sim_below(sim, sim->n);
     unsigned b = (a + 1 + sim_below(sim, sim->n - 1)) % sim->n;
     struct sim_node *node = &sim->nodes[a];
 
     switch (fault) {
     case FAULT_POWER:
-        power(sim, node);
+        fault_power(sim, node, sim_between(sim, 50 * MS, 6000 * MS));
         break;
     case FAULT_SKEIND:
         crash_skeind(sim, node);
@@ -364,7 +381,7 @@ static void strike(struct sim *sim, enum fault fault, const struct sim_node *aim
         partition(sim);
         break;
     case FAULT_MASK:
-        mask_links(sim, (unsigned)(sim->seed / 2 % 64));
+        mask_links(sim);
         break;
     case FAULT_LOSS:
     case FAULT_DELAY:
@@ -379,28 +396,27 @@ static void strike(struct sim *sim, enum fault fault, const struct sim_node *aim
     case FAULT_EXIT:
         end_guest(sim, node);
         break;
+    case FAULT_DEAF_LEADER:
+    case FAULT_LATE_ACKS:
+    case FAULT_BEAT_GAPS:
+    case FAULT_LONE_LEADER:
+    case FAULT_VOTER_RESTART:
+    case FAULT_LATE_BEATS:
+    case FAULT_QUICK_BOOT:
+        aims_strike(sim, fault, node);
+        break;
     case FAULT_END:
         break;
     }
 }
 
-/* A migration has come to a new step: soon an end of it, or the leader, may be struck. */
-void faults_in_move(struct sim *sim, uint64_t from, uint64_t to)
+void fault_after(struct sim *sim, enum fault fault, const struct sim_node *node, uint64_t delay)
 {
-    static const enum fault choices[] = {FAULT_POWER,      FAULT_SKEIND,     FAULT_GUARD,
-                                         FAULT_STALL,      FAULT_MAIN_STALL, FAULT_CUT_ONE,
-                                         FAULT_GUARD_STALL};
-    const struct sim_node *leader = leader_of(sim);
-    const struct sim_node *victims[] = {sim_node_of(sim, from), sim_node_of(sim, to), leader};
-    const struct sim_node *victim = victims[sim_below(sim, 3)];
-    struct event event = sim_event(EV_FAULT, victim, ACTOR_NONE);
+    struct event event = sim_event(EV_FAULT, node, ACTOR_NONE);
 
-    if (sim->is_calm || victim == NULL || !sim_chance(sim, sim->in_move_permille))
-        return;
-    sim_count(sim, COUNT_IN_MOVE);
-    event.a = choices[sim_below(sim, sizeof(choices) / sizeof(choices[0]))] + 1;
-    event.b = 1;
-    sim_push(sim, event, sim_chance(sim, 500) ? sim_below(sim, 3 * MS) : sim_below(sim, 150 * MS));
+    event.a = fault + 1;
+    event.b = node != NULL;
+    sim_push(sim, event, delay);
 }
 
 static void calm(struct sim *sim)

@@ -165,15 +165,6 @@ static void expire(struct sim *sim, struct sim_node *node)
     guard_news(sim, node);
 }
 
-static bool is_listed(const struct lease_ack *ack, int guest, uint64_t epoch)
-{
-    for (uint32_t i = 0; i < ack->n_copies; i++) {
-        if (sim_guest_of(ack->copies[i].guest) == guest && ack->copies[i].epoch == epoch)
-            return true;
-    }
-    return false;
-}
-
 /* Destroying takes its time; the lease may run out meanwhile. */
 static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack *ack)
 {
@@ -182,8 +173,10 @@ static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack 
 
     for (int i = 0; i < SIM_GUESTS; i++) {
         struct sim_copy *copy = &guard->copies[i];
+        char name[NAME_SIZE];
 
-        if (copy->state == 0 || !copy->has_copy || is_listed(ack, i, copy->epoch))
+        sim_guest_name(i, name);
+        if (copy->state == 0 || !copy->has_copy || lease_ack_lists(ack, name, copy->epoch))
             continue;
         sim_trace(sim, node, "destroys g%d of epoch %llu", i, (unsigned long long)copy->epoch);
         sim_count(sim, COUNT_COPY_DESTROYED);
@@ -338,6 +331,9 @@ void guard_handle(struct sim *sim, struct sim_node *node, struct event *event)
         if (event->at != node->guard.timer_us && node->guard.timer_us > sim->now)
             break;
         node->guard.timer_us = 0;
+        if (node_clock(sim, node) >= holder_freeze_at(&node->guard.holder) &&
+            aims_at_lease_end(sim, node))
+            break;
         expire(sim, node);
         arm_timer(sim, node);
         break;

@@ -272,7 +272,7 @@ void move_begin(struct sim *sim, struct sim_node *node, int guest)
         move->receives = true;
     if (move->captures && !move->receives) /* nobody takes it for ever */
         push_done(sim, move, 5000 * MS);
-    faults_in_move(sim, sim->nodes[move->from].id, sim->nodes[move->to].id);
+    aims_in_move(sim, sim->nodes[move->from].id, sim->nodes[move->to].id);
     if (!move->captures || !move->receives)
         return;
     move->is_moving = true;
@@ -318,7 +318,7 @@ void move_done(struct sim *sim, const struct event *event)
     move->token++;
     received(sim, move, true);
     captured(sim, move, !is_unsure);
-    faults_in_move(sim, sim->nodes[move->from].id, sim->nodes[move->to].id);
+    aims_in_move(sim, sim->nodes[move->from].id, sim->nodes[move->to].id);
 }
 
 void move_break(struct sim *sim, const struct sim_node *node)

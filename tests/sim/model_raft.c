@@ -505,6 +505,7 @@ static void vote(struct sim *sim, struct sim_node *node, unsigned from,
     if (answer->ok) {
         raft->voted_for = (int)from;
         put_off_election(sim, raft);
+        aims_at_vote(sim, node, from);
     }
     send(sim, node, from, answer);
 }
@@ -553,7 +554,7 @@ static void message(struct sim *sim, struct sim_node *node, struct event *event)
 }
 
 /* The leader asks one who has everything to stand for election at once. */
-void raft_transfer(struct sim *sim, struct sim_node *node)
+void raft_transfer(struct sim *sim, struct sim_node *node, int wanted)
 {
     struct raft *raft = &node->raft;
     unsigned first = sim_below(sim, sim->n);
@@ -561,6 +562,8 @@ void raft_transfer(struct sim *sim, struct sim_node *node)
     for (unsigned i = 0; i < sim->n; i++) {
         unsigned to = (first + i) % sim->n;
 
+        if (wanted >= 0 && to != (unsigned)wanted)
+            continue;
         if (to == node->at || !raft_is_voter(raft, to) || raft->match[to] != raft_last_index(raft))
             continue;
         sim_trace(sim, node, "raft: hands leadership to n%u", to + 1);
@@ -580,7 +583,9 @@ void raft_propose(struct sim *sim, struct sim_node *node, struct core_action *ac
 
     memcpy(entry->request, action->request, NONCE_SIZE);
     event.data = entry;
-    sim_push(sim, event, sim_between(sim, 10, 200));
+    sim_push(sim, event,
+             sim_between(sim, 10, 200) +
+                 (node->handover_us > sim->now ? node->handover_us - sim->now : 0));
 }
 
 static void propose(struct sim *sim, struct sim_node *node, struct raft_entry *entry)

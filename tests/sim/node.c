@@ -88,6 +88,7 @@ static void carry_out(struct sim *sim, struct sim_node *node, struct core_action
         send_peer(sim, node, action);
         break;
     case CORE_PROPOSE:
+        aims_at_proposal(sim, node, action);
         raft_propose(sim, node, action);
         break;
     case CORE_WANT_STAMP:
@@ -389,6 +390,8 @@ void skeind_crash(struct sim *sim, struct sim_node *node)
     if (!node->actors[ACTOR_CORE].up)
         return;
     net_note(sim, node->at);
+    node->crashed_us = sim->now;
+    node->handover_us = 0;
     raft_stop(sim, node);
     actor_stop(&node->actors[ACTOR_CORE]);
     node->is_connected = false;

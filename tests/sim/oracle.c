@@ -220,7 +220,7 @@ static void strike_move(struct sim *sim, const struct command *c)
     const struct migration *m = &state->migrations[state->n_migrations - 1];
 
     if (c->type == COMMAND_MIGRATION_RESERVE || c->type == COMMAND_MIGRATION_COMMIT)
-        faults_in_move(sim, m->from, m->to);
+        aims_in_move(sim, m->from, m->to);
 }
 
 static void apply(struct sim *sim, const struct raft_entry *entry)

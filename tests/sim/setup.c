@@ -108,7 +108,18 @@ static void draw(struct sim *sim)
     sim->user_ms = 200 + sim_below(sim, 1200);
     sim->op_failure_permille = sim_below(sim, 80);
     sim->in_move_permille = sim_below(sim, 250);
+    sim->aim_permille = sim_below(sim, 1000);
     sim->doubled_permille = sim_below(sim, 30);
+}
+
+/* Every second clock runs at an end of what is allowed. */
+static int32_t draw_drift(struct sim *sim)
+{
+    int32_t most = sim->options->drift_ppm != 0 ? (int32_t)sim->options->drift_ppm
+                                                : CLOCK_DRIFT_PERMILLE * 1000;
+    int32_t any = (int32_t)sim_below(sim, 2 * (uint32_t)most + 1) - most;
+
+    return sim_chance(sim, 500) ? any : (any < 0 ? -most : most);
 }
 
 void setup_sim(struct sim *sim, uint64_t seed, unsigned n_nodes)
@@ -121,7 +132,7 @@ void setup_sim(struct sim *sim, uint64_t seed, unsigned n_nodes)
         struct sim_node *node = &sim->nodes[i];
 
         node->at = i;
-        node->drift_ppm = (int32_t)sim_below(sim, 20001) - 10000;
+        node->drift_ppm = draw_drift(sim);
         node->images = 1;
         node->raft.first = 1;
         node->raft.term = 1;

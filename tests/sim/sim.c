@@ -256,6 +256,8 @@ void sim_run(struct sim *sim)
 
     while (!sim->has_failed && !sim->is_over && queue_pop(&sim->queue, &event)) {
         sim->now = event.at;
+        if (sim->is_calm && sim->options->ends_with_calm)
+            sim->is_over = true;
         dispatch(sim, &event);
         event_dispose(&event);
     }

@@ -8,7 +8,8 @@
  *   setup.c        the first entries    node.c       skeind's shell around a core
  *   model_net.c    links                model_raft*.c  the log
  *   model_guard.c  lease, process       model_ops.c  what the guard does to guests, model_move.c
- *   faults.c       what goes wrong      users.c      requests and their answers
+ *   faults.c       what goes wrong      aims.c       at the worst moment
+ *   users.c        requests and their answers
  *   oracle.c       the log as committed checks.c     what must be true
  */
 #ifndef SKEIN_TESTS_SIM_SIM_H
@@ -212,7 +213,9 @@ struct sim_node {
     uint32_t connected_run; /* of the guard that skeind is connected to */
     uint64_t seen_index;
     uint64_t published_term;
-    uint32_t images; /* bit: held by the store */
+    uint64_t handover_us; /* until then nothing goes from the core to the log: a stall between */
+    uint64_t crashed_us;  /* skeind's last crash */
+    uint32_t images;      /* bit: held by the store */
     struct raft raft;
     struct sim_guard guard;
 };
@@ -232,7 +235,8 @@ struct sim_move {
 };
 
 struct options {
-    bool verbose;
+    uint32_t drift_ppm;  /* 0 = within the margin */
+    bool ends_with_calm; /* what comes after is of no interest */
 };
 
 struct users;
@@ -263,10 +267,10 @@ struct sim {
     /* of this seed */
     bool checks_quorum, sticky_votes, noops, hangs_guards;
     uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille,
-        in_move_permille;
+        in_move_permille, aim_permille;
     uint32_t weights[32]; /* of faults */
     bool is_calm, is_over;
-    bool has_failed;
+    bool has_failed, is_unsafe; /* unsafe: two copies, or one that is nobody's */
     char failure[512];
     char words[256]; /* what has not settled */
 };
@@ -274,6 +278,12 @@ struct sim {
 /* ---- sim.c */
 void sim_run(struct sim *sim); /* until it settled or something is wrong: sim->has_failed */
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The promise itself is broken. */
+#define sim_unsafe(sim, ...)                                                                       \
+    do {                                                                                           \
+        (sim)->is_unsafe = !(sim)->has_failed || (sim)->is_unsafe;                                 \
+        sim_fail(sim, __VA_ARGS__);                                                                \
+    } while (0)
 /* Draws. */
 uint32_t sim_below(struct sim *sim, uint32_t n);
 uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high);
@@ -334,7 +344,8 @@ void net_note(struct sim *sim, unsigned node);
 void raft_start(struct sim *sim, struct sim_node *node);
 void raft_stop(struct sim *sim, struct sim_node *node);
 void raft_handle(struct sim *sim, struct sim_node *node, struct event *event);
-void raft_transfer(struct sim *sim, struct sim_node *node);
+/* The leader hands over to one who has everything: `to`, or -1 = any. */
+void raft_transfer(struct sim *sim, struct sim_node *node, int to);
 void raft_propose(struct sim *sim, struct sim_node *node, struct core_action *action);
 void raft_membership(struct sim *sim, struct sim_node *node, const struct core_action *action);
 /* The core has applied so much that a snapshot of it is due. */
@@ -384,8 +395,14 @@ void moves_free(struct sim *sim);
 
 /* ---- faults.c */
 void faults_setup(struct sim *sim);
-void faults_in_move(struct sim *sim, uint64_t from, uint64_t to);
 void faults_handle(struct sim *sim, struct event *event);
+
+/* ---- aims.c: told of steps at which a fault would hurt most */
+void aims_in_move(struct sim *sim, uint64_t from, uint64_t to);
+void aims_at_proposal(struct sim *sim, struct sim_node *node, const struct core_action *action);
+void aims_at_vote(struct sim *sim, struct sim_node *voter, unsigned candidate);
+/* True: the guard stalls just when it must freeze, within its budget. */
+bool aims_at_lease_end(struct sim *sim, struct sim_node *node);
 
 /* ---- users.c */
 void users_setup(struct sim *sim);
