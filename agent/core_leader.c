@@ -361,6 +361,16 @@ static void losses_run(struct core *core)
         core_wake_at(&core->lead.wake_us, id);
 }
 
+/* A command is large: made only when it is proposed. */
+static void propose_ceiling(struct core *core, uint64_t node, uint32_t ceiling_ms)
+{
+    struct command command = {.type = COMMAND_NODE_CEILING};
+
+    command.node_ceiling.node = node;
+    command.node_ceiling.ceiling_ms = ceiling_ms;
+    core_propose(core, &command, PROPOSAL_CEILING, node, NULL);
+}
+
 /* A lease may only be as long as the state says; a longer one is agreed on before it is granted, a
  * shorter one after. */
 static void ceilings_run(struct core *core)
@@ -370,13 +380,9 @@ static void ceilings_run(struct core *core)
         const struct node *node = &core->state.nodes[i];
         uint32_t ceiling_ms =
             detector_ceiling(&core->lead.detector, &core->state, node->id, core->now);
-        struct command command = {.type = COMMAND_NODE_CEILING};
 
-        if (ceiling_ms == 0 || core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
-            continue;
-        command.node_ceiling.node = node->id;
-        command.node_ceiling.ceiling_ms = ceiling_ms;
-        core_propose(core, &command, PROPOSAL_CEILING, node->id, NULL);
+        if (ceiling_ms != 0 && !core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
+            propose_ceiling(core, node->id, ceiling_ms);
     }
 }
 
@@ -416,6 +422,16 @@ bool core_peer_has_image(const struct peer *peer, const uint8_t digest[DIGEST_SI
     return false;
 }
 
+static void propose_held(struct core *core, const struct image *image, uint64_t node)
+{
+    struct command command = {.type = COMMAND_IMAGE_HELD};
+
+    memcpy(command.image_held.name, image->name, NAME_SIZE);
+    memcpy(command.image_held.digest, image->digest, DIGEST_SIZE);
+    command.image_held.node = node;
+    core_propose(core, &command, PROPOSAL_HELD, node, image->name);
+}
+
 static void holders_run(struct core *core)
 {
     for (size_t i = 0; i < core->state.n_images; i++) {
@@ -423,16 +439,11 @@ static void holders_run(struct core *core)
 
         for (size_t p = 0; p < core->lead.n_peers; p++) {
             const struct peer *peer = &core->lead.peers[p];
-            struct command command = {.type = COMMAND_IMAGE_HELD};
 
-            if (image_is_held(image, peer->id) || !core_peer_has_image(peer, image->digest) ||
-                state_node(&core->state, peer->id) == NULL ||
-                core_is_proposed(core, PROPOSAL_HELD, peer->id, image->name))
-                continue;
-            memcpy(command.image_held.name, image->name, NAME_SIZE);
-            memcpy(command.image_held.digest, image->digest, DIGEST_SIZE);
-            command.image_held.node = peer->id;
-            core_propose(core, &command, PROPOSAL_HELD, peer->id, image->name);
+            if (!image_is_held(image, peer->id) && core_peer_has_image(peer, image->digest) &&
+                state_node(&core->state, peer->id) != NULL &&
+                !core_is_proposed(core, PROPOSAL_HELD, peer->id, image->name))
+                propose_held(core, image, peer->id);
         }
     }
 }
