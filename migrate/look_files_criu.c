@@ -135,6 +135,33 @@ static void look_at_device(const struct held *held, struct look *look)
              held->link, held->number);
 }
 
+/* True: it watches something on the file system that is the guest's root. That is an overlay, which
+ * opens nothing by its handle: CRIU cannot tell what is watched. */
+static bool watches_root(const struct held *held)
+{
+    enum { KERNEL_MINOR_BITS = 20 };
+    char path[64], line[512];
+    unsigned int device;
+    struct stat root;
+    bool does = false;
+    FILE *info;
+
+    snprintf(path, sizeof(path), "/proc/%d/root/", held->pid);
+    if (stat(path, &root) < 0)
+        return false; /* ended meanwhile */
+    snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", held->pid, held->number);
+    info = fopen(path, "re");
+    while (!does && info != NULL && fgets(line, sizeof(line), info) != NULL) {
+        const char *at = strstr(line, " sdev:");
+
+        does = at != NULL && sscanf(at, " sdev:%x", &device) == 1 &&
+               device == (major(root.st_dev) << KERNEL_MINOR_BITS | minor(root.st_dev));
+    }
+    if (info != NULL)
+        fclose(info);
+    return does;
+}
+
 static void look_at_anonymous(const struct held *held, struct look *look)
 {
     static const char *const known[] = {"[eventfd]",  "[eventpoll]", "inotify", "[fanotify]",
@@ -145,6 +172,10 @@ static void look_at_anonymous(const struct held *held, struct look *look)
     const char *name = held->link + strlen("anon_inode:");
     const char *code = "descriptor";
 
+    if (strstr(name, "notify") != NULL && watches_root(held))
+        look_add(look, "watch", true,
+                 "%s watches files of its root with %.80s (descriptor %d); on /dev/shm it could",
+                 held->who, name, held->number);
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(name, known[i]) == 0)
             return;

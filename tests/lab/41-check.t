@@ -64,7 +64,8 @@ misfit() {
 misfit ptrace ptrace
 misfit mqueue message-queue
 misfit secret secret-memory
-misfit alg socket
+misfit mptcp socket
+misfit inotify watch
 
 # The plain one moves as it was said.
 before=$(migrations)

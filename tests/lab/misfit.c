@@ -1,15 +1,17 @@
 /* misfit: holds, for ever, one thing that CRIU cannot move, so that the look before a move has
  * something to find. Exits 3 where this kernel has no such thing.
  *
- *     misfit ptrace|mqueue|secret|alg|unix PATH
+ *     misfit ptrace|mqueue|secret|mptcp|inotify|unix PATH
  *
  * `unix` connects to the socket at PATH, which another guest or the node listens on.
  */
 #include <fcntl.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -46,8 +48,10 @@ static int take_hold(const char *what, const char *path)
         return mq_open("/misfit", O_RDWR | O_CREAT, 0600, NULL);
     if (strcmp(what, "secret") == 0)
         return (int)syscall(SYS_memfd_secret, 0);
-    if (strcmp(what, "alg") == 0)
-        return socket(AF_ALG, SOCK_SEQPACKET, 0);
+    if (strcmp(what, "mptcp") == 0) /* what Go's listeners are */
+        return socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+    if (strcmp(what, "inotify") == 0)
+        return inotify_add_watch(inotify_init1(IN_CLOEXEC), "/bin", IN_CREATE);
     return connect_to(path);
 }
 
