@@ -17,10 +17,9 @@ ok 'a cluster of two' lab up -n 2 --join || bail 'no cluster'
 mkdir "$work/tree" && tar -xf "$work/plain.tar" -C "$work/tree" && echo from-the-tree >"$work/tree/mark"
 tar -C "$work/tree" -cf "$work/web.tar" .
 put 1 /tmp/web.tar <"$work/web.tar"
-zstd -q "$work/web.tar" && put 1 /tmp/web.tar.zst <"$work/web.tar.zst"
-xz -k "$work/web.tar" && put 1 /tmp/web.tar.xz <"$work/web.tar.xz"
 on 1 sh -ec '
     cd /tmp
+    zstd -q web.tar && xz -k web.tar
     mkdir tree && tar -xf web.tar -C tree && head -c 30000 web.tar.zst >short.tar.zst
     mksquashfs tree web.squashfs -quiet -no-progress -all-root
     head -c 20000 web.squashfs >short.squashfs
