@@ -217,6 +217,18 @@ static void strike_loss(struct sim *sim, struct sim_node *leader, struct sim_nod
         stall_log(sim, leader, lost);
 }
 
+static bool elects_without(const struct sim *sim, const struct sim_node *leader,
+                           const struct sim_node *node)
+{
+    unsigned n_voters = 0, n = 0;
+
+    for (unsigned i = 0; i < sim->n; i++) {
+        n_voters += raft_is_voter(&leader->raft, i);
+        n += raft_is_voter(&leader->raft, i) && i != leader->at && i != node->at;
+    }
+    return n > n_voters / 2;
+}
+
 /* The leader has granted what it wants to propose, perhaps, and is not heard again. */
 static void strike_ceiling(struct sim *sim, struct sim_node *leader, struct sim_node *node)
 {
@@ -228,6 +240,10 @@ static void strike_ceiling(struct sim *sim, struct sim_node *leader, struct sim_
     sim_trace(sim, leader, "is lost with the ceiling of n%u", node->at + 1);
     raft_transfer(sim, leader, -1);
     actor_stall(sim, leader, ACTOR_RAFT, us);
+    if (!elects_without(sim, leader, node)) { /* once it has voted */
+        fault_after(sim, FAULT_CUT_BOTH, node, sim_between(sim, MS, 6 * MS));
+        return;
+    }
     for (unsigned i = 0; i < sim->n; i++) {
         if (i == leader->at || i == node->at)
             continue;
