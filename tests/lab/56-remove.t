@@ -59,7 +59,7 @@ ok 'the leader is removed' on "$out" skein node remove "$lead"
 is 'it is gone' "$(names "$out" | grep -c "$lead")" 0
 is 'another node leads' "$(leader "$out" | grep -c .)" 1
 is 'the guest runs once' "$(look_running counter | wc -l)" 1
-ok 'the old leader has no cluster' wait_until 15 is_out "${lead#n}"
+ok 'the old leader has no cluster' wait_until 60 is_out "${lead#n}"
 
 # To the last
 for k in 1 2 3; do [ "n$k" = "$lead" ] || [ "$k" = "$out" ] || third=$k; done
