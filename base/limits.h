@@ -20,6 +20,7 @@ enum {
     MAX_CORES = 256, /* a node */
     MAX_GUEST_CORES = 64,
     MAX_NODE_GUESTS = 300,      /* that one node runs */
+    MAX_VICTIMS = 64,           /* guests that give way to one */
     MAX_ARGUMENTS = 64,         /* argv and env of a guest, each */
     ARGUMENT_SIZE = 1024,       /* one of them, NUL included */
     USER_DATA_SIZE = 16 * 1024, /* cloud-init's, of one guest, NUL included */

@@ -30,6 +30,7 @@ enum body {
     BODY_MIGRATION_RESERVE,
     BODY_MIGRATION_STEP,
     BODY_CLUSTER_SET,
+    BODY_GUEST_EVICT,
 };
 
 static const struct {
@@ -65,6 +66,7 @@ static const struct {
     [COMMAND_MIGRATION_ABORT] = {"migration-abort", BODY_MIGRATION_STEP},
     [COMMAND_MIGRATION_DONE] = {"migration-done", BODY_MIGRATION_STEP},
     [COMMAND_CLUSTER_SET] = {"cluster-set", BODY_CLUSTER_SET},
+    [COMMAND_GUEST_EVICT] = {"guest-evict", BODY_GUEST_EVICT},
 };
 
 static enum body body_of(enum command_type type)
@@ -151,6 +153,24 @@ static void encode_node_body(const struct command *c, struct writer *w)
     }
 }
 
+static void encode_evict(const struct command *c, struct writer *w)
+{
+    uint32_t n = c->guest_evict.n_victims;
+
+    if (n < 1 || n > MAX_VICTIMS) {
+        w->failed = true;
+        return;
+    }
+    write_string(w, c->guest_evict.name);
+    write_u64(w, c->guest_evict.expect_epoch);
+    write_u64(w, c->guest_evict.node);
+    write_u32(w, n);
+    for (uint32_t i = 0; i < n; i++) {
+        write_string(w, c->guest_evict.victims[i].name);
+        write_u64(w, c->guest_evict.victims[i].epoch);
+    }
+}
+
 static void encode_body(const struct command *c, struct writer *w)
 {
     switch (body_of(c->type)) {
@@ -194,6 +214,9 @@ static void encode_body(const struct command *c, struct writer *w)
     case BODY_CLUSTER_SET:
         write_enum(w, c->cluster_set.setting);
         write_bool(w, c->cluster_set.flag);
+        break;
+    case BODY_GUEST_EVICT:
+        encode_evict(c, w);
         break;
     default:
         encode_node_body(c, w);
@@ -262,6 +285,23 @@ static int decode_node_body(struct reader *r, struct command *c)
     }
 }
 
+static void decode_evict(struct reader *r, struct command *c)
+{
+    uint32_t n;
+
+    read_string(r, c->guest_evict.name, NAME_SIZE);
+    c->guest_evict.expect_epoch = read_u64(r);
+    c->guest_evict.node = read_u64(r);
+    n = read_count(r, MAX_VICTIMS);
+    if (n == 0)
+        reader_fail(r);
+    c->guest_evict.n_victims = n;
+    for (uint32_t i = 0; i < n; i++) {
+        read_string(r, c->guest_evict.victims[i].name, NAME_SIZE);
+        c->guest_evict.victims[i].epoch = read_u64(r);
+    }
+}
+
 static int decode_body(struct reader *r, struct command *c)
 {
     int code;
@@ -306,6 +346,9 @@ static int decode_body(struct reader *r, struct command *c)
     case BODY_CLUSTER_SET:
         c->cluster_set.setting = (enum cluster_setting)read_enum(r, UINT8_MAX);
         c->cluster_set.flag = read_bool(r);
+        return 0;
+    case BODY_GUEST_EVICT:
+        decode_evict(r, c);
         return 0;
     default:
         return decode_node_body(r, c);

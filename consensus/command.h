@@ -29,7 +29,7 @@ enum command_type {
     COMMAND_IMAGE_ADD,
     COMMAND_IMAGE_HELD, /* a node holds it, verified */
     COMMAND_IMAGE_REMOVE,
-    COMMAND_GUEST_CREATE,  /* spec and first placement */
+    COMMAND_GUEST_CREATE,  /* spec and first placement; without one it waits, if it may preempt */
     COMMAND_GUEST_PLACE,   /* a guest that waits for a place gets one */
     COMMAND_GUEST_STOP,    /* desired := stopped; the placement stays until the guard's word */
     COMMAND_GUEST_STOPPED, /* its guard confirmed that (guest, epoch) does not run any more */
@@ -40,6 +40,7 @@ enum command_type {
     COMMAND_MIGRATION_ABORT,
     COMMAND_MIGRATION_DONE, /* the target runs: the source may clean up */
     COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
+    COMMAND_GUEST_EVICT,    /* less important guests of one node give way to one that waits */
     COMMAND_TYPE_END
 };
 
@@ -131,6 +132,16 @@ struct command {
             enum cluster_setting setting;
             bool flag;
         } cluster_set;
+        struct {
+            char name[NAME_SIZE];  /* of the guest that waits */
+            uint64_t expect_epoch; /* its present one */
+            uint64_t node;         /* that is cleared for it */
+            uint32_t n_victims;    /* at least one */
+            struct {
+                char name[NAME_SIZE];
+                uint64_t epoch; /* its present one */
+            } victims[MAX_VICTIMS];
+        } guest_evict;
     };
 };
 

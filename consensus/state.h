@@ -39,6 +39,7 @@ struct state {
     uint64_t leader_term;
     uint32_t next_vni;
     bool maintenance;     /* SETTING_MAINTENANCE */
+    bool preemption;      /* SETTING_PREEMPTION */
     struct timers timers; /* since CLUSTER_INIT; zeroes until then */
 
     size_t n_nodes, n_slices, n_images, n_guests, n_migrations, n_tokens, n_requests;
@@ -80,6 +81,13 @@ const struct migration *state_migration(const struct state *state, uint64_t id);
 /* A disk for a machine, not the files of a root. */
 bool image_is_disk(const struct image *image);
 bool image_is_held(const struct image *image, uint64_t node);
+/* Whether it may take the place of less important ones: by its own word, else by the cluster's. */
+bool state_may_preempt(const struct state *state, const struct guest_spec *spec);
+/* It has a place, and is being stopped there: by a user, or for a more important guest. */
+bool guest_is_leaving(const struct guest *guest);
+/* It runs in its place, and may be asked to leave it: it is no `stay` guest, in no migration, and
+ * not leaving already. */
+bool guest_may_give_way(const struct guest *guest);
 size_t state_n_voters(const struct state *state);
 
 /* Names of the enums for people and JSON: "up", "lost"; "voter", …; "cell", …; and back: -EINVAL
@@ -90,6 +98,7 @@ const char *guest_kind_name(enum guest_kind v);
 const char *image_format_name(enum image_format v);
 const char *restart_policy_name(enum restart_policy v);
 const char *failover_policy_name(enum failover_policy v);
+const char *preempt_policy_name(enum preempt_policy v); /* "cluster", "on", "off" */
 const char *desired_state_name(enum desired_state v);
 const char *migration_phase_name(enum migration_phase v);
 int guest_kind_parse(const char *text, enum guest_kind *ret);

@@ -68,5 +68,6 @@ void apply_migration_commit(struct entry *e);
 void apply_migration_abort(struct entry *e);
 void apply_migration_done(struct entry *e);
 void apply_cluster_set(struct entry *e);
+void apply_guest_evict(struct entry *e);
 
 #endif

@@ -118,6 +118,17 @@ static bool migration_link_is_sane(const struct state *s, const struct guest *gu
     return guest->migration == 0 || (m != NULL && strcmp(m->guest, guest->spec.name) == 0);
 }
 
+/* Only who is meant to run and does not move gives way; only who waits has a node cleared. */
+static bool preemption_is_sane(const struct state *s, const struct guest *guest)
+{
+    bool gave_way = guest->preempted_by[0] != '\0';
+
+    if (guest->desired != DESIRED_RUNNING || guest->migration != 0)
+        return !gave_way && guest->clears == 0;
+    return guest->clears == 0 ||
+           (guest->placement.node == 0 && state_node(s, guest->clears) != NULL);
+}
+
 static int check_guests(const struct state *s, struct err *err)
 {
     bool slot_taken[MAX_GUESTS] = {false};
@@ -131,6 +142,8 @@ static int check_guests(const struct state *s, struct err *err)
             !placement_is_sane(s, &guest->placement, guest->spec.n_cores) ||
             !migration_link_is_sane(s, guest))
             return bad(err, "guest", guest->spec.name);
+        if (!preemption_is_sane(s, guest))
+            return bad(err, "the preemption of guest", guest->spec.name);
         if (guest->slot >= MAX_GUESTS || slot_taken[guest->slot])
             return bad(err, "the slot of guest", guest->spec.name);
         slot_taken[guest->slot] = true;

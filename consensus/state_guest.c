@@ -22,6 +22,13 @@ void guest_unplace(struct guest *guest, uint64_t epoch)
     guest->placement = (struct placement){.epoch = epoch};
 }
 
+/* It gave way to nobody any more, and nothing is cleared for it. */
+static void guest_settled(struct guest *guest)
+{
+    memset(guest->preempted_by, 0, sizeof(guest->preempted_by));
+    guest->clears = 0;
+}
+
 /* Takes the place; what lies behind the last core is zero, whatever the command says. */
 static void guest_put(struct guest *guest, const struct placement *placement, uint64_t epoch)
 {
@@ -30,6 +37,8 @@ static void guest_put(struct guest *guest, const struct placement *placement, ui
     guest->placement.n_cores = placement->n_cores;
     memcpy(guest->placement.cores, placement->cores,
            placement->n_cores * sizeof(placement->cores[0]));
+    if (placement->node != 0)
+        guest_settled(guest);
 }
 
 /* The lowest address of the subnet that no guest of the slice has: .0 is the network, .1 is kept
@@ -152,13 +161,16 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
     return true;
 }
 
-/* Room for the guest, and its image there. */
+/* Room for the guest, and its image there. No node: it waits until others gave way. */
 static bool refuse_placement(struct entry *e, const struct guest_spec *spec,
                              const struct placement *placement)
 {
-    int code = capacity_check_placement(e->state, spec, placement, e->outcome->reason);
     const struct image *image = state_image(e->state, spec->image);
+    int code;
 
+    if (placement->node == 0 && placement->n_cores == 0 && state_may_preempt(e->state, spec))
+        return false;
+    code = capacity_check_placement(e->state, spec, placement, e->outcome->reason);
     if (code < 0)
         e->outcome->code = code;
     else if (image == NULL || !image_is_held(image, placement->node))
@@ -220,8 +232,11 @@ void apply_guest_place(struct entry *e)
         refuse(e, -ESTALE, "guest %s is at epoch %llu, not %llu", guest->spec.name,
                (unsigned long long)guest->placement.epoch,
                (unsigned long long)e->command->guest_place.expect_epoch);
-    else if (!start && guest->desired != DESIRED_RUNNING)
-        refuse(e, -ESTALE, "guest %s is meant to be stopped", guest->spec.name);
+    else if (!start && (guest->desired != DESIRED_RUNNING || placement->node == 0))
+        refuse(e, -ESTALE,
+               guest->desired != DESIRED_RUNNING ? "guest %s is meant to be stopped"
+                                                 : "guest %s: no node is given",
+               guest->spec.name);
     else if (!refuse_placement(e, &guest->spec, placement)) {
         guest_put(guest, placement, e->index);
         guest->desired = DESIRED_RUNNING;
@@ -237,8 +252,10 @@ void apply_guest_stop(struct entry *e)
     if (guest->migration != 0)
         refuse(e, -EBUSY, "guest %s is being migrated; wait for its end, or abort it",
                guest->spec.name);
-    else
+    else {
         guest->desired = DESIRED_STOPPED;
+        guest_settled(guest);
+    }
 }
 
 /* Whoever owns the guest says that it is gone: a migration of it has nothing left to move. */
@@ -257,8 +274,10 @@ void apply_guest_stopped(struct entry *e)
     if (guest->migration != 0)
         migration_drop(e->state, guest->migration);
     guest_unplace(guest, e->index);
-    if (e->command->guest_stopped.exited)
+    if (e->command->guest_stopped.exited) {
         guest->desired = DESIRED_STOPPED;
+        guest_settled(guest);
+    }
 }
 
 void apply_guest_remove(struct entry *e)

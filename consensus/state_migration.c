@@ -31,6 +31,8 @@ static bool refuse_guest(struct entry *e, const char *name, const struct guest *
         refuse(e, -ESTALE, "guest %s is meant to be stopped", name);
     else if (guest->placement.node == 0)
         refuse(e, -ESTALE, "guest %s runs nowhere", name);
+    else if (guest_is_leaving(guest))
+        refuse(e, -ESTALE, "guest %s gives way to guest %s", name, guest->preempted_by);
     else if (guest->placement.epoch != epoch)
         refuse(e, -ESTALE, "guest %s is at epoch %llu, not %llu", name,
                (unsigned long long)guest->placement.epoch, (unsigned long long)epoch);

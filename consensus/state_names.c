@@ -59,6 +59,13 @@ const char *failover_policy_name(enum failover_policy v)
     return name_of(failover_policies, COUNT(failover_policies), v);
 }
 
+const char *preempt_policy_name(enum preempt_policy v)
+{
+    static const char *const names[] = {"cluster", "on", "off"};
+
+    return (unsigned)v < COUNT(names) ? names[v] : "unknown";
+}
+
 const char *desired_state_name(enum desired_state v)
 {
     return name_of(desired_states, COUNT(desired_states), v);

@@ -114,6 +114,8 @@ void apply_cluster_set(struct entry *e)
 {
     if (e->command->cluster_set.setting == SETTING_MAINTENANCE)
         e->state->maintenance = e->command->cluster_set.flag;
+    else if (e->command->cluster_set.setting == SETTING_PREEMPTION)
+        e->state->preemption = e->command->cluster_set.flag;
     else
         refuse(e, -EINVAL, "setting %u is unknown", (unsigned)e->command->cluster_set.setting);
 }
@@ -342,6 +344,10 @@ void apply_node_remove(struct entry *e)
     e->outcome->id = node->id;
     for (size_t i = 0; i < s->n_images; i++)
         forget_holder(&s->images[i], node->id);
+    for (size_t i = 0; i < s->n_guests; i++) {
+        if (s->guests[i].clears == node->id)
+            s->guests[i].clears = 0;
+    }
     node_facts_deinit(&node->facts);
     array_remove(s->nodes, &s->n_nodes, sizeof(*node), (size_t)(node - s->nodes));
 }

@@ -163,6 +163,24 @@ bool image_is_held(const struct image *image, uint64_t node)
     return at < image->n_holders && image->holders[at] == node;
 }
 
+bool state_may_preempt(const struct state *state, const struct guest_spec *spec)
+{
+    return spec->preempt == PREEMPT_ON ||
+           (spec->preempt == PREEMPT_BY_CLUSTER && state->preemption);
+}
+
+bool guest_is_leaving(const struct guest *guest)
+{
+    return guest->placement.node != 0 &&
+           (guest->desired == DESIRED_STOPPED || guest->preempted_by[0] != '\0');
+}
+
+bool guest_may_give_way(const struct guest *guest)
+{
+    return guest->placement.node != 0 && guest->migration == 0 &&
+           guest->spec.failover != FAILOVER_STAY && !guest_is_leaving(guest);
+}
+
 size_t state_n_voters(const struct state *state)
 {
     size_t n = 0;

@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 3 };
+enum { SNAPSHOT_VERSION = 4 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -53,6 +53,8 @@ static void guest_encode(const struct guest *guest, struct writer *w)
     write_u32(w, guest->ip);
     placement_encode(&guest->placement, w);
     write_u64(w, guest->migration);
+    write_string(w, guest->preempted_by);
+    write_u64(w, guest->clears);
 }
 
 static int guest_decode(struct reader *r, struct guest *ret)
@@ -65,6 +67,8 @@ static int guest_decode(struct reader *r, struct guest *ret)
     ret->ip = read_u32(r);
     placement_decode(r, &ret->placement);
     ret->migration = read_u64(r);
+    read_string(r, ret->preempted_by, sizeof(ret->preempted_by));
+    ret->clears = read_u64(r);
     return code;
 }
 
@@ -148,6 +152,7 @@ void state_snapshot(const struct state *s, struct writer *w)
     write_u64(w, s->leader_term);
     write_u32(w, s->next_vni);
     write_bool(w, s->maintenance);
+    write_bool(w, s->preemption);
     timers_encode(&s->timers, w);
     catalog_encode(s, w);
     write_u32(w, (uint32_t)s->n_nodes);
@@ -239,6 +244,7 @@ static int state_decode(struct reader *r, struct state *s)
     s->leader_term = read_u64(r);
     s->next_vni = read_u32(r);
     s->maintenance = read_bool(r);
+    s->preemption = read_bool(r);
     timers_decode(r, &s->timers);
     code = catalog_decode(r, s);
     return code == 0 ? members_decode(r, s) : code;

@@ -17,6 +17,7 @@
 
 enum cluster_setting {
     SETTING_MAINTENANCE = 1, /* people work on cables: the leader calls no node lost */
+    SETTING_PREEMPTION,      /* guests that say nothing themselves may preempt */
 };
 
 /* ---- nodes */
@@ -121,6 +122,8 @@ struct image {
 
 enum restart_policy { RESTART_ALWAYS = 1, RESTART_ON_FAILURE, RESTART_NEVER };
 enum failover_policy { FAILOVER_RESTART = 1, FAILOVER_STAY, FAILOVER_RESTORE };
+/* Whether a guest that fits nowhere may take the place of less important ones. */
+enum preempt_policy { PREEMPT_BY_CLUSTER = 0, PREEMPT_ON, PREEMPT_OFF };
 enum desired_state { DESIRED_RUNNING = 1, DESIRED_STOPPED };
 
 enum health_kind { HEALTH_NONE = 0, HEALTH_TCP, HEALTH_EXEC };
@@ -148,6 +151,7 @@ struct guest_spec {
     uint32_t priority; /* higher comes back first; default 100 */
     enum restart_policy restart;
     enum failover_policy failover;
+    enum preempt_policy preempt;
     struct health_check health;
     char on[NAME_SIZE]; /* a node's name that it must run on, or "" */
     uint32_t n_constraints;
@@ -177,6 +181,10 @@ struct guest {
     uint32_t ip; /* in its slice, given by the state; 0 without a slice */
     struct placement placement;
     uint64_t migration; /* id of the migration in flight, 0 = none */
+    /* Guest that this one gave way to; only while it is meant to run: with a place it is being
+     * stopped, without one it waits. "" = none. */
+    char preempted_by[NAME_SIZE];
+    uint64_t clears; /* node that is being cleared for this guest, which waits; 0 = none */
 };
 
 /* ---- migrations */

@@ -233,6 +233,15 @@ static int user_data_decode(struct reader *r, char **ret)
     return code;
 }
 
+static enum preempt_policy read_preempt(struct reader *r)
+{
+    uint8_t v = read_u8(r);
+
+    if (v > PREEMPT_OFF)
+        reader_fail(r);
+    return r->failed ? PREEMPT_BY_CLUSTER : (enum preempt_policy)v;
+}
+
 void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
 {
     write_string(w, spec->name);
@@ -244,6 +253,7 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     write_u32(w, spec->priority);
     write_enum(w, spec->restart);
     write_enum(w, spec->failover);
+    write_u8(w, (uint8_t)spec->preempt);
     health_encode(&spec->health, w);
     write_string(w, spec->on);
     labels_encode(spec->constraints, spec->n_constraints, w);
@@ -267,6 +277,7 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     ret->priority = read_u32(r);
     ret->restart = (enum restart_policy)read_enum(r, RESTART_NEVER);
     ret->failover = (enum failover_policy)read_enum(r, FAILOVER_RESTORE);
+    ret->preempt = read_preempt(r);
     if (health_decode(r, &ret->health) < 0)
         return -ENOMEM;
     read_string(r, ret->on, sizeof(ret->on));

@@ -102,6 +102,7 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->priority = prng_below(p, 200);
     ret->restart = (enum restart_policy)(1 + prng_below(p, RESTART_NEVER));
     ret->failover = (enum failover_policy)(1 + prng_below(p, FAILOVER_RESTORE));
+    ret->preempt = (enum preempt_policy)prng_below(p, PREEMPT_OFF + 1);
     health_random(p, &ret->health);
     ret->n_constraints = labels_random(p, ret->constraints);
     ret->n_env = prng_below(p, 3);
@@ -249,6 +250,16 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
         name_random(p, c->guest_stopped.name);
         c->guest_stopped.epoch = prng_below(p, 100);
         c->guest_stopped.exited = prng_one_in(p, 2);
+        break;
+    case COMMAND_GUEST_EVICT:
+        name_random(p, c->guest_evict.name);
+        c->guest_evict.expect_epoch = prng_below(p, 100);
+        c->guest_evict.node = prng_below(p, 8);
+        c->guest_evict.n_victims = 1 + prng_below(p, MAX_VICTIMS);
+        for (uint32_t i = 0; i < c->guest_evict.n_victims; i++) {
+            name_random(p, c->guest_evict.victims[i].name);
+            c->guest_evict.victims[i].epoch = prng_below(p, 100);
+        }
         break;
     case COMMAND_MIGRATION_RESERVE:
         name_random(p, c->migration_reserve.guest);

@@ -166,7 +166,9 @@ static void next_create(struct stream *stream, const struct state *s, struct com
     spec->memory_mib = prng_below(&stream->prng, 64);
     spec->n_constraints = 0;
     pick_place(stream, s, spec->n_cores, spec->image, &c->guest_create.placement);
-    if (!prng_one_in(&stream->prng, 8) && (spec->n_argv > 0 || guest_spec_boots(spec)))
+    if (prng_one_in(&stream->prng, 5))
+        c->guest_create.placement = (struct placement){0};
+    else if (!prng_one_in(&stream->prng, 8) && (spec->n_argv > 0 || guest_spec_boots(spec)))
         spec->n_cores = c->guest_create.placement.n_cores;
 }
 
@@ -181,6 +183,44 @@ static void next_place(struct stream *stream, const struct state *s, struct comm
     memcpy(c->guest_place.name, guest->spec.name, NAME_SIZE);
     c->guest_place.expect_epoch = guest->placement.epoch - prng_one_in(&stream->prng, 8);
     pick_place(stream, s, guest->spec.n_cores, guest->spec.image, &c->guest_place.placement);
+}
+
+static bool suits_evict(struct stream *stream, const struct guest *guest,
+                        const struct guest *victim, uint64_t node)
+{
+    bool is_right = victim->placement.node == node && guest_may_give_way(victim) &&
+                    victim->spec.priority < guest->spec.priority;
+
+    return is_right ? !prng_one_in(&stream->prng, 4) : prng_one_in(&stream->prng, 30);
+}
+
+/* Whoever is less important on the node of some guest gives way to a guest that waits, as a rule.
+ */
+static void next_evict(struct stream *stream, const struct state *s, struct command *c)
+{
+    const struct guest *guest = NULL, *there = NULL;
+
+    c->guest_evict.n_victims = 1; /* of no name: refused */
+    for (int tries = 0; tries < 16 && (guest == NULL || guest->placement.node != 0 ||
+                                       !state_may_preempt(s, &guest->spec));
+         tries++)
+        guest = pick_guest(stream, s);
+    for (int tries = 0; tries < 8 && (there == NULL || there->placement.node == 0); tries++)
+        there = pick_guest(stream, s);
+    if (guest == NULL || there == NULL)
+        return;
+    memcpy(c->guest_evict.name, guest->spec.name, NAME_SIZE);
+    c->guest_evict.expect_epoch = guest->placement.epoch - prng_one_in(&stream->prng, 8);
+    c->guest_evict.node = there->placement.node;
+    for (size_t i = 0, n = 0; i < s->n_guests && n < 4; i++) {
+        const struct guest *victim = &s->guests[i];
+
+        if (!suits_evict(stream, guest, victim, there->placement.node))
+            continue;
+        memcpy(c->guest_evict.victims[n].name, victim->spec.name, NAME_SIZE);
+        c->guest_evict.victims[n].epoch = victim->placement.epoch - prng_one_in(&stream->prng, 16);
+        c->guest_evict.n_victims = (uint32_t)++n;
+    }
 }
 
 static void next_stopped(struct stream *stream, const struct state *s, struct command *c)
@@ -267,7 +307,7 @@ static void next_cluster(struct stream *stream, const struct state *s, struct co
         break;
     case COMMAND_CLUSTER_SET:
         c->cluster_set.setting =
-            (enum cluster_setting)(SETTING_MAINTENANCE + prng_one_in(&stream->prng, 4));
+            (enum cluster_setting)(SETTING_MAINTENANCE + prng_below(&stream->prng, 3));
         c->cluster_set.flag = prng_one_in(&stream->prng, 2);
         break;
     default:
@@ -300,7 +340,7 @@ static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_GUEST_START] = 10,       [COMMAND_GUEST_REMOVE] = 4,
     [COMMAND_MIGRATION_RESERVE] = 30, [COMMAND_MIGRATION_COMMIT] = 10,
     [COMMAND_MIGRATION_ABORT] = 5,    [COMMAND_MIGRATION_DONE] = 10,
-    [COMMAND_CLUSTER_SET] = 2,
+    [COMMAND_CLUSTER_SET] = 2,        [COMMAND_GUEST_EVICT] = 16,
 };
 
 static enum command_type pick_type(struct stream *stream)
@@ -329,7 +369,7 @@ static enum command_type what_it_needs(struct stream *stream, const struct state
         return s->n_tokens == 0 ? COMMAND_TOKEN_CREATE : COMMAND_NODE_JOIN;
     if (s->leader_term != stream->term && prng_one_in(&stream->prng, 3))
         return COMMAND_TERM_STARTED;
-    if (s->n_migrations == 0 && type >= COMMAND_MIGRATION_COMMIT)
+    if (s->n_migrations == 0 && type >= COMMAND_MIGRATION_COMMIT && type != COMMAND_GUEST_EVICT)
         type = COMMAND_MIGRATION_RESERVE;
     if (s->n_guests == 0 && type >= COMMAND_GUEST_CREATE)
         type = COMMAND_GUEST_CREATE;
@@ -358,6 +398,9 @@ static void fill(struct stream *stream, const struct state *s, struct command *c
     case COMMAND_GUEST_PLACE:
     case COMMAND_GUEST_START:
         next_place(stream, s, c);
+        break;
+    case COMMAND_GUEST_EVICT:
+        next_evict(stream, s, c);
         break;
     case COMMAND_GUEST_STOPPED:
         next_stopped(stream, s, c);
