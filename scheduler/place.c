@@ -6,6 +6,7 @@
 
 #include "consensus/capacity.h"
 #include "scheduler/cores.h"
+#include "scheduler/preempt.h"
 
 /* What speaks for a node that fits, the most important first. */
 struct merit {
@@ -66,14 +67,35 @@ static int64_t score_of(struct merit merit)
     return (int64_t)merit.headroom * HEADROOM_WEIGHT + merit.room;
 }
 
+int place_on_node(const struct state *state, const struct guest_spec *spec, bool is_move,
+                  const struct node *node, struct placement *ret, char reason[REASON_SIZE])
+{
+    const struct image *image = state_image(state, spec->image);
+    const char *except = is_move ? spec->name : NULL;
+    int code = capacity_node_takes(node, spec, reason);
+
+    *ret = (struct placement){0};
+    if (code < 0)
+        return code;
+    if (image == NULL || !image_is_held(image, node->id))
+        return reason_set(reason, -ESTALE, "does not hold image %s", spec->image);
+    code = capacity_check_memory(state, node, capacity_guest_mib(spec), except, reason);
+    if (code == 0)
+        code = cores_choose(state, node, spec->n_cores, except, ret->cores, reason);
+    if (code < 0)
+        return code;
+    ret->node = node->id;
+    ret->n_cores = spec->n_cores;
+    return 0;
+}
+
 /* 0 with the placement filled, or the reason in words. */
 static int fit(const struct state *state, const struct place_request *request,
-               const struct image *image, const struct node_telemetry *telemetry,
-               struct candidate *c)
+               const struct node_telemetry *telemetry, struct candidate *c)
 {
     const struct guest_spec *spec = request->spec;
-    const char *except = request->is_move ? spec->name : NULL;
     char *reason = c->row->reason;
+    const struct guest *holder;
     int code;
 
     if (c->node->id == request->not_on)
@@ -83,16 +105,13 @@ static int fit(const struct state *state, const struct place_request *request,
         return code;
     if (telemetry == NULL || !telemetry->present)
         return reason_set(reason, -ESTALE, "no live lease");
-    if (!image_is_held(image, c->node->id))
-        return reason_set(reason, -ESTALE, "does not hold image %s", image->name);
-    code = capacity_check_memory(state, c->node, capacity_guest_mib(spec), except, reason);
+    holder = preempt_holder(state, c->node, spec);
+    if (holder != NULL)
+        return reason_set(reason, -ESTALE, "it is being cleared for guest %s (priority %u)",
+                          holder->spec.name, holder->spec.priority);
+    code = place_on_node(state, spec, request->is_move, c->node, &c->placement, reason);
     if (code < 0)
         return code;
-    code = cores_choose(state, c->node, spec->n_cores, except, c->placement.cores, reason);
-    if (code < 0)
-        return code;
-    c->placement.node = c->node->id;
-    c->placement.n_cores = spec->n_cores;
     c->merit = merit_of(state, request, c->node, telemetry->backhaul_permille);
     return 0;
 }
@@ -168,7 +187,6 @@ static int check_request(const struct state *state, const struct guest_spec *spe
 int place_guest(const struct state *state, const struct place_request *request,
                 struct place_result *ret, struct err *err)
 {
-    const struct image *image = state_image(state, request->spec->image);
     size_t n = 0, at = 0, n_nodes = state->n_nodes > 0 ? state->n_nodes : 1;
     struct candidate *candidates;
     int code = check_request(state, request->spec, err);
@@ -191,7 +209,7 @@ int place_guest(const struct state *state, const struct place_request *request,
         *c = (struct candidate){.node = node, .row = &ret->rows[i]};
         c->row->node = node->id;
         c->row->verdict = VERDICT_REFUSED;
-        if (fit(state, request, image, telemetry_of(request, node->id, &at), c) < 0)
+        if (fit(state, request, telemetry_of(request, node->id, &at), c) < 0)
             continue;
         c->row->verdict = VERDICT_POSSIBLE;
         c->row->score = score_of(c->merit);

@@ -1,8 +1,9 @@
 /* place: where a guest goes, and for each node why not there (pure, deterministic).
  *
  * Hard: up, present, not cordoned or draining, no witness, guest kind, labels, `on`, memory, whole
- * isolated cores (cores.h), image held. Soft: backhaul headroom, then spread by free memory and
- * cores, then the name.
+ * isolated cores (cores.h), image held, not
+ * being cleared for a more important guest (preempt.h). Soft: backhaul headroom, then spread by
+ * free memory and cores, then the name.
  */
 #ifndef SKEIN_SCHEDULER_PLACE_H
 #define SKEIN_SCHEDULER_PLACE_H
@@ -50,6 +51,10 @@ struct place_result {
  * slice or `on`, with words; -ENOMEM. */
 int place_guest(const struct state *state, const struct place_request *request,
                 struct place_result *ret, struct err *err);
+/* One node alone, by the state alone (no lease, nothing that is kept for others). 0 with the
+ * placement filled; < 0 with the reason in words. */
+int place_on_node(const struct state *state, const struct guest_spec *spec, bool is_move,
+                  const struct node *node, struct placement *ret, char reason[REASON_SIZE]);
 void place_result_deinit(struct place_result *result);
 
 #endif
