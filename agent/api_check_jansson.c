@@ -80,7 +80,7 @@ static void look_at_places(const struct check *check, const struct guest *guest,
         look_add(look, "place", true, "%s", err.text);
     else if (result.placement.node == 0)
         look_add(look, "place", true, "no other node can take it (see targets)");
-    json_object_update(answer, show_plan(&show, &result));
+    json_object_update(answer, show_plan(&show, &result, NULL));
     json_object_del(answer, "cores");
     place_result_deinit(&result);
 }

@@ -35,6 +35,7 @@ static const struct method methods[] = {
     {"top", READ_LEADER, true, false, api_top},
     {"events", HERE, false, false, api_events},
     {"cluster.maintenance", ON_LEADER, false, false, api_write},
+    {"cluster.preemption", ON_LEADER, false, false, api_write},
     {"token.create", ON_LEADER, false, false, api_token_create},
     {"node.join", ON_LEADER, false, true, api_node_join},
     {"node.list", READ_LEADER, false, false, api_node_list},

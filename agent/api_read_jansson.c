@@ -93,6 +93,17 @@ void api_guest_show(struct api *api, struct call *call)
         api_ok(api, &call->asker, show_guest(&show, guest), call->warning);
 }
 
+static json_t *plan_of(const struct show *show, const struct place_request *request,
+                       const struct place_result *result)
+{
+    const struct state *state = core_state(show->core);
+    struct preempt_plan preempt = {0};
+
+    if (result->placement.node == 0 && state_may_preempt(state, request->spec))
+        preempt_plan(state, request, &preempt);
+    return show_plan(show, result, &preempt);
+}
+
 void api_guest_plan(struct api *api, struct call *call)
 {
     struct show show = api_show(api);
@@ -112,7 +123,7 @@ void api_guest_plan(struct api *api, struct call *call)
     if (place_guest(core_state(api->s->core), &request, &result, &err) < 0)
         api_error(api, &call->asker, "refused", "%s", err.text);
     else
-        api_ok(api, &call->asker, show_plan(&show, &result), call->warning);
+        api_ok(api, &call->asker, plan_of(&show, &request, &result), call->warning);
     place_result_deinit(&result);
     guest_spec_deinit(&spec);
     free(telemetry);

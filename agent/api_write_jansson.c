@@ -119,6 +119,8 @@ static json_t *result_of(struct api *api, const struct ticket *ticket, const str
                          "timers", show_timers(&state->timers), "members", members_json(state));
     if (strcmp(ticket->method, "cluster.maintenance") == 0)
         return json_pack("{s:b}", "maintenance", state->maintenance);
+    if (strcmp(ticket->method, "cluster.preemption") == 0)
+        return json_pack("{s:b}", "preemption", state->preemption);
     if (strcmp(ticket->method, "migration.cancel") == 0)
         return json_pack("{s:I, s:b}", "id", (json_int_t)answer->id, "cancelled", 1);
     return json_pack("{s:s}", "name", ticket->name);

@@ -155,7 +155,12 @@ static int policies(const json_t *params, struct guest_spec *ret, struct err *er
     const char *restart = json_string_value(json_object_get(params, "restart"));
     const char *failover = json_string_value(json_object_get(params, "failover"));
     const char *kind = json_string_value(json_object_get(params, "kind"));
+    const json_t *preempt = json_object_get(params, "preempt");
 
+    if (preempt != NULL && !json_is_null(preempt) && !json_is_boolean(preempt))
+        return err_set(err, -EINVAL, "preempt: must be true or false");
+    if (json_is_boolean(preempt))
+        ret->preempt = json_is_true(preempt) ? PREEMPT_ON : PREEMPT_OFF;
     ret->kind = KIND_CELL;
     ret->restart = RESTART_ALWAYS;
     ret->failover = FAILOVER_RESTART;
@@ -356,12 +361,13 @@ static int guest_run(const json_t *params, struct command *ret, struct err *err)
     return rc;
 }
 
-static int cluster_maintenance(const json_t *params, struct command *ret, struct err *err)
+static int cluster_set(const json_t *params, enum cluster_setting setting, struct command *ret,
+                       struct err *err)
 {
     const json_t *on = json_object_get(params, "on");
 
     ret->type = COMMAND_CLUSTER_SET;
-    ret->cluster_set.setting = SETTING_MAINTENANCE;
+    ret->cluster_set.setting = setting;
     ret->cluster_set.flag = json_is_true(on);
     return json_is_boolean(on) ? 0 : err_set(err, -EINVAL, "'on' must be true or false");
 }
@@ -417,7 +423,9 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         return name_of_json(params, "name", ret->guest_place.name, err);
     }
     if (strcmp(method, "cluster.maintenance") == 0)
-        return cluster_maintenance(params, ret, err);
+        return cluster_set(params, SETTING_MAINTENANCE, ret, err);
+    if (strcmp(method, "cluster.preemption") == 0)
+        return cluster_set(params, SETTING_PREEMPTION, ret, err);
     if (strcmp(method, "slice.create") == 0)
         return slice_create(params, ret, err);
     if (strcmp(method, "image.add") == 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent/core_internal.h"
+#include "scheduler/preempt.h"
 
 enum { MOVES_AT_ONCE = 2, RETRY_MS = 1000, AFTER_FAILURE_MS = 10000 };
 
@@ -62,8 +63,8 @@ static const struct guest *next_on(const struct state *state, uint64_t node,
     for (size_t i = 0; i < state->n_guests; i++) {
         const struct guest *guest = &state->guests[i];
 
-        if (guest->placement.node == node && (last == NULL || core_goes_first(last, guest)) &&
-            (next == NULL || core_goes_first(guest, next)))
+        if (guest->placement.node == node && (last == NULL || guest_goes_first(last, guest)) &&
+            (next == NULL || guest_goes_first(guest, next)))
             next = guest;
     }
     return next;
@@ -80,8 +81,8 @@ static size_t moves_from(const struct core *core, uint64_t node)
 
 static bool may_move(const struct core *core, const struct guest *guest)
 {
-    return guest->migration == 0 && guest->desired == DESIRED_RUNNING &&
-           core_kind_moves(guest->spec.kind) && failure_of(core, guest->spec.name) == NULL;
+    return guest->migration == 0 && !guest_is_leaving(guest) && core_kind_moves(guest->spec.kind) &&
+           failure_of(core, guest->spec.name) == NULL;
 }
 
 static void reserve(const struct guest *guest, const struct placement *target, struct command *ret)
@@ -161,7 +162,7 @@ static bool is_at_work(struct core *core, const struct node *node)
         struct placement target;
         struct err err;
 
-        if (guest->desired == DESIRED_STOPPED)
+        if (guest_is_leaving(guest))
             return true; /* it is being stopped */
         if (may_move(core, guest) &&
             core_place(core, &guest->spec, node->id, &target, NULL, &err) == 0)
@@ -244,7 +245,7 @@ static void plan_row(const struct core *core, struct state *state, const char *n
     struct err err = {0};
 
     snprintf(ret->guest, sizeof(ret->guest), "%s", name);
-    if (guest->desired != DESIRED_RUNNING || guest->migration != 0) {
+    if (guest_is_leaving(guest) || guest->migration != 0) {
         snprintf(ret->text, sizeof(ret->text),
                  guest->migration != 0 ? "it is being moved already" : "it is being stopped");
         ret->goes = true;

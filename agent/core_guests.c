@@ -310,6 +310,15 @@ static void exited(struct core *core, struct local_guest *local, const struct gu
     start(core, local, guest);
 }
 
+/* Asked to go, by a user or for a more important guest. One that ended for good says so instead. */
+static bool is_to_stop(const struct local_guest *local, const struct guest *guest)
+{
+    bool has_ended = local->has_report && local->report.state == GUEST_EXITED &&
+                     leaves_it(guest, local->report.exit_status);
+
+    return guest->desired == DESIRED_STOPPED || (guest_is_leaving(guest) && !has_ended);
+}
+
 static void owned(struct core *core, struct local_guest *local, const struct guest *guest)
 {
     const struct guard_report *report = &local->report;
@@ -327,7 +336,7 @@ static void owned(struct core *core, struct local_guest *local, const struct gue
     if (is_captured) {
         if (!must_wait(core, local))
             core_ask(core, GUARD_RESUME, local->name, report->epoch, report->migration);
-    } else if (guest->desired == DESIRED_STOPPED) {
+    } else if (is_to_stop(local, guest)) {
         if (!local->has_report)
             claim(core, local, CLAIM_STOPPED, guest->placement.epoch, "");
         else if (report->state != GUEST_STOPPING)

@@ -8,7 +8,7 @@
  *   core_health.c   the node's part: health checks
  *   core_goods.c    the node's part: images, the switch, own facts
  *   core_leader.c   the leader's part: grants, losses, claims
- *   core_place.c    the leader's part: places what waits
+ *   core_place.c    the leader's part: places what waits, and who gives way to it
  *   core_failover.c … and the timeline of what a loss did
  *   core_ask.c      … and what others say of a silent node: shown, never decisive
  *   core_drain.c    the leader's part: empties nodes that drain
@@ -517,8 +517,8 @@ int core_place(struct core *core, const struct guest_spec *spec, uint64_t move_f
 /* The same on another state than the core's own. */
 int core_place_in(const struct core *core, const struct state *state, const struct guest_spec *spec,
                   uint64_t move_from, struct placement *ret, char **ret_words, struct err *err);
-/* By priority, then by age. */
-bool core_goes_first(const struct guest *a, const struct guest *b);
+/* A guest that fits nowhere may wait for a place: it may preempt, and there is who gives way. */
+bool core_may_wait(const struct core *core, const struct guest_spec *spec);
 
 void core_drains_run(struct core *core);
 /* A migration of the guest was aborted. */

@@ -394,7 +394,7 @@ static void claim_run(struct core *core, uint64_t node, const struct claim *clai
     if (claim->kind != CLAIM_STOPPED && claim->kind != CLAIM_EXITED)
         return;
     if (guest == NULL || guest->placement.node != node || guest->placement.epoch != claim->epoch ||
-        (claim->kind == CLAIM_STOPPED && guest->desired != DESIRED_STOPPED) ||
+        (claim->kind == CLAIM_STOPPED && !guest_is_leaving(guest)) ||
         core_is_proposed(core, PROPOSAL_STOPPED, 0, claim->guest))
         return;
     memcpy(command.guest_stopped.name, claim->guest, NAME_SIZE);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/core_internal.h"
+#include "scheduler/preempt.h"
 
 enum { PLACE_RETRY_MS = 1000 };
 
@@ -59,15 +60,54 @@ int core_place(struct core *core, const struct guest_spec *spec, uint64_t move_f
     return core_place_in(core, &core->state, spec, move_from, ret, ret_words, err);
 }
 
+/* ---- preemption */
+
+static void plan_preemption(const struct core *core, const struct guest_spec *spec,
+                            struct preempt_plan *ret)
+{
+    struct place_request request = {.spec = spec};
+    struct node_telemetry *telemetry = core_telemetry(core, core->now, &request.n_telemetry);
+
+    *ret = (struct preempt_plan){0};
+    request.telemetry = telemetry;
+    if (state_may_preempt(&core->state, spec))
+        preempt_plan(&core->state, &request, ret);
+    free(telemetry);
+}
+
+bool core_may_wait(const struct core *core, const struct guest_spec *spec)
+{
+    struct preempt_plan plan;
+
+    plan_preemption(core, spec, &plan);
+    return plan.node != 0;
+}
+
+/* Has others give way to a guest that fits nowhere; false when nobody has to, or could. */
+static bool propose_evict(struct core *core, const struct guest *guest)
+{
+    struct command command = {.type = COMMAND_GUEST_EVICT};
+    struct preempt_plan plan;
+
+    plan_preemption(core, &guest->spec, &plan);
+    if (plan.n_victims == 0)
+        return false;
+    memcpy(command.guest_evict.name, guest->spec.name, NAME_SIZE);
+    command.guest_evict.expect_epoch = guest->placement.epoch;
+    command.guest_evict.node = plan.node;
+    command.guest_evict.n_victims = plan.n_victims;
+    for (uint32_t i = 0; i < plan.n_victims; i++) {
+        memcpy(command.guest_evict.victims[i].name, plan.victims[i]->spec.name, NAME_SIZE);
+        command.guest_evict.victims[i].epoch = plan.victims[i]->placement.epoch;
+    }
+    return core_propose(core, &command, PROPOSAL_PLACE, 0, guest->spec.name);
+}
+
+/* ---- what waits */
+
 static bool waits(const struct guest *guest)
 {
     return guest->desired == DESIRED_RUNNING && guest->placement.node == 0 && guest->migration == 0;
-}
-
-bool core_goes_first(const struct guest *a, const struct guest *b)
-{
-    return a->spec.priority != b->spec.priority ? a->spec.priority > b->spec.priority
-                                                : a->created < b->created;
 }
 
 /* The most important waiting guest after `last` (NULL: of all). */
@@ -78,8 +118,8 @@ static const struct guest *next_waiting(const struct core *core, const struct gu
     for (size_t i = 0; i < core->state.n_guests; i++) {
         const struct guest *guest = &core->state.guests[i];
 
-        if (waits(guest) && (last == NULL || core_goes_first(last, guest)) &&
-            (next == NULL || core_goes_first(guest, next)))
+        if (waits(guest) && (last == NULL || guest_goes_first(last, guest)) &&
+            (next == NULL || guest_goes_first(guest, next)))
             next = guest;
     }
     return next;
@@ -111,6 +151,8 @@ void core_places_run(struct core *core)
             propose_place(core, guest, &placement);
             return;
         }
+        if (propose_evict(core, guest))
+            return;
         core_wake_at(&core->lead.wake_us, core->now + (uint64_t)PLACE_RETRY_MS * 1000);
     }
 }

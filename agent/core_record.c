@@ -31,6 +31,10 @@ void core_subject_of(const struct core *core, const struct command *command,
     case COMMAND_GUEST_START:
         subject_guest(ret, command->guest_place.name);
         break;
+    case COMMAND_GUEST_EVICT:
+        subject_guest(ret, command->guest_evict.name);
+        ret->node = command->guest_evict.node;
+        break;
     case COMMAND_GUEST_STOPPED:
         subject_guest(ret, command->guest_stopped.name);
         break;
@@ -68,13 +72,32 @@ static uint64_t place_of(const struct core *core, const struct core_subject *sub
     return subject->node != 0 || guest == NULL ? subject->node : guest->placement.node;
 }
 
+/* "a, b give way to it"; what does not fit is cut. */
+static void say_victims(const struct command *command, char ret[REASON_SIZE])
+{
+    uint32_t n = command->guest_evict.n_victims;
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < n && used < REASON_SIZE; i++)
+        used += (size_t)snprintf(ret + used, REASON_SIZE - used, "%s%s", i > 0 ? ", " : "",
+                                 command->guest_evict.victims[i].name);
+    if (used < REASON_SIZE)
+        snprintf(ret + used, REASON_SIZE - used, " %s way to it", n == 1 ? "gives" : "give");
+}
+
 static void record_guest(struct core *core, const struct command *command,
                          const struct core_subject *subject, const struct outcome *outcome)
 {
+    const struct guest *guest = state_guest(&core->state, subject->guest);
     char text[REASON_SIZE] = "";
 
     if (command->type == COMMAND_GUEST_STOPPED && command->guest_stopped.exited)
         snprintf(text, sizeof(text), "it ended by itself");
+    else if (command->type == COMMAND_GUEST_STOPPED && guest != NULL &&
+             guest->preempted_by[0] != '\0')
+        snprintf(text, sizeof(text), "it gave way to guest %s", guest->preempted_by);
+    else if (command->type == COMMAND_GUEST_EVICT)
+        say_victims(command, text);
     else if (command->type == COMMAND_MIGRATION_ABORT)
         snprintf(text, sizeof(text), "%s", command->migration_step.reason);
     core_record(core, command_type_name(command->type), subject->guest, place_of(core, subject),
@@ -147,7 +170,9 @@ void core_record_command(struct core *core, const struct command *command,
         core_record(core, what, NULL, 0, outcome->index, "%s", command->by_name.name);
         break;
     case COMMAND_CLUSTER_SET:
-        core_record(core, what, NULL, 0, outcome->index, "maintenance %s",
+        core_record(core, what, NULL, 0, outcome->index, "%s %s",
+                    command->cluster_set.setting == SETTING_PREEMPTION ? "preemption"
+                                                                       : "maintenance",
                     command->cluster_set.flag ? "on" : "off");
         break;
     case COMMAND_CLUSTER_INIT:

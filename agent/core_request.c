@@ -98,14 +98,21 @@ static bool refuse_placing(struct core *core, uint64_t ticket, int code, const s
     return true;
 }
 
-/* Places the guest; false when the ticket is answered. */
+/* Places the guest, or leaves it without a place when others can give way to it; false when the
+ * ticket is answered. */
 static bool place_wish(struct core *core, uint64_t ticket, const struct guest_spec *spec,
                        uint64_t move_from, struct placement *ret)
 {
     struct err err = {0};
     char *words = NULL;
     int code = core_place(core, spec, move_from, ret, &words, &err);
-    bool refused = refuse_placing(core, ticket, code, &err, words);
+    bool refused;
+
+    if (code == -ENOSPC && move_from == 0 && core_may_wait(core, spec)) {
+        *ret = (struct placement){0};
+        code = 0;
+    }
+    refused = refuse_placing(core, ticket, code, &err, words);
 
     free(words);
     return !refused;

@@ -199,7 +199,7 @@ static const char *placed_word(const struct core *core, const struct guest *gues
 
     if (node != NULL && node->state == NODE_LOST)
         return "lost";
-    if (guest->desired == DESIRED_STOPPED)
+    if (guest_is_leaving(guest))
         return "stopping";
     if (guest->migration != 0)
         return "migrating";

@@ -303,6 +303,7 @@ static void add_spec(const struct guest_spec *spec, json_t *ret)
     json_object_set_new(ret, "restart", json_string(restart_policy_name(spec->restart)));
     json_object_set_new(ret, "failover", json_string(failover_policy_name(spec->failover)));
     json_object_set_new(ret, "priority", json_integer(spec->priority));
+    json_object_set_new(ret, "preempt", json_string(preempt_policy_name(spec->preempt)));
     json_object_set_new(ret, "health_check", health_check_of(&spec->health));
     json_object_set_new(ret, "on", text_or_null(spec->on));
     json_object_set_new(ret, "labels", labels_of(spec->constraints, spec->n_constraints));
@@ -346,6 +347,8 @@ json_t *show_guest(const struct show *show, const struct guest *guest)
     json_object_set_new(ret, "next_start_ms",
                         number_or_null(view.next_start_ms != 0, view.next_start_ms));
     json_object_set_new(ret, "migration", migration_of(show, guest));
+    json_object_set_new(ret, "preempted_by", text_or_null(guest->preempted_by));
+    json_object_set_new(ret, "clears", text_or_null(node_name(show, guest->clears)));
     return ret;
 }
 
@@ -359,24 +362,55 @@ json_t *show_guests(const struct show *show)
     return list;
 }
 
-json_t *show_plan(const struct show *show, const struct place_result *result)
+/* The row of the node that would be cleared, and the names of those who would give way there. */
+static json_t *say_preemption(const struct preempt_plan *plan, uint64_t chosen, json_t *rows,
+                              size_t at)
+{
+    json_t *names = json_array(), *row = json_array_get(rows, at);
+    char text[512];
+    size_t used;
+
+    if (plan->node == 0 || chosen != plan->node)
+        return names;
+    used = (size_t)snprintf(text, sizeof(text),
+                            plan->n_victims == 0 ? "fits once those that are being stopped are gone"
+                                                 : "fits when less important ones give way:");
+    for (uint32_t i = 0; i < plan->n_victims; i++) {
+        json_array_append_new(names, json_string(plan->victims[i]->spec.name));
+        if (used < sizeof(text))
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s", i > 0 ? "," : "",
+                                     plan->victims[i]->spec.name);
+    }
+    json_object_set_new(row, "verdict", json_string("chosen"));
+    json_object_set_new(row, "reason", json_string(text));
+    return names;
+}
+
+json_t *show_plan(const struct show *show, const struct place_result *result,
+                  const struct preempt_plan *preempt)
 {
     static const char *const verdicts[] = {[VERDICT_CHOSEN] = "chosen",
                                            [VERDICT_POSSIBLE] = "possible",
                                            [VERDICT_REFUSED] = "refused"};
-    json_t *rows = json_array();
+    uint64_t chosen =
+        result->placement.node != 0 || preempt == NULL ? result->placement.node : preempt->node;
+    json_t *rows = json_array(), *ret;
+    size_t at = 0;
 
     for (size_t i = 0; i < result->n_rows; i++) {
         const struct place_row *row = &result->rows[i];
 
+        at = row->node == chosen ? i : at;
         json_array_append_new(rows, json_pack("{s:o, s:s, s:I, s:s}", "node",
                                               text_or_null(node_name(show, row->node)), "verdict",
                                               verdicts[row->verdict], "score",
                                               (json_int_t)row->score, "reason", row->reason));
     }
-    return json_pack("{s:o, s:o, s:o}", "chosen",
-                     text_or_null(node_name(show, result->placement.node)), "cores",
-                     core_list(result->placement.cores, result->placement.n_cores), "nodes", rows);
+    ret = json_pack("{s:o, s:o, s:o}", "chosen", text_or_null(node_name(show, chosen)), "cores",
+                    core_list(result->placement.cores, result->placement.n_cores), "nodes", rows);
+    if (preempt != NULL)
+        json_object_set_new(ret, "preempts", say_preemption(preempt, chosen, rows, at));
+    return ret;
 }
 
 json_t *show_migrated(const struct show *show, const char *guest, const struct answer *answer)

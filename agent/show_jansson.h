@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "agent/core.h"
+#include "scheduler/preempt.h"
 
 /* A view of one moment. All functions return a new reference, NULL without memory. */
 struct show {
@@ -20,7 +21,10 @@ json_t *show_slices(const struct show *show);
 json_t *show_images(const struct show *show);
 json_t *show_guests(const struct show *show);
 json_t *show_guest(const struct show *show, const struct guest *guest);
-json_t *show_plan(const struct show *show, const struct place_result *result);
+/* `preempt`: who would give way; node 0 when it fits, or nobody would; NULL: it
+ * is not asked, and not said. */
+json_t *show_plan(const struct show *show, const struct place_result *result,
+                  const struct preempt_plan *preempt);
 json_t *show_migrated(const struct show *show, const char *guest, const struct answer *answer);
 json_t *show_migrations(const struct show *show);
 json_t *show_migration(const struct show *show, const struct migration *m);

@@ -110,14 +110,39 @@ static void why_it_waits(const struct show *show, const struct guest *guest, cha
     free(telemetry);
 }
 
+/* What is under way for it: the node that is cleared, and who still leaves there for it. */
+static bool warn_of_clearing(const struct show *show, const struct guest *guest, json_t *warnings)
+{
+    const struct state *state = core_state(show->core);
+    const struct node *node = state_node(state, guest->clears);
+    char names[300] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < state->n_guests && used < sizeof(names); i++) {
+        const struct guest *other = &state->guests[i];
+
+        if (other->placement.node != 0 && strcmp(other->preempted_by, guest->spec.name) == 0)
+            used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+                                     used > 0 ? ", " : "", other->spec.name);
+    }
+    if (node != NULL && used > 0)
+        warn(warnings, "guest %s (priority %u) waits until node %s is cleared of %s",
+             guest->spec.name, guest->spec.priority, node->name, names);
+    return node != NULL && used > 0;
+}
+
 static void warn_of_waiting(const struct show *show, const struct guest *guest, json_t *warnings)
 {
-    char why[400] = "";
+    char why[400] = "", because[NAME_SIZE + 32] = "";
 
+    if (warn_of_clearing(show, guest, warnings))
+        return;
+    if (guest->preempted_by[0] != '\0')
+        snprintf(because, sizeof(because), " since it gave way to guest %s", guest->preempted_by);
     if (core_is_leader(show->core))
         why_it_waits(show, guest, why, sizeof(why));
-    warn(warnings, "guest %s (priority %u) has no place%s%s", guest->spec.name,
-         guest->spec.priority, why[0] != '\0' ? ": " : "", why);
+    warn(warnings, "guest %s (priority %u) has no place%s%s%s", guest->spec.name,
+         guest->spec.priority, because, why[0] != '\0' ? ": " : "", why);
 }
 
 static void warn_of_condition(const struct show *show, const struct guest *guest, json_t *warnings)
@@ -199,6 +224,7 @@ json_t *show_status(const struct show *show)
                     "guests_total", (int)state->n_guests, "guests_running", guests.running,
                     "guests_pending", guests.pending, "nodes", show_nodes(show), "warnings",
                     warnings);
+    json_object_set_new(ret, "preemption", json_boolean(state->preemption));
     json_object_set_new(ret, "profile", json_string(timers_profile_name(&state->timers)));
     json_object_set_new(ret, "timers", show_timers(&state->timers));
     return ret;

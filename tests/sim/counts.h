@@ -66,6 +66,7 @@
     X(FAILOVER, "guest placed again")                                                              \
     /* guests */                                                                                   \
     X(GUEST_CREATED, "guest created")                                                              \
+    X(GUEST_EVICTED, "guests gave way")                                                            \
     X(GUEST_STOPPED, "guest stopped")                                                              \
     X(GUEST_STARTED, "guest started again")                                                        \
     X(GUEST_REMOVED, "guest removed")                                                              \

@@ -21,6 +21,7 @@ struct request {
     uint32_t n_cores, memory_mib, priority;
     enum restart_policy restart;
     enum failover_policy failover;
+    enum preempt_policy preempt;
     bool has_slice, is_bound, flag, no_wait;
     uint32_t n_attempts, n_refused_early;
     struct attempt attempts[MAX_ATTEMPTS];
@@ -114,6 +115,7 @@ static struct request *new_request(struct sim *sim)
         .priority = 50 + sim_below(sim, 100),
         .restart = sim_chance(sim, 800) ? RESTART_ALWAYS : 1 + sim_below(sim, 3),
         .failover = sim_chance(sim, 850) ? FAILOVER_RESTART : FAILOVER_STAY,
+        .preempt = sim_chance(sim, 300) ? PREEMPT_ON : PREEMPT_BY_CLUSTER,
         .has_slice = sim_chance(sim, 500),
         .is_bound = sim_chance(sim, 60),
         .flag = sim_chance(sim, 300),
@@ -142,6 +144,7 @@ static void fill_spec(const struct request *r, struct guest_spec *spec)
     spec->priority = r->priority;
     spec->restart = r->restart;
     spec->failover = r->failover;
+    spec->preempt = r->preempt;
     if (r->is_bound)
         snprintf(spec->on, sizeof(spec->on), "n%d", r->target >= 0 ? r->target + 1 : 1);
     spec->argv = calloc(1, sizeof(*spec->argv));

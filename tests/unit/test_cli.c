@@ -33,6 +33,7 @@ static void command_lines_become_parameters(void **context)
         {"skein init --name n1 --label a=b --label c=d --backhaul 100mbit", "cluster.init",
          "{\"backhaul\":100000,\"label\":{\"a\":\"b\",\"c\":\"d\"},\"name\":\"n1\"}"},
         {"skein cluster maintenance on", "cluster.maintenance", "{\"on\":true}"},
+        {"skein cluster preemption off", "cluster.preemption", "{\"on\":false}"},
         {"skein token create --expires 1h", "token.create", "{\"expires_s\":3600}"},
         {"skein slice create red --subnet 10.7.0.0/24 --rate=20mbit", "slice.create",
          "{\"name\":\"red\",\"rate\":20000,\"subnet\":\"10.7.0.0/24\"}"},
