@@ -22,6 +22,7 @@
 #include "agent/guest/cell_netns.h"
 #include "agent/guest/cell_root.h"
 #include "agent/guest/guest.h"
+#include "agent/guest/start_status_posix.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
 
@@ -105,29 +106,6 @@ static void report_failure(int status, const struct err *err)
         (void)!write(RUN_STATUS, err->text, strlen(err->text));
 }
 
-/* Waits until the cell's command runs (init closes the pipe) or words of failure are there. */
-static int await_start(int status, const char *name, struct err *err)
-{
-    char text[ERR_TEXT_SIZE];
-    size_t size = 0;
-    ssize_t n;
-
-    while (size < sizeof(text) - 1 &&
-           (n = read(status, text + size, sizeof(text) - 1 - size)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break;
-        size += (size_t)n;
-    }
-    text[size] = '\0';
-    if (size == 1 && text[0] == READY)
-        return 0;
-    if (size == 0)
-        return err_set(err, -ECHILD, "guest %s died while it was started", name);
-    return err_set(err, -ENOEXEC, "guest %s: %s", name, text[0] == READY ? text + 1 : text);
-}
-
 static int start_with(struct start *start, pid_t *ret_pid, struct err *err)
 {
     const char *name = start->run->spec.name;
@@ -151,7 +129,7 @@ static int start_with(struct start *start, pid_t *ret_pid, struct err *err)
         _exit(127);
     }
     close(steal_fd(&write_end));
-    r = await_start(read_end, name, err);
+    r = start_status_await(read_end, READY, name, err);
     if (r < 0) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

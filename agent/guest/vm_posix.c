@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/guest/start_status_posix.h"
 #include "agent/guest/unpack_whole_posix.h"
 #include "agent/guest/vm.h"
 #include "agent/guest/vm_seed_archive.h"
@@ -162,26 +163,6 @@ static void become_keeper(const char *program, const struct guest_run *run, int 
     _exit(127);
 }
 
-static int await_ready(int status, const char *name, struct err *err)
-{
-    char text[ERR_TEXT_SIZE];
-    size_t size = 0;
-    ssize_t n;
-
-    while (size < sizeof(text) - 1 &&
-           (n = read(status, text + size, sizeof(text) - 1 - size)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break;
-        size += (size_t)n;
-    }
-    text[size] = '\0';
-    if (size == 1 && text[0] == VM_READY)
-        return 0;
-    return err_set(err, -EIO, "guest %s: %s", name, size > 0 ? text : "died while it was started");
-}
-
 static int vm_start(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
                     struct err *err)
 {
@@ -205,7 +186,7 @@ static int vm_start(const struct guest_run *run, const struct guest_paths *paths
     if (pid == 0)
         become_keeper(program, run, run_fd, write_end);
     close(steal_fd(&write_end));
-    rc = await_ready(read_end, run->spec.name, err);
+    rc = start_status_await(read_end, VM_READY, run->spec.name, err);
     if (rc < 0) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
