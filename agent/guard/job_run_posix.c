@@ -196,8 +196,8 @@ static int look_at(struct scene *s, struct err *err)
     struct look look = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0 && s->kind->can_capture)
-        rc = mover_criu_ops.look(&s->mover, &look, err);
+    if (rc == 0 && s->kind->mover != NULL)
+        rc = s->kind->mover->look(&s->mover, &look, err);
     else if (rc == 0)
         look_add(&look, "kind", true, "a %s cannot be moved while it runs", s->kind->name);
     return rc < 0 ? rc : write_look(&look, s->job->fds[0], err);
@@ -250,12 +250,10 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0 && !s->kind->can_capture)
-        rc = err_set(err, -ENOTSUP, "a %s cannot be moved while it runs", s->kind->name);
     if (rc == 0)
-        rc = mover_criu_ops.check(&s->mover, err);
+        rc = s->kind->mover->check(&s->mover, err);
     if (rc == 0)
-        rc = mover_criu_ops.capture(&s->mover, s->job->fds[0], &report, err);
+        rc = s->kind->mover->capture(&s->mover, s->job->fds[0], &report, err);
     ret->bytes = report.bytes;
     ret->frozen_us = report.frozen_us;
     ret->handed_over_us = report.handed_over_us;
@@ -265,7 +263,7 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
 static int receive(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_report report = {0};
-    int rc = mover_criu_ops.receive(&s->mover, s->job->fds[0], &report, err);
+    int rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
 
     ret->bytes = report.bytes;
     ret->handed_over_us = report.handed_over_us;
@@ -278,16 +276,25 @@ static int activate(struct scene *s, struct job_result *ret, struct err *err)
     int rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
 
     if (rc == 0)
-        rc = mover_criu_ops.activate(&s->mover, &pid, err);
+        rc = s->kind->mover->activate(&s->mover, &pid, err);
     ret->pid = (uint32_t)pid;
     ret->handed_over_us = clock_now_us();
     return rc;
+}
+
+/* True of the jobs that need the kind's mover. */
+static bool is_move(enum job_kind kind)
+{
+    return kind == JOB_CAPTURE || kind == JOB_RECEIVE || kind == JOB_ACTIVATE ||
+           kind == JOB_RESUME || kind == JOB_DISCARD;
 }
 
 static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err)
 {
     int rc;
 
+    if (is_move(s->job->kind) && s->kind->mover == NULL)
+        return err_set(err, -ENOTSUP, "a %s cannot be moved while it runs", s->kind->name);
     switch (s->job->kind) {
     case JOB_START:
         return start(s, ret, err);
@@ -316,9 +323,9 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     case JOB_ACTIVATE:
         return activate(s, ret, err);
     case JOB_RESUME:
-        return mover_criu_ops.resume(&s->mover, err);
+        return s->kind->mover->resume(&s->mover, err);
     case JOB_DISCARD:
-        return mover_criu_ops.discard(&s->mover, err);
+        return s->kind->mover->discard(&s->mover, err);
     default:
         return err_set(err, -EINVAL, "no job of the cell executor");
     }

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "consensus/command.h"
+#include "migrate/mover.h"
 
 enum { CPUS_TEXT_SIZE = 1280 }; /* 256 numbers and commas */
 
@@ -48,8 +49,8 @@ struct guest_paths {
 struct guest_kind_ops {
     enum guest_kind kind;
     const char *name;
-    bool can_exec, can_capture;
-    bool can_console;
+    bool can_exec, can_console;
+    const struct mover_ops *mover; /* moves it while it runs; NULL: it cannot be moved */
     /* Starts it; ret_pid is its init, in the caller's pid namespace. The caller has joined the
      * guest's cgroups before, so the guest is in them from its first instruction, and whoever kills
      * or freezes those cgroups reaches a start under way as well. The init is a child of the caller
