@@ -30,10 +30,11 @@ client_is_answered() { client_log | grep -q -E ' (connected|count [1-9])'; }
 # When deploy/lab pulled the node's plug, in ms since 1970 by the clock that the client has too
 killed_at_ms() { cat "/run/skein-lab/$LAB/$1.killed"; }
 
-# Floods: twice the link, both ways, for as long as the node runs. flood_pid[K] is the flood of node K.
+# Floods: twice the link of $backhaul_mbit, both ways, for as long as the node runs. flood_pid[K] is the flood of node K.
+: "${backhaul_mbit:=100}"
 flood_pid=()
 flood_start() {    # not through lab(): what is killed later shall be the flood itself, not a shell that waits for it
-    "$root/deploy/lab" flood "n$1" 200mbit 3600 >/dev/null 2>&1 &
+    "$root/deploy/lab" flood "n$1" "$((2 * backhaul_mbit))mbit" 3600 >/dev/null 2>&1 &
     flood_pid[$1]=$!
     disown    # its end with its node is no news
 }
@@ -55,7 +56,7 @@ are_flooded() {
     local k before=()
     for k in "$@"; do before[$k]=$(received_bytes "$k"); done
     sleep 0.1
-    for k in "$@"; do [ $(($(received_bytes "$k") - ${before[$k]:-0})) -gt 625000 ] || return 1; done
+    for k in "$@"; do [ $(($(received_bytes "$k") - ${before[$k]:-0})) -gt $((backhaul_mbit * 6250)) ] || return 1; done
 }
 # floods_go K...: each node's flood runs, started again where it died with its node
 floods_go() {
