@@ -18,7 +18,7 @@ take_root() {
         die "needs root, and sudo refuses: run it as root, or as a user who may use sudo"
     fi
     exec sudo -- env ${SKEIN_CACHE:+SKEIN_CACHE="$SKEIN_CACHE"} ${LAB:+LAB="$LAB"} ${TERM:+TERM="$TERM"} \
-        ${FLOOD_SECONDS:+FLOOD_SECONDS="$FLOOD_SECONDS"} \
+        ${FLOOD_SECONDS:+FLOOD_SECONDS="$FLOOD_SECONDS"} ${FLOOD_MBIT:+FLOOD_MBIT="$FLOOD_MBIT"} \
         ${TWO_COPIES_FAULTS:+TWO_COPIES_FAULTS="$TWO_COPIES_FAULTS"} ${TWO_COPIES_SEED:+TWO_COPIES_SEED="$TWO_COPIES_SEED"} \
         "$(readlink -f "$0")" "$@"
 }

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Every uplink flooded at twice its rate, behind a far end that honours DSCP and behind one plain queue: nobody is lost, no
-# guest moves, and a power-off under the flood is still a failover. FLOOD_SECONDS makes the flood longer (120; tests/bench/flood: 1200).
+# guest moves, and a power-off under the flood is still a failover. FLOOD_SECONDS makes the flood longer (120; tests/bench/flood:
+# 1200), FLOOD_MBIT says what a link carries (100).
 # limit: 3600
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
-seconds=${FLOOD_SECONDS:-120}
+seconds=${FLOOD_SECONDS:-120} mbit=${FLOOD_MBIT:-100}
 rescue_s=25    # the flood goes on so long after the power-off
 
 client_log() { cat "/proc/$client/root/count.log"; }
@@ -19,7 +20,7 @@ is_flooded() {
     for k in 1 2 3; do
         a=$(received "$k")
         sleep 0.2
-        [ $(($(received "$k") - a)) -gt 1000000 ] || return 1
+        [ $(($(received "$k") - a)) -gt $((mbit * 10000)) ] || return 1
     done
 }
 
@@ -39,7 +40,7 @@ watch_guests() {
 
 flood_with() {
     local queue=$1 limit_ms=$2 k floods='' seen frozen wrong ms
-    ok "$queue: a cluster of three" lab up -n 3 --queue "$queue" --join || bail 'no cluster'
+    ok "$queue: a cluster of three" lab up -n 3 --backhaul "${mbit}mbit" --queue "$queue" --join || bail 'no cluster'
     on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
     ok "$queue: an image" on 1 skein image add web /tmp/web.tar
     ok "$queue: a slice" on 1 skein slice create red --subnet 10.7.0.0/24
@@ -54,7 +55,7 @@ flood_with() {
     read -r node server < <(look_processes counter)
 
     for k in 1 2 3; do
-        "$skein_root/deploy/lab" flood "n$k" 200mbit $((seconds + rescue_s)) >"$work/flood.$k" 2>&1 &
+        "$skein_root/deploy/lab" flood "n$k" "$((2 * mbit))mbit" $((seconds + rescue_s)) >"$work/flood.$k" 2>&1 &
         floods+=" $!"
     done
     ok "$queue: the flood runs" wait_until 10 is_flooded
