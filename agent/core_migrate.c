@@ -110,10 +110,8 @@ struct guard_report core_move_masked(const struct core *core, const struct guard
 
     if (report->state == GUEST_PREPARED && is_asked(core, GUARD_PREPARE, report->migration))
         masked.state = GUEST_STARTING;
-    if (report->state == GUEST_HANDED_OVER && (move == NULL || !move->is_captured)) {
-        masked.state = GUEST_FROZEN;
-        masked.frozen_by |= FROZEN_BY_MIGRATION;
-    }
+    if (report->state == GUEST_HANDED_OVER && (move == NULL || !move->is_captured))
+        masked.state = report->frozen_by != 0 ? GUEST_FROZEN : GUEST_RUNNING; /* copied live */
     return masked;
 }
 

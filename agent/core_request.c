@@ -15,7 +15,7 @@
 
 bool core_kind_moves(enum guest_kind kind)
 {
-    return kind == KIND_CELL;
+    return kind == KIND_CELL || kind == KIND_VM;
 }
 
 struct answer *core_answer_new(enum answer_kind kind)

@@ -1,4 +1,4 @@
-/* mover: the contract of whatever moves a running guest (mover_criu.c; libvirt and LXC later).
+/* mover: the contract of whatever moves a running guest (mover_criu.c; agent/guest/vm_mover_posix.c).
  *
  * Source: capture() writes the frozen guest to a descriptor. Target: prepare() builds what it will
  * live in, receive() takes the stream and verifies it, activate() brings it to life. Calls block;
@@ -14,6 +14,8 @@
 #include "base/err.h"
 #include "migrate/look.h"
 
+struct guest_run;
+
 /* Where a guest lives on this node; paths are those of agent/guest/guest.h. */
 struct mover_guest {
     const char *name;
@@ -26,6 +28,7 @@ struct mover_guest {
     const char *checkpoint; /* directory for image files, on tmpfs */
     const char *log;
     const char *freezer; /* directory of its cgroup that freezes */
+    const struct guest_run *run; /* for a mover that belongs to one kind of guest */
 };
 
 struct mover_report {
@@ -37,6 +40,9 @@ struct mover_report {
 
 struct mover_ops {
     const char *name;
+    /* The guest runs, and is reached, while capture copies: it stands still at the end only. And
+     * receive starts what will be the guest, so that the caller joins the guest's cgroups. */
+    bool is_live;
     /* Can it be moved at all? 0, or a negative errno and the reason. */
     int (*check)(const struct mover_guest *guest, struct err *err);
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest

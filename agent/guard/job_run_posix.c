@@ -29,7 +29,7 @@ struct scene {
     bool stays;
 };
 
-static const struct guest_kind_ops *kind_of(enum guest_kind kind)
+const struct guest_kind_ops *job_kind_of_guest(enum guest_kind kind)
 {
     return kind == KIND_CELL ? &guest_cell_ops : kind == KIND_VM ? &guest_vm_ops : NULL;
 }
@@ -40,7 +40,7 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
     const char *name = job->run.spec.name;
 
     *s = (struct scene){.cgroups = context->cgroups, .cpus = &context->cpus, .job = job};
-    s->kind = kind_of(job->run.spec.kind);
+    s->kind = job_kind_of_guest(job->run.spec.kind);
     if (s->kind == NULL)
         return err_set(err, -ENOTSUP, "this node runs no guest of that kind");
     s->stays = job->run.spec.failover == FAILOVER_STAY;
@@ -55,7 +55,8 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
                                     .netns = s->paths.netns,
                                     .checkpoint = s->paths.checkpoint,
                                     .log = s->paths.log,
-                                    .freezer = s->freezer};
+                                    .freezer = s->freezer,
+                                    .run = &job->run};
     return 0;
 }
 
@@ -263,8 +264,14 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
 static int receive(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_report report = {0};
-    int rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
+    int rc = 0;
 
+    if (s->kind->mover->is_live)
+        rc = find_cpus(s, err);
+    if (rc == 0 && s->kind->mover->is_live)
+        rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+    if (rc == 0)
+        rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
     ret->bytes = report.bytes;
     ret->handed_over_us = report.handed_over_us;
     return rc;

@@ -16,6 +16,8 @@ struct job_context {
     struct deadline deadline; /* attached to every port and to the uplink */
 };
 
+/* NULL: no guest of that kind runs here. */
+const struct guest_kind_ops *job_kind_of_guest(enum guest_kind kind);
 /* For executor_config.run; `context` is a struct job_context. */
 void job_run_cell(const void *context, struct job *job, struct job_result *ret);
 void job_run_fabric(const void *context, struct job *job, struct job_result *ret);

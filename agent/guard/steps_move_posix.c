@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/guard/job_run_posix.h"
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 
@@ -79,6 +80,14 @@ const step_fn undo_prepare[] = {step_undo,          step_unplug, step_clean_up,
 
 /* ---- source: captured, and frozen for good unless it is resumed */
 
+/* A mover that copies a running guest freezes at the end. */
+static bool is_copied_live(const struct operation *op)
+{
+    const struct guest_kind_ops *kind = job_kind_of_guest(op->guest->record.run.spec.kind);
+
+    return kind != NULL && kind->mover != NULL && kind->mover->is_live;
+}
+
 static enum step capture_check(struct work *work, struct operation *op)
 {
     struct guest_record *record = &op->guest->record;
@@ -95,19 +104,18 @@ static enum step capture_check(struct work *work, struct operation *op)
     /* Written down as handed over before the first byte is: should this guard die meanwhile, its
      * successor cannot know how far it came, and only a committed abort may thaw it then. */
     record->state = GUEST_HANDED_OVER;
-    record->frozen_by = FROZEN_BY_MIGRATION;
+    record->frozen_by = is_copied_live(op) ? 0 : FROZEN_BY_MIGRATION;
     op->has_begun = true;
     record->migration = op->request.migration;
     return save_record(work, op);
 }
 
-/* The mover freezes as its first act, and no packet may be answered from there on. A mover that
- * copies before it freezes will need its port until then. */
+/* The others freeze as their first act, and no packet may be answered from there on. */
 static enum step capture_port_down(struct work *work, struct operation *op)
 {
     struct err err;
 
-    if (roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
+    if (!is_copied_live(op) && roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);
     return STEP_NEXT;
 }
@@ -122,10 +130,11 @@ static enum step capture_done(struct work *work, struct operation *op)
     struct err err;
 
     reply_report(op);
-    work->has_news = true;
-    if (guest_follow_freezer(work, op->guest, &err) < 0)
+    op->guest->record.frozen_by = FROZEN_BY_MIGRATION;
+    if (guest_follow_freezer(work, op->guest, &err) < 0 ||
+        roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);
-    return STEP_NEXT;
+    return save_record(work, op);
 }
 
 static enum step thaw_source(struct work *work, struct operation *op)

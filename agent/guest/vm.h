@@ -23,7 +23,8 @@
 
 enum {
     VM_RUN = 3,    /* descriptors of skein-vm: the encoded guest_run, */
-    VM_STATUS = 4, /* and where READY is written, or words of failure */
+    VM_STATUS = 4, /* where READY is written, or words of failure, */
+    VM_STREAM = 5, /* and what a guest comes through that moves here */
     VM_READY = '+',
     VM_RUN_MAX = 192 * 1024,
     VM_LOG_MAX = 1024 * 1024, /* bytes; past that its older half is cut */
@@ -35,7 +36,13 @@ struct vm_paths {
     char seed[160];    /* cloud-init's NoCloud disk */
     char console[108]; /* socket that QEMU connects its serial port to */
     char clients[108]; /* socket for whoever attaches to the console */
+    char control[108]; /* socket of skein-vm: vm_control_posix.h */
+    char rpc[108];     /* doors of a move (migrate/tunnel.h): libvirt's, */
+    char memory[108];  /* QEMU's, */
+    char disks[108];   /* and NBD's */
 };
+
+extern const struct mover_ops mover_vm_ops; /* vm_mover_posix.c */
 
 void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths);
 

@@ -21,16 +21,19 @@
 #include "base/clean.h"
 #include "base/tree_posix.h"
 
-#define SOCKET   "/run/libvirt/libvirt-sock"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
 
 /* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
 static const char *const own_directories[] = {"/run/libvirt", "/etc/libvirt", "/var/lib/libvirt",
                                               "/var/log/libvirt"};
 
+/* Two libvirtds of one machine must not take themselves for the same one, and one that is frozen is
+ * not dead. */
 static const char libvirtd_conf[] = "unix_sock_rw_perms = \"0700\"\n"
                                     "auth_unix_rw = \"none\"\n"
-                                    "log_outputs = \"3:stderr\"\n";
+                                    "keepalive_interval = -1\n"
+                                    "log_outputs = \"3:stderr\"\n"
+                                    "host_uuid = \"%s\"\n";
 
 /* QEMU's children, files and cgroups are the guard's affair. */
 static const char qemu_conf[] = "user = \"root\"\n"
@@ -62,6 +65,17 @@ static int own_directory(const char *path, struct err *err)
     if (rc == 0 && mount("libvirt", path, "tmpfs", 0, "mode=755") < 0)
         rc = err_set(err, -errno, "cannot mount %s: %s", path, strerror(errno));
     return rc;
+}
+
+static int write_libvirtd_conf(struct err *err)
+{
+    cleanup_close int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+    char uuid[37] = "", text[sizeof(libvirtd_conf) + sizeof(uuid)];
+
+    if (fd < 0 || read(fd, uuid, sizeof(uuid) - 1) != (ssize_t)sizeof(uuid) - 1)
+        return err_set(err, -EIO, "cannot make a UUID");
+    snprintf(text, sizeof(text), libvirtd_conf, uuid);
+    return write_file("/etc/libvirt/libvirtd.conf", text, err);
 }
 
 /* What libvirt found out about QEMU is the same for all guests here. */
@@ -96,7 +110,7 @@ int vm_ground_enter(struct err *err)
     if (rc == 0)
         rc = share_cache(err);
     if (rc == 0)
-        rc = write_file("/etc/libvirt/libvirtd.conf", libvirtd_conf, err);
+        rc = write_libvirtd_conf(err);
     if (rc == 0)
         rc = write_file("/etc/libvirt/qemu.conf", qemu_conf, err);
     return rc < 0 ? rc : hide_cgroups(err);
@@ -106,12 +120,12 @@ int vm_ground_enter(struct err *err)
 
 static int listen_for_libvirtd(struct err *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET};
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = VM_LIBVIRT_SOCKET};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    unlink(SOCKET);
+    unlink(VM_LIBVIRT_SOCKET);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 8) < 0)
-        return err_set(err, -errno, "cannot listen at " SOCKET ": %s", strerror(errno));
+        return err_set(err, -errno, "cannot listen at " VM_LIBVIRT_SOCKET ": %s", strerror(errno));
     return fd;
 }
 

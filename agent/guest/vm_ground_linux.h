@@ -8,6 +8,8 @@
 
 #include "agent/guest/vm_text.h"
 
+#define VM_LIBVIRT_SOCKET "/run/libvirt/libvirt-sock"
+
 /* Moves the calling process into the namespace. No cgroups are mounted there: libvirt leaves QEMU
  * in those of its parent. */
 int vm_ground_enter(struct err *err);

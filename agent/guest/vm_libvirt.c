@@ -1,13 +1,16 @@
 /* skein-vm: the first process of a virtual machine (vm.h), and its only tie to libvirt.
  *
- *   skein-vm SHARED_CPUS GUEST_CPUS    with the guest_run at VM_RUN; READY goes to VM_STATUS once
- * the guest runs
+ *   skein-vm start SHARED_CPUS GUEST_CPUS      READY goes to VM_STATUS once the guest runs
+ *   skein-vm receive SHARED_CPUS GUEST_CPUS    once all of it came through VM_STREAM; it stands
+ * still until VM_ORDER_ACTIVATE
  *
- * It was put into the guest's cgroups before it started, and so is all that it starts. It ends when
- * QEMU does, as the guest: 0 when it was powered off, 1 when it died. On SIGTERM it presses the
- * guest's power button. libvirtd is started again should it die: QEMU does not need it to run.
+ * The guest_run is at VM_RUN. It was put into the guest's cgroups before it started, and so is all
+ * that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it died.
+ * On SIGTERM it presses the guest's power button. libvirtd is started again should it die: QEMU
+ * does not need it to run. What needs libvirt is done in children: vm_call_libvirt.h says why.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,20 +24,24 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include "agent/guest/vm_call_libvirt.h"
 #include "agent/guest/vm_console_posix.h"
 #include "agent/guest/vm_ground_linux.h"
+#include "agent/guest/vm_incoming_posix.h"
+#include "agent/guest/vm_move_libvirt.h"
 #include "base/clean.h"
 #include "base/log.h"
-
-#define LOCAL_URI "qemu:///system"
 
 struct keeper {
     struct guest_run run;
     struct guest_paths paths;
     struct vm_paths vm;
     struct vm_console console;
+    struct vm_incoming incoming;
     pid_t libvirtd, qemu;
     int signals;
+    int control;
+    int activator; /* who waits for ACTIVATE; -1 = nobody */
 };
 
 /* Errors are words of ours; libvirt prints none by itself. */
@@ -44,11 +51,6 @@ static void say_nothing(void *unused, virErrorPtr error)
     (void)error;
 }
 
-static int libvirt_failed(struct err *err, const char *what)
-{
-    return err_set(err, -EIO, "libvirt cannot %s: %s", what, virGetLastErrorMessage());
-}
-
 /* ---- coming to life */
 
 static int read_run(struct keeper *k, int argc, char *argv[], struct err *err)
@@ -56,14 +58,14 @@ static int read_run(struct keeper *k, int argc, char *argv[], struct err *err)
     static uint8_t bytes[VM_RUN_MAX];
     ssize_t n = read(VM_RUN, bytes, sizeof(bytes));
     struct reader r;
-    char *at = argc == 3 ? argv[2] : NULL;
+    char *at = argc == 4 ? argv[3] : NULL;
 
     if (n <= 0 || at == NULL)
         return err_set(err, -EINVAL, VM_PROGRAM " is started by skein-guard");
     reader_init(&r, bytes, (size_t)n);
     if (guest_run_decode(&r, &k->run) < 0)
         return err_set(err, -EBADMSG, "what is to run cannot be read");
-    snprintf(k->run.shared_cpus, sizeof(k->run.shared_cpus), "%s", argv[1]);
+    snprintf(k->run.shared_cpus, sizeof(k->run.shared_cpus), "%s", argv[2]);
     for (uint32_t i = 0; i < k->run.n_cores; i++) {
         k->run.cpus[i] = (uint16_t)strtoul(at, &at, 10);
         at += *at == ',';
@@ -110,23 +112,18 @@ static int create_domain(struct keeper *k, struct err *err)
     static char xml[VM_XML_SIZE];
     struct vm_ground_text text;
     struct vm_ground ground;
-    virConnectPtr connection;
-    virDomainPtr domain;
+    struct vm_call call = {0};
     int rc;
 
     vm_ground_find(&k->paths, &text, &ground);
     rc = vm_domain_xml(&k->run, &k->vm, &ground, xml, err);
-    if (rc < 0)
-        return rc;
-    connection = virConnectOpen(LOCAL_URI);
-    if (connection == NULL)
-        return libvirt_failed(err, "be reached");
-    domain = virDomainCreateXML(connection, xml, 0);
-    if (domain == NULL)
-        rc = libvirt_failed(err, "start it");
-    else
-        virDomainFree(domain);
-    virConnectClose(connection);
+    if (rc == 0)
+        rc = vm_call_begin(&call, NULL, err);
+    if (rc == 0)
+        call.domain = virDomainCreateXML(call.connection, xml, 0);
+    if (rc == 0 && call.domain == NULL)
+        rc = vm_call_failed(err, "start it");
+    vm_call_end(&call);
     return rc;
 }
 
@@ -155,6 +152,47 @@ static int create_aside(struct keeper *k, struct err *err)
     return find_qemu(k, err);
 }
 
+/* A child of the keeper's for a call to libvirt: it has the signals of any process. */
+static pid_t fork_caller(void)
+{
+    pid_t pid = fork();
+    sigset_t none;
+
+    if (pid != 0)
+        return pid;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    return 0;
+}
+
+/* A parent that waits for the guest to come in takes this process along when it dies. */
+static int begin_to_receive(struct keeper *k, struct err *err)
+{
+    char pins[VM_PINS_SIZE];
+    int ends[2], rc = vm_pins_write(&k->run, pins, err);
+    pid_t pid;
+
+    if (rc < 0)
+        return rc;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    pid = fork_caller();
+    if (pid == 0) {
+        close(ends[0]);
+        close(VM_STREAM);
+        close(VM_STATUS);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(vm_move_watch(k->run.spec.name, ends[1]));
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    }
+    return vm_incoming_begin(&k->incoming, &k->vm, ends[0], pins, err);
+}
+
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 {
     int rc = read_run(k, argc, argv, err);
@@ -169,27 +207,76 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
     if (rc == 0)
         rc = vm_console_open(&k->console, &k->paths, &k->vm, err);
     if (rc == 0)
+        rc = k->control = vm_control_listen(&k->vm, err);
+    if (rc >= 0)
         rc = vm_ground_start_libvirtd(&k->libvirtd, err);
-    return rc < 0 ? rc : create_aside(k, err);
+    if (rc < 0)
+        return rc;
+    return strcmp(argv[1], "receive") == 0 ? begin_to_receive(k, err) : create_aside(k, err);
 }
 
-/* ---- living */
+static void say_ready(void)
+{
+    const char ready = VM_READY;
+
+    (void)!write(VM_STATUS, &ready, 1);
+    close(VM_STATUS);
+}
+
+/* ---- what is asked of it */
+
+static void answer(int fd, int rc, const struct err *err)
+{
+    struct vm_reply reply = {.answer = rc < 0 ? VM_ANSWER_FAILED : VM_ANSWER_DONE};
+
+    if (rc < 0)
+        memcpy(reply.text, err->text, sizeof(reply.text));
+    (void)vm_control_answer(fd, &reply);
+}
+
+static int run_order(const struct keeper *k, const struct vm_request *request, int fd, int stream)
+{
+    const char *guest = k->run.spec.name;
+    const struct vm_move move = {
+        .guest = guest, .vm = &k->vm, .request = *request, .control = fd, .stream = stream};
+
+    if (request->order == VM_ORDER_MOVE)
+        return vm_move_out(&move);
+    return request->order == VM_ORDER_RESUME ? vm_move_resume(guest, fd) : vm_move_look(guest, fd);
+}
+
+static void take_order(struct keeper *k)
+{
+    cleanup_close int fd = -1, passed = -1;
+    struct vm_request request;
+    struct err err;
+
+    if (vm_control_take(k->control, &request, &fd, &passed) < 0)
+        return;
+    if (request.order == VM_ORDER_ACTIVATE && k->incoming.is_received && k->activator < 0) {
+        k->activator = steal_fd(&fd);
+        vm_incoming_activate(&k->incoming);
+    } else if (request.order == VM_ORDER_ACTIVATE || (request.order == VM_ORDER_MOVE && passed < 0)) {
+        answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
+    } else if (fork_caller() == 0) {
+        _exit(run_order(k, &request, fd, passed));
+    }
+}
 
 static void press_power_button(const struct keeper *k)
 {
-    virConnectPtr connection = virConnectOpen(LOCAL_URI);
-    virDomainPtr domain = NULL;
+    struct vm_call call;
+    struct err err = {0};
+    int rc = vm_call_begin(&call, k->run.spec.name, &err);
 
-    if (connection != NULL)
-        domain = virDomainLookupByName(connection, k->run.spec.name);
-    if (domain == NULL || virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
-        log_warn("guest %s: libvirt cannot press its power button: %s", k->run.spec.name,
-                 virGetLastErrorMessage());
-    if (domain != NULL)
-        virDomainFree(domain);
-    if (connection != NULL)
-        virConnectClose(connection);
+    if (rc == 0 && virDomainShutdownFlags(call.domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
+        rc = vm_call_failed(&err, "press its power button");
+    if (rc < 0)
+        log_warn("guest %s: %s", k->run.spec.name, err.text);
+    vm_call_end(&call);
 }
+
+/* ---- living */
 
 static void restart_libvirtd(struct keeper *k)
 {
@@ -225,7 +312,7 @@ static bool take_signals(struct keeper *k, int *ret_code)
     bool has_ended = false;
 
     while (read(k->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGTERM && fork() == 0) {
+        if (info.ssi_signo == SIGTERM && fork_caller() == 0) {
             press_power_button(k);
             _exit(0);
         } else if (info.ssi_signo == SIGCHLD) {
@@ -235,17 +322,57 @@ static bool take_signals(struct keeper *k, int *ret_code)
     return has_ended;
 }
 
+/* Negative: the guest that was to come here does not, and nothing of it stays. */
+static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct err *err)
+{
+    int news = vm_incoming_serve(&k->incoming, fds, err);
+
+    if (news == VM_INCOMING_RECEIVED) {
+        prctl(PR_SET_PDEATHSIG, 0);
+        say_ready();
+    } else if (news == VM_INCOMING_RUNS) {
+        news = find_qemu(k, err);
+        vm_incoming_end(&k->incoming, NULL);
+        answer(k->activator, news, err);
+        close(k->activator);
+        k->activator = -1;
+    }
+    return news;
+}
+
+static int give_up(struct keeper *k, const struct err *why)
+{
+    struct err err;
+
+    (void)!write(VM_STATUS, why->text, strlen(why->text));
+    if (k->activator >= 0)
+        answer(k->activator, why->code, why);
+    vm_incoming_end(&k->incoming, why->text);
+    kill(k->libvirtd, SIGKILL);
+    if (find_qemu(k, &err) == 0)
+        kill(k->qemu, SIGKILL);
+    return EXIT_FAILURE;
+}
+
 static int live(struct keeper *k)
 {
-    struct pollfd fds[1 + VM_CONSOLE_FDS];
+    struct pollfd fds[2 + VM_CONSOLE_FDS + VM_INCOMING_FDS];
+    struct pollfd *console = fds + 2, *incoming = console + VM_CONSOLE_FDS;
+    struct err err = {0};
     int code = 1;
 
     for (;;) {
         fds[0] = (struct pollfd){.fd = k->signals, .events = POLLIN};
-        vm_console_poll(&k->console, fds + 1);
-        if (poll(fds, 1 + VM_CONSOLE_FDS, -1) < 0)
+        fds[1] = (struct pollfd){.fd = k->control, .events = POLLIN};
+        vm_console_poll(&k->console, console);
+        vm_incoming_poll(&k->incoming, incoming);
+        if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0)
             continue;
-        vm_console_serve(&k->console, fds + 1);
+        vm_console_serve(&k->console, console);
+        if (k->incoming.watcher >= 0 && follow_incoming(k, incoming, &err) < 0)
+            return give_up(k, &err);
+        if (fds[1].revents != 0)
+            take_order(k);
         if (fds[0].revents != 0 && take_signals(k, &code))
             return code;
     }
@@ -253,9 +380,8 @@ static int live(struct keeper *k)
 
 int main(int argc, char *argv[])
 {
-    static struct keeper k;
+    static struct keeper k = {.incoming.watcher = -1, .activator = -1};
     struct err err = {0};
-    const char ready = VM_READY;
 
     log_setup(VM_PROGRAM, LOG_LEVEL_INFO);
     virSetErrorFunc(NULL, say_nothing);
@@ -263,8 +389,8 @@ int main(int argc, char *argv[])
         (void)!write(VM_STATUS, err.text, strlen(err.text));
         return EXIT_FAILURE;
     }
-    (void)!write(VM_STATUS, &ready, 1);
-    close(VM_STATUS);
     close(VM_RUN);
+    if (k.incoming.watcher < 0)
+        say_ready();
     return live(&k);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/addr.h"
@@ -14,6 +15,10 @@ void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths)
     snprintf(vm->seed, sizeof(vm->seed), "%.127s/seed.iso", paths->merged);
     snprintf(vm->console, sizeof(vm->console), "%.90s/qemu.sock", paths->merged);
     snprintf(vm->clients, sizeof(vm->clients), "%.90s/console.sock", paths->merged);
+    snprintf(vm->control, sizeof(vm->control), "%.90s/control.sock", paths->merged);
+    snprintf(vm->rpc, sizeof(vm->rpc), "%.90s/rpc.sock", paths->merged);
+    snprintf(vm->memory, sizeof(vm->memory), "%.90s/memory.sock", paths->merged);
+    snprintf(vm->disks, sizeof(vm->disks), "%.90s/disks.sock", paths->merged);
 }
 
 /* ---- XML */
@@ -61,12 +66,19 @@ static void say_identity(struct text *t, const struct guest_run *run)
 }
 
 /* Each virtual processor has a core of its own; QEMU's other threads stay off those. */
-static void say_processors(struct text *t, const struct guest_run *run)
+static void say_pins(struct text *t, const struct guest_run *run)
 {
-    say(t, "<vcpu placement='static'>%u</vcpu>\n<cputune>\n", run->n_cores > 0 ? run->n_cores : 1);
+    say(t, "<cputune>\n");
     for (uint32_t i = 0; i < run->n_cores; i++)
         say(t, "<vcpupin vcpu='%u' cpuset='%u'/>\n", i, run->cpus[i]);
-    say(t, "<emulatorpin cpuset='%s'/>\n</cputune>\n", run->shared_cpus);
+    say(t, "<emulatorpin cpuset='%s'/>\n</cputune>", run->shared_cpus);
+}
+
+static void say_processors(struct text *t, const struct guest_run *run)
+{
+    say(t, "<vcpu placement='static'>%u</vcpu>\n", run->n_cores > 0 ? run->n_cores : 1);
+    say_pins(t, run);
+    say(t, "\n");
 }
 
 static void say_boot(struct text *t, const struct vm_ground *ground)
@@ -145,6 +157,52 @@ int vm_domain_xml(const struct guest_run *run, const struct vm_paths *paths,
     say_behaviour(&t, ground);
     say_devices(&t, run, paths, ground);
     say(&t, "</domain>\n");
+    return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its description is too long");
+}
+
+int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err)
+{
+    struct text t = {.at = ret, .size = VM_PINS_SIZE};
+
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        say(&t, "%s%u", i > 0 ? "," : "", run->cpus[i]);
+    say(&t, "/%s", run->shared_cpus);
+    return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its processors are too many");
+}
+
+/* Numbers and commas, as they come from another node. */
+static int read_pins(const char *pins, struct guest_run *ret)
+{
+    size_t numbers = strspn(pins, "0123456789,");
+    const char *shared = pins + numbers + 1;
+    char *at = (char *)pins;
+
+    if (pins[numbers] != '/' || strspn(shared, "0123456789,") != strlen(shared) ||
+        strlen(shared) >= sizeof(ret->shared_cpus))
+        return -EBADMSG;
+    for (ret->n_cores = 0; *at != '/'; ret->n_cores++) {
+        if (ret->n_cores == MAX_GUEST_CORES || *at == ',')
+            return -EBADMSG;
+        ret->cpus[ret->n_cores] = (uint16_t)strtoul(at, &at, 10);
+        at += *at == ',';
+    }
+    strcpy(ret->shared_cpus, shared);
+    return 0;
+}
+
+int vm_repin_xml(const char *xml, const char *pins, char ret[VM_XML_SIZE], struct err *err)
+{
+    static const char opening[] = "<cputune>", closing[] = "</cputune>";
+    const char *from = strstr(xml, opening);
+    const char *to = from != NULL ? strstr(from, closing) : NULL;
+    struct text t = {.at = ret, .size = VM_XML_SIZE};
+    struct guest_run there;
+
+    if (to == NULL || read_pins(pins, &there) < 0)
+        return err_set(err, -EBADMSG, "which processors it has is not said");
+    say(&t, "%.*s", (int)(from - xml), xml);
+    say_pins(&t, &there);
+    say(&t, "%s", to + strlen(closing));
     return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its description is too long");
 }
 

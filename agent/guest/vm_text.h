@@ -4,7 +4,12 @@
 
 #include "agent/guest/vm.h"
 
-enum { VM_XML_SIZE = 16 * 1024, VM_SEED_TEXT_SIZE = 1024, VM_CMDLINE_SIZE = 1024 };
+enum {
+    VM_XML_SIZE = 32 * 1024,
+    VM_PINS_SIZE = 4096,
+    VM_SEED_TEXT_SIZE = 1024,
+    VM_CMDLINE_SIZE = 1024,
+};
 
 /* What the image and the machine have, as found there. */
 struct vm_ground {
@@ -18,6 +23,12 @@ struct vm_ground {
 /* The domain of libvirt. -EMSGSIZE when it does not fit. */
 int vm_domain_xml(const struct guest_run *run, const struct vm_paths *paths,
                   const struct vm_ground *ground, char ret[VM_XML_SIZE], struct err *err);
+/* What differs from node to node: the guest's processors, and behind a slash the system's: "5,7/0,1".
+ */
+int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err);
+/* A domain as libvirt describes it, with the processors that another node wrote down. -EBADMSG:
+ * `xml` or `pins` is not what it should be. */
+int vm_repin_xml(const char *xml, const char *pins, char ret[VM_XML_SIZE], struct err *err);
 /* NoCloud: meta-data and network-config (version 2). */
 void vm_meta_data(const struct guest_run *run, char ret[VM_SEED_TEXT_SIZE]);
 void vm_network_config(const struct guest_run *run, char ret[VM_SEED_TEXT_SIZE]);

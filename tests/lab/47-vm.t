@@ -59,7 +59,6 @@ answer() {
 }
 ok 'console' wait_until 20 answer
 is 'exec is nothing for it' "$(on 1 skein guest exec vm1 -- /bin/true >/dev/null 2>&1; echo $?)" 125
-refused 'a live move' 1 'cannot be moved' on 1 skein guest migrate vm1
 ok 'a disk that the firmware boots' run raw --kind vm --image raw --memory 16m --on "$node"
 ok 'a qcow2 likewise' run qcow2 --kind vm --image qcow2 --memory 16m --on "$node"
 is 'all of them run' "$(copies)" 3

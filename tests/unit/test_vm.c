@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/guest/vm_control_posix.h"
 #include "agent/guest/vm_text.h"
 
 static struct guest_run machine(void)
@@ -110,6 +111,58 @@ static void test_cloud_init_reads_name_and_address(void **state)
     assert_string_equal(text, "version: 2\nethernets: {}\n");
 }
 
+/* Where it moves to, the processors are others, and nothing else is. */
+static void test_its_processors_are_the_targets(void **state)
+{
+    static const char described[] = "<domain>\n  <vcpu>2</vcpu>\n  <cputune>\n    <vcpupin vcpu='0' "
+                                    "cpuset='5'/>\n  </cputune>\n  <os>100%s</os>\n</domain>";
+    const char *const wrong[] = {"", "9", "9,,1/0", ",9/0", "9/0'/><x a='", "9/0/1", "a/b"};
+    struct guest_run run = machine();
+    char pins[VM_PINS_SIZE], xml[VM_XML_SIZE];
+    struct err err;
+
+    (void)state;
+    run.n_cores = 1;
+    run.cpus[0] = 9;
+    assert_int_equal(vm_pins_write(&run, pins, &err), 0);
+    assert_string_equal(pins, "9/0,2");
+    assert_int_equal(vm_repin_xml(described, pins, xml, &err), 0);
+    assert_string_equal(xml, "<domain>\n  <vcpu>2</vcpu>\n  <cputune>\n<vcpupin vcpu='0' "
+                             "cpuset='9'/>\n<emulatorpin cpuset='0,2'/>\n</cputune>\n  "
+                             "<os>100%s</os>\n</domain>");
+    assert_int_equal(vm_repin_xml("<domain/>", pins, xml, &err), -EBADMSG);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(vm_repin_xml(described, wrong[i], xml, &err), -EBADMSG);
+}
+
+static void test_orders_and_answers_survive_the_way(void **state)
+{
+    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = 300};
+    const struct vm_reply reply = {
+        .answer = VM_ANSWER_MOVED, .bytes = 1, .frozen_us = 2, .handed_over_us = 3, .text = "x"};
+    struct vm_request request_back;
+    struct vm_reply reply_back;
+    uint8_t bytes[VM_PACKET_MAX];
+    struct writer w;
+
+    (void)state;
+    writer_init(&w, bytes, sizeof(bytes));
+    vm_request_encode(&request, &w);
+    assert_int_equal(vm_request_decode(bytes, w.size, &request_back), 0);
+    assert_memory_equal(&request, &request_back, sizeof(request));
+    for (size_t size = 0; size < w.size; size++)
+        assert_int_equal(vm_request_decode(bytes, size, &request_back), -EBADMSG);
+    bytes[1] = VM_ORDER_END;
+    assert_int_equal(vm_request_decode(bytes, w.size, &request_back), -EBADMSG);
+    writer_init(&w, bytes, sizeof(bytes));
+    vm_reply_encode(&reply, &w);
+    assert_int_equal(vm_reply_decode(bytes, w.size, &reply_back), 0);
+    assert_int_equal(reply_back.frozen_us, 2);
+    assert_string_equal(reply_back.text, "x");
+    for (size_t size = 0; size < w.size; size++)
+        assert_int_equal(vm_reply_decode(bytes, size, &reply_back), -EBADMSG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +170,8 @@ int main(void)
         cmocka_unit_test(test_its_port_is_the_tap_that_was_made),
         cmocka_unit_test(test_a_disk_is_booted_by_firmware_a_kernel_directly),
         cmocka_unit_test(test_cloud_init_reads_name_and_address),
+        cmocka_unit_test(test_its_processors_are_the_targets),
+        cmocka_unit_test(test_orders_and_answers_survive_the_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

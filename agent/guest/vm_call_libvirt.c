@@ -1,0 +1,51 @@
+#include "agent/guest/vm_call_libvirt.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+#include <libvirt/virterror.h>
+
+int vm_call_failed(struct err *err, const char *what)
+{
+    return err_set(err, -EIO, "libvirt cannot %s: %s", what, virGetLastErrorMessage());
+}
+
+int vm_call_begin(struct vm_call *call, const char *name, struct err *err)
+{
+    *call = (struct vm_call){.connection = virConnectOpen(VM_LOCAL_URI)};
+    if (call->connection == NULL)
+        return vm_call_failed(err, "be reached");
+    if (name == NULL)
+        return 0;
+    call->domain = virDomainLookupByName(call->connection, name);
+    return call->domain != NULL ? 0 : vm_call_failed(err, "find the guest");
+}
+
+void vm_call_end(struct vm_call *call)
+{
+    if (call->domain != NULL)
+        virDomainFree(call->domain);
+    if (call->connection != NULL)
+        virConnectClose(call->connection);
+    *call = (struct vm_call){0};
+}
+
+static void *hear(void *unused)
+{
+    (void)unused;
+    for (;;)
+        virEventRunDefaultImpl();
+    return NULL;
+}
+
+int vm_call_hear_events(struct err *err)
+{
+    pthread_t thread;
+
+    if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
+        pthread_create(&thread, NULL, hear, NULL) != 0)
+        return err_set(err, -ENOMEM, "no thread for the events of libvirt");
+    pthread_detach(thread);
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* vm_control: what the guard's executor asks of a running skein-vm, over a socket in the guest's
+ * own directory: a request a connection (SOCK_SEQPACKET), and its replies (shell and codec).
+ */
+#ifndef SKEIN_AGENT_GUEST_VM_CONTROL_POSIX_H
+#define SKEIN_AGENT_GUEST_VM_CONTROL_POSIX_H
+
+#include <sys/types.h>
+
+#include "agent/guest/vm.h"
+
+enum vm_order {
+    VM_ORDER_MOVE = 1, /* source: out through the stream that rides along -> MOVED */
+    VM_ORDER_ACTIVATE, /* target: the guest's move is finished -> DONE when it runs */
+    VM_ORDER_RESUME,   /* source, after an abort: the guest goes on -> DONE when it runs */
+    VM_ORDER_LOOK,     /* what speaks for and against moving it -> LOOKED */
+    VM_ORDER_END
+};
+
+struct vm_request {
+    enum vm_order order;
+    uint32_t downtime_ms; /* MOVE: the guest stands still no longer than that, if it can be had */
+};
+
+enum vm_answer {
+    VM_ANSWER_DONE = 1,
+    VM_ANSWER_FAILED, /* text */
+    VM_ANSWER_MOVED,  /* bytes, frozen_us, handed_over_us: it stands still now */
+    VM_ANSWER_LOOKED, /* memory_bytes, disk_bytes */
+    VM_ANSWER_END
+};
+
+struct vm_reply {
+    enum vm_answer answer;
+    uint64_t bytes;                     /* that crossed the stream */
+    uint64_t frozen_us, handed_over_us; /* CLOCK_BOOTTIME */
+    uint64_t memory_bytes, disk_bytes;
+    char text[ERR_TEXT_SIZE];
+};
+
+enum { VM_PACKET_MAX = 512 };
+
+void vm_request_encode(const struct vm_request *request, struct writer *w);
+int vm_request_decode(const void *data, size_t size, struct vm_request *ret); /* -EBADMSG */
+void vm_reply_encode(const struct vm_reply *reply, struct writer *w);
+int vm_reply_decode(const void *data, size_t size, struct vm_reply *ret); /* -EBADMSG */
+
+/* skein-vm: the socket; who connects is served by vm_control_take. */
+int vm_control_listen(const struct vm_paths *vm, struct err *err);
+/* The next request: ret_fd is its connection, ret_passed what rode along or -1. Negative errno:
+ * nothing came of it. */
+int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, int *ret_passed);
+int vm_control_answer(int fd, const struct vm_reply *reply);
+
+/* The executor: sends the request with `passed` (-1: nothing); ret_pid is skein-vm. */
+int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request, int passed,
+                   int *ret_fd, pid_t *ret_pid, struct err *err);
+/* Blocks for the reply. A FAILED one is an error. */
+int vm_control_await(int fd, struct vm_reply *ret, struct err *err);
+
+#endif

@@ -1,0 +1,363 @@
+/* vm_move: see the header, and migrate/tunnel.h for what the stream carries.
+ *
+ * libvirt's own protocol ends the source: its order to finish the move starts the guest on the
+ * target, and the answer to that kills the guest here. The target holds that order until the move
+ * is committed, and by then this side stands frozen, so that neither happens before its time. An
+ * abort thaws it, the order's connection is found broken, and libvirt has nothing to wait for.
+ */
+#include "agent/guest/vm_move_libvirt.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/guest/vm_call_libvirt.h"
+#include "agent/guest/vm_text.h"
+#include "base/clean.h"
+#include "base/log.h"
+#include "migrate/tunnel_posix.h"
+
+enum {
+    STOP_LIMIT_MS = 30000, /* for libvirt to take back a move that failed */
+    RESUME_STEP_MS = 20,   /* while libvirtd notices that who asked for the move is gone */
+    RESUME_LIMIT_MS = 15000,
+};
+
+struct move {
+    const struct vm_move *asked;
+    struct vm_call call;
+    struct tunnel_end tunnel;
+    bool has_begun;
+    int ended; /* eventfd: the thread is done; code and words are below */
+    struct err err;
+    atomic_ullong stopped_us; /* CLOCK_BOOTTIME when the guest's processors stopped */
+};
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int answer(int control, enum vm_answer what, const char *text)
+{
+    struct vm_reply reply = {.answer = what};
+
+    snprintf(reply.text, sizeof(reply.text), "%s", text);
+    return vm_control_answer(control, &reply) < 0 || what == VM_ANSWER_FAILED;
+}
+
+/* ---- what libvirt does, in a thread: its call blocks until the move is over */
+
+static int on_event(virConnectPtr connection, virDomainPtr domain, int event, int detail,
+                    void *opaque)
+{
+    struct move *move = opaque;
+
+    (void)connection, (void)domain, (void)detail;
+    if (event == VIR_DOMAIN_EVENT_SUSPENDED)
+        atomic_store(&move->stopped_us, now_us());
+    return 0;
+}
+
+static int describe(struct move *move, char ret[VM_XML_SIZE], struct err *err)
+{
+    cleanup_free char *xml = virDomainGetXMLDesc(
+        move->call.domain, VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE);
+
+    if (xml == NULL)
+        return vm_call_failed(err, "describe it");
+    return vm_repin_xml(xml, move->tunnel.text, ret, err);
+}
+
+static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *ret_n,
+                           struct err *err)
+{
+    const struct vm_paths *vm = move->asked->vm;
+    static char xml[VM_XML_SIZE];
+    char uri[128];
+    int max = 0, rc = describe(move, xml, err);
+
+    if (rc < 0)
+        return rc;
+    snprintf(uri, sizeof(uri), "unix://%s", vm->memory);
+    rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_URI, uri);
+    snprintf(uri, sizeof(uri), "unix://%s", vm->disks);
+    if (rc == 0)
+        rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DISKS_URI, uri);
+    if (rc == 0)
+        rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DEST_XML, xml);
+    return rc < 0 ? vm_call_failed(err, "be told how to move it") : 0;
+}
+
+static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
+{
+    /* The disk is an overlay over the image, which is at the target too: only what it holds goes. */
+    const unsigned int flags =
+        VIR_MIGRATE_LIVE | VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_AUTO_CONVERGE;
+    virTypedParameterPtr parameters = NULL;
+    virDomainPtr moved;
+    int n = 0, rc = make_parameters(move, &parameters, &n, err);
+
+    if (rc == 0 && virDomainMigrateSetMaxDowntime(move->call.domain,
+                                                  move->asked->request.downtime_ms, 0) < 0)
+        rc = vm_call_failed(err, "bound its downtime");
+    if (rc == 0) {
+        moved = virDomainMigrate3(move->call.domain, target, parameters, (unsigned)n, flags);
+        if (moved == NULL)
+            rc = vm_call_failed(err, "move it");
+        else
+            virDomainFree(moved);
+    }
+    virTypedParamsFree(parameters, n);
+    return rc;
+}
+
+static void *migrate(void *opaque)
+{
+    struct move *move = opaque;
+    const uint64_t one = 1;
+    virConnectPtr target;
+    char uri[160];
+
+    snprintf(uri, sizeof(uri), "qemu+unix:///system?socket=%s", move->asked->vm->rpc);
+    target = virConnectOpen(uri);
+    if (target == NULL)
+        vm_call_failed(&move->err, "be reached on the target");
+    else
+        migrate_to(move, target, &move->err);
+    if (target != NULL)
+        virConnectClose(target);
+    (void)!write(move->ended, &one, sizeof(one));
+    return NULL;
+}
+
+static int begin(struct move *move, struct err *err)
+{
+    pthread_t thread;
+
+    move->has_begun = true;
+    if (pthread_create(&thread, NULL, migrate, move) != 0)
+        return err_set(err, -ENOMEM, "no thread for the move");
+    pthread_detach(thread);
+    return 0;
+}
+
+/* ---- the stream meanwhile */
+
+/* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move any more. */
+static int turn(struct move *move, bool has_stream, int timeout_ms, struct err *err)
+{
+    struct pollfd fds[2 + TUNNEL_FDS];
+    int n = has_stream ? 2 + TUNNEL_FDS : 1;
+
+    fds[0] = (struct pollfd){.fd = move->ended, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = move->asked->control, .events = POLLIN};
+    if (has_stream)
+        tunnel_end_poll(&move->tunnel, fds + 2);
+    n = poll(fds, (nfds_t)n, timeout_ms);
+    if (n == 0)
+        return err_set(err, -ETIMEDOUT, "libvirt does not give the move up");
+    if (n < 0 || fds[0].revents != 0)
+        return n < 0 ? 0 : 1;
+    if (!has_stream)
+        return 0;
+    if (fds[1].revents != 0)
+        return err_set(err, -ECANCELED, "the move was given up");
+    return tunnel_end_serve(&move->tunnel, fds + 2, err);
+}
+
+/* The target holds the order to finish. That order also comes when the copy has failed. */
+static int stands_still(struct move *move, struct err *err)
+{
+    int state = 0, reason = 0;
+
+    if (virDomainGetState(move->call.domain, &state, &reason, 0) < 0)
+        return vm_call_failed(err, "say how it is");
+    if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION)
+        return 0;
+    return err_set(err, -EIO, "its memory or its disk could not be copied");
+}
+
+static int copy(struct move *move, struct err *err)
+{
+    int rc = 0;
+
+    while (rc == 0 && !move->tunnel.tunnel.is_asked) {
+        rc = turn(move, true, -1, err);
+        if (rc == 0 && !move->has_begun && move->tunnel.tunnel.has_hello)
+            rc = begin(move, err);
+    }
+    if (rc > 0)
+        return err_set(err, move->err.code < 0 ? move->err.code : -EIO, "%s", move->err.text);
+    if (rc == 0)
+        rc = stands_still(move, err);
+    if (rc < 0)
+        return rc;
+    tunnel_end_complete(&move->tunnel);
+    while (rc == 0 && !tunnel_end_is_flushed(&move->tunnel))
+        rc = turn(move, true, -1, err);
+    return rc;
+}
+
+/* Without its connections libvirt's call comes to an end, and the guest goes on. */
+static void take_back(struct move *move, const struct err *why)
+{
+    struct err err = {0};
+    int rc = 0, state = 0;
+
+    tunnel_end_fail(&move->tunnel, why->text);
+    if (move->has_begun)
+        (void)virDomainAbortJob(move->call.domain);
+    tunnel_end_deinit(&move->tunnel);
+    while (rc == 0 && move->has_begun)
+        rc = turn(move, false, STOP_LIMIT_MS, &err);
+    if (rc < 0)
+        log_error("guest %s: %s", move->asked->guest, err.text);
+    if (move->call.domain != NULL && virDomainGetState(move->call.domain, &state, NULL, 0) == 0 &&
+        state == VIR_DOMAIN_PAUSED)
+        (void)virDomainResume(move->call.domain);
+}
+
+/* Frozen with the guest until the move is over; or until an abort thaws it, and nobody holds the
+ * other end any more. */
+static void wait_for_the_end(int control)
+{
+    struct pollfd fd = {.fd = control, .events = POLLIN};
+
+    while (poll(&fd, 1, -1) < 0)
+        ;
+}
+
+static int say_moved(const struct move *move)
+{
+    struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
+                             .bytes = move->tunnel.n_bytes,
+                             .frozen_us = atomic_load(&move->stopped_us),
+                             .handed_over_us = now_us()};
+
+    if (reply.frozen_us == 0) /* the event is late */
+        reply.frozen_us = reply.handed_over_us;
+    return vm_control_answer(move->asked->control, &reply);
+}
+
+int vm_move_out(const struct vm_move *asked)
+{
+    const char *const doors[TUNNEL_N_DOORS] = {
+        [TUNNEL_RPC] = asked->vm->rpc, [TUNNEL_MEMORY] = asked->vm->memory,
+        [TUNNEL_DISKS] = asked->vm->disks};
+    static struct move move;
+    struct err err = {0};
+    int rc = vm_call_hear_events(&err);
+
+    move.asked = asked;
+    move.ended = eventfd(0, EFD_CLOEXEC);
+    if (tunnel_end_init(&move.tunnel, true, asked->stream, doors, rc == 0 ? &err : NULL) < 0)
+        rc = err.code;
+    if (rc == 0)
+        rc = vm_call_begin(&move.call, asked->guest, &err);
+    if (rc == 0 && virConnectDomainEventRegisterAny(
+                       move.call.connection, move.call.domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                       VIR_DOMAIN_EVENT_CALLBACK(on_event), &move, NULL) < 0)
+        rc = vm_call_failed(&err, "tell what happens to it");
+    if (rc == 0)
+        rc = copy(&move, &err);
+    if (rc == 0 && say_moved(&move) == 0) {
+        wait_for_the_end(asked->control);
+        _exit(EXIT_SUCCESS); /* and with it whatever libvirt's call still waits for */
+    }
+    take_back(&move, &err);
+    return answer(asked->control, VM_ANSWER_FAILED, err.text);
+}
+
+/* ---- after an abort */
+
+/* As long as libvirtd has not noticed that who moved it is gone, it refuses. */
+int vm_move_resume(const char *guest, int control)
+{
+    const struct timespec step = {.tv_nsec = RESUME_STEP_MS * 1000000L};
+    struct vm_call call;
+    struct err err = {0};
+    int state = 0, rc = vm_call_begin(&call, guest, &err);
+
+    for (int waited = 0; rc == 0; waited += RESUME_STEP_MS) {
+        if (virDomainGetState(call.domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_RUNNING)
+            break;
+        if (virDomainResume(call.domain) == 0)
+            break;
+        if (waited >= RESUME_LIMIT_MS)
+            rc = vm_call_failed(&err, "let it go on");
+        nanosleep(&step, NULL);
+    }
+    vm_call_end(&call);
+    return answer(control, rc < 0 ? VM_ANSWER_FAILED : VM_ANSWER_DONE, err.text);
+}
+
+/* ---- beforehand */
+
+int vm_move_look(const char *guest, int control)
+{
+    struct vm_reply reply = {.answer = VM_ANSWER_LOOKED};
+    virDomainBlockInfo disk;
+    struct vm_call call;
+    virDomainInfo info;
+    struct err err = {0};
+    int rc = vm_call_begin(&call, guest, &err);
+
+    if (rc == 0 && virDomainGetInfo(call.domain, &info) < 0)
+        rc = vm_call_failed(&err, "say how it is");
+    if (rc == 0) {
+        reply.memory_bytes = (uint64_t)info.memory * 1024;
+        reply.disk_bytes = virDomainGetBlockInfo(call.domain, "vda", &disk, 0) == 0 ? disk.allocation : 0;
+    }
+    vm_call_end(&call);
+    return rc < 0 ? answer(control, VM_ANSWER_FAILED, err.text)
+                  : vm_control_answer(control, &reply) < 0;
+}
+
+/* ---- target */
+
+struct watch {
+    const char *guest;
+    int fd;
+};
+
+static int on_watched(virConnectPtr connection, virDomainPtr domain, int event, int detail,
+                      void *opaque)
+{
+    const struct watch *watch = opaque;
+    char word = event == VIR_DOMAIN_EVENT_RESUMED ? VM_RESUMED : VM_STOPPED;
+
+    (void)connection, (void)detail;
+    if (strcmp(virDomainGetName(domain), watch->guest) == 0 &&
+        (event == VIR_DOMAIN_EVENT_RESUMED || event == VIR_DOMAIN_EVENT_STOPPED))
+        (void)!write(watch->fd, &word, 1);
+    return 0;
+}
+
+int vm_move_watch(const char *guest, int fd)
+{
+    struct watch watch = {guest, fd};
+    struct pollfd end = {.fd = fd}; /* POLLERR: nobody reads any more */
+    const char ready = VM_WATCHING;
+    struct vm_call call;
+    struct err err;
+
+    if (vm_call_hear_events(&err) < 0 || vm_call_begin(&call, NULL, &err) < 0 ||
+        virConnectDomainEventRegisterAny(call.connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_watched), &watch, NULL) < 0 ||
+        write(fd, &ready, 1) != 1)
+        return EXIT_FAILURE;
+    while (poll(&end, 1, -1) <= 0)
+        ;
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,156 @@
+/* vm_mover: moves a virtual machine (migrate/mover.h): what the guard's executor asks of the
+ * guest's skein-vm on either side (shell). vm_move_libvirt.c and vm_incoming_posix.c do the rest.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "agent/guest/vm_control_posix.h"
+#include "agent/guest/vm_keeper_posix.h"
+#include "base/clean.h"
+#include "migrate/freezer_cgroup.h"
+#include "migrate/mover.h"
+
+enum {
+    DOWNTIME_MS = 300,
+    ANSWER_LIMIT_S = 30, /* of what takes moments; a guest may be frozen with its node's lease */
+};
+
+static void find_paths(const struct mover_guest *guest, struct vm_paths *ret)
+{
+    struct guest_paths paths;
+
+    guest_paths_init(&paths, guest->name, guest->run->digest);
+    vm_paths_init(ret, &paths);
+}
+
+/* A request and its reply. `limit_s` 0: however long it takes. */
+static int ask(const struct mover_guest *guest, const struct vm_request *request, int passed,
+               int limit_s, struct vm_reply *ret, pid_t *ret_pid, struct err *err)
+{
+    struct timeval limit = {.tv_sec = limit_s};
+    cleanup_close int fd = -1;
+    struct vm_paths vm;
+    int rc;
+
+    find_paths(guest, &vm);
+    rc = vm_control_ask(&vm, request, passed, &fd, ret_pid, err);
+    if (rc < 0)
+        return rc;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return vm_control_await(fd, ret, err);
+}
+
+static int order(const struct mover_guest *guest, enum vm_order what, pid_t *ret_pid,
+                 struct err *err)
+{
+    const struct vm_request request = {.order = what};
+    struct vm_reply reply;
+
+    return ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, ret_pid, err);
+}
+
+static int check(const struct mover_guest *guest, struct err *err)
+{
+    (void)guest;
+    (void)err;
+    return 0; /* what it is made of is ours */
+}
+
+static int look(const struct mover_guest *guest, struct look *ret, struct err *err)
+{
+    const struct vm_request request = {.order = VM_ORDER_LOOK};
+    struct vm_reply reply;
+    pid_t pid;
+    int rc = ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, &pid, err);
+
+    if (rc < 0)
+        return rc;
+    *ret = (struct look){.memory_bytes = reply.memory_bytes,
+                         .files_bytes = reply.disk_bytes,
+                         .n_processes = 1,
+                         .can_track_dirty = true};
+    return 0;
+}
+
+static int resume(const struct mover_guest *guest, struct err *err)
+{
+    pid_t pid;
+    int rc = freezer_thaw(guest->freezer, err);
+
+    return rc < 0 ? rc : order(guest, VM_ORDER_RESUME, &pid, err);
+}
+
+/* skein-vm says that the guest stands still while its own connection to libvirt is still open: it
+ * must not close before all of it is frozen, for libvirt would take the move back. */
+static int capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                   struct err *err)
+{
+    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = DOWNTIME_MS};
+    cleanup_close int control = -1;
+    struct vm_reply reply;
+    struct vm_paths vm;
+    pid_t pid;
+    int rc;
+
+    find_paths(guest, &vm);
+    rc = vm_control_ask(&vm, &request, fd, &control, &pid, err);
+    if (rc == 0)
+        rc = vm_control_await(control, &reply, err);
+    if (rc < 0)
+        return rc;
+    rc = freezer_freeze(guest->freezer, err);
+    close(steal_fd(&control));
+    if (rc < 0) {
+        (void)order(guest, VM_ORDER_RESUME, &pid, NULL);
+        return rc;
+    }
+    *ret = (struct mover_report){.bytes = reply.bytes,
+                                 .frozen_us = reply.frozen_us,
+                                 .handed_over_us = reply.handed_over_us,
+                                 .mode = "pre-copy"};
+    return 0;
+}
+
+static int receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                   struct err *err)
+{
+    struct timespec now;
+    pid_t pid;
+    int rc = vm_keeper_start("receive", guest->run, fd, &pid, err);
+
+    if (rc < 0)
+        return rc;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    *ret = (struct mover_report){
+        .handed_over_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+        .mode = "pre-copy"};
+    return 0;
+}
+
+static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
+{
+    return order(guest, VM_ORDER_ACTIVATE, ret_pid, err);
+}
+
+/* Everything lies in the guest's own directories, which its kind cleans up. */
+static int discard(const struct mover_guest *guest, struct err *err)
+{
+    (void)guest;
+    (void)err;
+    return 0;
+}
+
+const struct mover_ops mover_vm_ops = {
+    .name = "libvirt",
+    .is_live = true,
+    .check = check,
+    .look = look,
+    .capture = capture,
+    .receive = receive,
+    .activate = activate,
+    .resume = resume,
+    .discard = discard,
+};
