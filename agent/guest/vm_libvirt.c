@@ -7,7 +7,7 @@
  * The guest_run is at VM_RUN. It was put into the guest's cgroups before it started, and so is all
  * that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it died.
  * On SIGTERM it presses the guest's power button. libvirtd is started again should it die: QEMU
- * does not need it to run. What needs libvirt is done in children: vm_call_libvirt.h says why.
+ * does not need it to run. It answers the guest's DHCP. What needs libvirt is done in children: vm_call_libvirt.h says why.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@
 
 #include "agent/guest/vm_call_libvirt.h"
 #include "agent/guest/vm_console_posix.h"
+#include "agent/guest/vm_dhcp_linux.h"
 #include "agent/guest/vm_ground_linux.h"
 #include "agent/guest/vm_incoming_posix.h"
 #include "agent/guest/vm_move_libvirt.h"
@@ -37,6 +38,7 @@ struct keeper {
     struct guest_paths paths;
     struct vm_paths vm;
     struct vm_console console;
+    struct vm_dhcp dhcp;
     struct vm_incoming incoming;
     pid_t libvirtd, qemu;
     int signals;
@@ -193,6 +195,15 @@ static int begin_to_receive(struct keeper *k, struct err *err)
     return vm_incoming_begin(&k->incoming, &k->vm, ends[0], pins, err);
 }
 
+/* Most machines find their address on their seed: without this one they go on. */
+static void serve_address(struct keeper *k)
+{
+    struct err err;
+
+    if (vm_dhcp_open(&k->dhcp, &k->run, &err) < 0)
+        log_warn("guest %s: no DHCP: %s", k->run.spec.name, err.text);
+}
+
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 {
     int rc = read_run(k, argc, argv, err);
@@ -206,6 +217,8 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
         rc = vm_ground_enter(err);
     if (rc == 0)
         rc = vm_console_open(&k->console, &k->paths, &k->vm, err);
+    if (rc == 0)
+        serve_address(k);
     if (rc == 0)
         rc = k->control = vm_control_listen(&k->vm, err);
     if (rc >= 0)
@@ -356,18 +369,20 @@ static int give_up(struct keeper *k, const struct err *why)
 
 static int live(struct keeper *k)
 {
-    struct pollfd fds[2 + VM_CONSOLE_FDS + VM_INCOMING_FDS];
-    struct pollfd *console = fds + 2, *incoming = console + VM_CONSOLE_FDS;
+    struct pollfd fds[3 + VM_CONSOLE_FDS + VM_INCOMING_FDS];
+    struct pollfd *console = fds + 3, *incoming = console + VM_CONSOLE_FDS;
     struct err err = {0};
     int code = 1;
 
     for (;;) {
         fds[0] = (struct pollfd){.fd = k->signals, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = k->control, .events = POLLIN};
+        vm_dhcp_poll(&k->dhcp, &fds[2]);
         vm_console_poll(&k->console, console);
         vm_incoming_poll(&k->incoming, incoming);
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0)
             continue;
+        vm_dhcp_serve(&k->dhcp, &fds[2]);
         vm_console_serve(&k->console, console);
         if (k->incoming.watcher >= 0 && follow_incoming(k, incoming, &err) < 0)
             return give_up(k, &err);

@@ -23,9 +23,16 @@ printf '\xfa\xf4' >"$work/halt.raw"
 truncate --size 510 "$work/halt.raw"
 printf '\x55\xaa' >>"$work/halt.raw"
 truncate --size 1M "$work/halt.raw"
-for file in vm.tar web.tar halt.raw; do on 1 sh -c "cat >/tmp/$file" <"$work/$file"; done
-on 1 sh -c 'cd /tmp && qemu-img create -q -f qcow2 -b halt.raw -F raw over.qcow2 && qemu-img convert -O qcow2 halt.raw halt.qcow2
-    printf "#!/bin/sh\necho user data ran\nexec /bin/counter 7000\n" >user-data'
+cat >"$work/user-data" <<'END'
+#!/bin/sh
+echo user data ran
+printf '#!/bin/sh\necho $1 ip $ip mask $subnet name $hostname\n' >/run/lease
+chmod 755 /run/lease
+udhcpc -i eth0 -n -q -f -s /run/lease
+exec /bin/counter 7000
+END
+for file in vm.tar web.tar halt.raw user-data; do on 1 sh -c "cat >/tmp/$file" <"$work/$file"; done
+on 1 sh -c 'cd /tmp && qemu-img create -q -f qcow2 -b halt.raw -F raw over.qcow2 && qemu-img convert -O qcow2 halt.raw halt.qcow2'
 
 is 'every node says that it can run them' "$(json 1 '[.[].kinds | index("vm") != null] | all' skein node list)" true
 ok 'an image with a kernel' on 1 skein image add vm /tmp/vm.tar
@@ -49,6 +56,7 @@ cpus_of() { awk '/^Cpus_allowed_list:/ { print $2 }' $(grep -l "$1" /proc/"$pid"
 ok 'its processor is pinned apart from the rest' test "$(cpus_of 'CPU 0')" != "$(cpus_of "^$qemu")"
 ok 'it boots' wait_until 60 says 'vm1: up after .* boot 1 of its disk, address 10.7.0.2/24'
 ok 'with its user data' wait_until 20 says 'user data ran'
+ok 'and asks for its address' wait_until 20 says 'bound ip 10.7.0.2 mask 255.255.255.0 name vm1'
 ok 'a cell in the slice, on another node' run client --image web --slice red --on "n$(other_than "$node")" -- /bin/sleep 3600
 reach() { on "$watcher" skein guest exec client -- /bin/ping -c 1 -W 2 10.7.0.2; }
 ok 'reaches it' wait_until 20 reach
