@@ -112,17 +112,19 @@ static void saga_run(struct core *core, struct saga *saga, const struct migratio
         core_wake_at(&core->lead.wake_us, core->now + (uint64_t)SAGA_ORDER_AGAIN_MS * 1000);
 }
 
-static struct saga *saga_of(struct core *core, uint64_t id)
+static struct saga *saga_of(struct core *core, const struct migration *m)
 {
+    const struct guest *guest = state_guest(&core->state, m->guest);
     struct leader_part *lead = &core->lead;
     struct saga *saga;
 
     for (size_t i = 0; i < lead->n_sagas; i++) {
-        if (lead->sagas[i].id == id)
+        if (lead->sagas[i].id == m->id)
             return &lead->sagas[i];
     }
     saga = core_append(&lead->sagas, &lead->n_sagas, sizeof(*saga));
-    saga_init(saga, id, core->now);
+    saga_init(saga, m->id, core->now);
+    saga->is_live = guest != NULL && guest->spec.kind == KIND_VM;
     return saga;
 }
 
@@ -139,7 +141,7 @@ void core_sagas_run(struct core *core)
         core_wish_migration_over(core, id, true, "a node of it was lost");
     }
     for (size_t i = 0; i < core->state.n_migrations; i++)
-        saga_run(core, saga_of(core, core->state.migrations[i].id), &core->state.migrations[i]);
+        saga_run(core, saga_of(core, &core->state.migrations[i]), &core->state.migrations[i]);
 }
 
 bool core_saga_holds_loss(const struct core *core, uint64_t node)

@@ -174,6 +174,7 @@ uint64_t saga_deadline(const struct saga *saga)
     if (saga->step == SAGA_PREPARING)
         return saga->since_us + (uint64_t)SAGA_PREPARE_LIMIT_MS * 1000;
     if (saga->step == SAGA_COPYING)
-        return saga->since_us + (uint64_t)SAGA_COPY_LIMIT_MS * 1000;
+        return saga->since_us +
+               (uint64_t)(saga->is_live ? SAGA_LIVE_COPY_LIMIT_MS : SAGA_COPY_LIMIT_MS) * 1000;
     return UINT64_MAX;
 }

@@ -24,6 +24,7 @@
 enum { /* limits, ms */
        SAGA_PREPARE_LIMIT_MS = 30000,
        SAGA_COPY_LIMIT_MS = 60000,
+       SAGA_LIVE_COPY_LIMIT_MS = 3600000, /* of a guest that runs meanwhile */
        SAGA_ORDER_AGAIN_MS = 100, /* an order to capture may be lost */
 };
 
@@ -90,6 +91,7 @@ struct saga {
     enum saga_step step;
     uint64_t since_us; /* of the step */
     uint64_t order_us; /* when the source was last told to capture */
+    bool is_live;      /* a guest that runs while it is copied: the caller's to set */
     char reason[REASON_SIZE];
 };
 

@@ -224,6 +224,22 @@ static void test_moves_that_fail(void **unused)
         "[ 30000] reserved running/none > aborting: abort, the target took too long to prepare\n");
 }
 
+/* While it is copied a cell stands still, and a virtual machine does not. */
+static void test_who_runs_meanwhile_may_take_longer(void **unused)
+{
+    const struct saga_facts facts = {
+        .phase = RESERVED, .source = SAGA_COPY_RUNNING, .target = SAGA_COPY_PREPARED};
+    struct saga saga;
+
+    (void)unused;
+    saga_init(&saga, 7, 0);
+    assert_int_equal(saga_step(&saga, &facts, 0), SAGA_ORDER_CAPTURE);
+    assert_int_equal(saga_deadline(&saga), SAGA_COPY_LIMIT_MS * 1000ull);
+    saga.is_live = true;
+    assert_int_equal(saga_deadline(&saga), SAGA_LIVE_COPY_LIMIT_MS * 1000ull);
+    assert_int_not_equal(saga_step(&saga, &facts, SAGA_COPY_LIMIT_MS * 1000ull), SAGA_PROPOSE_ABORT);
+}
+
 /* A new leader finds a move at any step, and a commit of its predecessor wins over its abort. */
 static void test_new_leader_picks_up(void **unused)
 {
@@ -273,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_target_does),
         cmocka_unit_test(test_a_move_that_goes_well),
         cmocka_unit_test(test_moves_that_fail),
+        cmocka_unit_test(test_who_runs_meanwhile_may_take_longer),
         cmocka_unit_test(test_new_leader_picks_up),
         cmocka_unit_test(test_no_step_leads_back_before_the_commit),
     };
