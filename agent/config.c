@@ -249,6 +249,7 @@ static const struct key keys[] = {
     TIMER(lease_ms, 100, MAX_LEASE_MS),
     TIMER(freeze_ms, 1, TIMERS_MAX_FREEZE_MS),
     NUMBER(disk_stall_ms, 100, 600000),
+    NUMBER(stream_delay_ms, 0, 1000),
     PLAIN(user, set_text),
     PLAIN(watchdog, set_directory),
 };
@@ -262,6 +263,7 @@ void config_init(struct config *config)
         .log_dir = "/var/log/skein",
         .log_level = LOG_LEVEL_INFO,
         .disk_stall_ms = 5000,
+        .stream_delay_ms = 25,
         .user = "skein",
     };
 }

@@ -57,6 +57,7 @@ void core_free(struct core *core)
     free(core->node.images);
     free(core->node.moves);
     free(core->node.asked);
+    free(core->node.paths);
     free(core->node.fabric_bytes);
     node_facts_deinit(&core->config.facts);
     state_deinit(&core->state);
@@ -131,6 +132,7 @@ static void peer_message(struct core *core, const struct core_event *event)
         break;
     case MESSAGE_PONG:
         core_ponged(core, event->from, message.token);
+        core_pace_ponged(core, event->from, message.token);
         break;
     case MESSAGE_HEARD:
         core_heard(core, event->from, message.heard.node, message.heard.is_heard);
@@ -255,6 +257,9 @@ static void dispatch(struct core *core, const struct core_event *event)
         break;
     case CORE_LINKS:
         core_links_measured(core, &event->links);
+        break;
+    case CORE_STREAMS:
+        core_pace_streams(core, event->flows, event->n_flows);
         break;
     }
 }

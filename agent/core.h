@@ -14,6 +14,7 @@
 
 #include "agent/guard/proto.h"
 #include "agent/lease.h"
+#include "agent/pace.h"
 #include "agent/timeline.h"
 #include "consensus/state.h"
 #include "netfabric/backhaul.h"
@@ -27,6 +28,8 @@ struct core_config {
     uint8_t salt[NONCE_SIZE]; /* fresh random at every start: request ids are derived from it */
     struct node_facts facts;  /* own; proposed as NODE_FACTS when the state has others. Copied */
     uint32_t max_voters;      /* 3, 5 or 7 */
+    uint32_t stream_delay_ms; /* queueing delay that bulk streams may cause; 0: they are not held
+                               * back */
     /* Nodes that it knew when it last ended (or that its join answer named): they are tried for the
      * leader while the log is not loaded. Copied; at most CORE_MAX_HINTS count. */
     uint32_t n_hints;
@@ -62,6 +65,8 @@ enum core_event_type {
     CORE_CONFIGURATION, /* Raft's committed configuration: members. Authority counts its voters;
                          * until the first one the state's roles stand in */
     CORE_LINKS,         /* the own uplink was measured: links */
+    CORE_STREAMS,       /* bulk streams to others, each PACE_STEP_MS while there are any, and once
+                         * when there are none any more: flows */
 };
 
 struct core_event {
@@ -90,6 +95,8 @@ struct core_event {
                       * in an earlier event */
     uint32_t n_members;
     const struct core_member *members; /* CONFIGURATION; borrowed */
+    uint32_t n_flows;
+    const struct pace_flow *flows; /* STREAMS; borrowed; a node at most once */
 };
 
 enum core_action_type {
@@ -109,6 +116,7 @@ enum core_action_type {
     CORE_STOP,    /* answer.text: this node was removed: end */
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
                       * ends with -ECANCELED, a stream that waits for its request is closed */
+    CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
  * `to` that says the migration's id; RECEIVE the accepted stream of that id from node `to` (the
@@ -157,6 +165,7 @@ struct core_action {
     uint8_t request[NONCE_SIZE];
     uint8_t digest[DIGEST_SIZE];
     uint64_t size_bytes;
+    uint32_t rate_kbps;
     uint8_t *data; /* owned by the list */
     size_t size;
     struct lease_ack *ack;       /* owned by the list */

@@ -19,6 +19,7 @@
  *   core_migrate.c  source and target of a migration: glue to migrate/saga
  *   core_saga.c     the leader's part of a migration
  *   core_links.c    what crosses the uplinks
+ *   core_pace.c     … and how much of it bulk streams may be
  *   core_view.c     what the API shows
  */
 #ifndef SKEIN_AGENT_CORE_INTERNAL_H
@@ -27,6 +28,7 @@
 #include "agent/core.h"
 #include "agent/detector.h"
 #include "agent/message.h"
+#include "agent/pace.h"
 #include "migrate/saga.h"
 
 enum {
@@ -115,6 +117,16 @@ struct probe {
     uint64_t node, asker, sent_us;
 };
 
+/* The control class to another node, and what bulk streams may take beside it. */
+struct path {
+    uint64_t node;
+    struct pace pace;
+    uint64_t asked_us;      /* the newest ping; its token */
+    uint64_t unanswered_us; /* the oldest ping that is open; 0 = none */
+    uint32_t n_streams;
+    uint64_t held_us; /* when they were last held back; 0 = not yet */
+};
+
 struct node_part {
     bool is_connected; /* to the guard */
     bool lapsed;
@@ -167,6 +179,9 @@ struct node_part {
 
     size_t n_probes;
     struct probe probes[CORE_MAX_PROBES];
+
+    size_t n_paths, next_path;
+    struct path *paths;
 
     bool dirty;
     uint64_t wake_us;
@@ -492,6 +507,14 @@ void core_failovers_run(struct core *core);
 
 void core_links_measured(struct core *core, const struct backhaul *links);
 void core_lead_links(struct core *core, uint64_t from, const struct backhaul *links);
+
+/* ---- bulk streams (core_pace.c) */
+
+void core_pace_heard(struct core *core, uint64_t node, uint32_t round_trip_us);
+void core_pace_ponged(struct core *core, uint64_t from, uint64_t token);
+void core_pace_streams(struct core *core, const struct pace_flow *flows, uint32_t n);
+void core_pace_learn(struct core *core); /* once a second: asks one of the others */
+struct backhaul_streams core_pace_view(const struct core *core);
 
 /* ---- asking others about a silent node (core_ask.c) */
 

@@ -10,11 +10,13 @@ void core_links_measured(struct core *core, const struct backhaul *links)
     struct message message = {.type = MESSAGE_LINKS, .links = *links};
     uint64_t leader = core_node_leader(core);
 
-    core->node.links = *links;
+    core_pace_learn(core);
+    message.links.streams = core_pace_view(core);
+    core->node.links = message.links;
     core->node.links_us = core->now;
     core->node.backhaul_permille = backhaul_use_permille(links);
     if (leader == core->config.id)
-        core_lead_links(core, leader, links);
+        core_lead_links(core, leader, &message.links);
     else if (leader != 0)
         core_send(core, leader, &message);
 }

@@ -316,6 +316,7 @@ void core_node_ack(struct core *core, uint64_t from, const struct ack *ack)
         node->n_unanswered = 0;
         node->leader_hint = from;
         if (from != core->config.id) {
+            core_pace_heard(core, from, node->round_trip_us);
             node->answered_by = from;
             node->answered_us = core->now;
         }

@@ -28,12 +28,20 @@ static json_t *show_queues(const struct backhaul *links)
     return list;
 }
 
+static json_t *show_streams(const struct backhaul_streams *streams)
+{
+    return json_pack("{s:o, s:o, s:o, s:b}", "n", number(streams->n), "allowed_kbps",
+                     streams->n > 0 ? number(streams->allowed_kbps) : json_null(), "delay_us",
+                     streams->n > 0 ? number(streams->delay_us) : json_null(), "held_back",
+                     streams->is_held);
+}
+
 json_t *show_uplink(const struct node_view *view)
 {
     const struct backhaul *links = &view->links;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "capacity_kbps",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "capacity_kbps",
                      links->capacity_kbps != 0 ? number(links->capacity_kbps) : json_null(), "out",
                      show_way(&links->out), "in", show_way(&links->in), "classes",
-                     show_queues(links), "ms_ago", number(view->links_ms_ago));
+                     show_queues(links), "streams", show_streams(&links->streams), "ms_ago", number(view->links_ms_ago));
 }

@@ -132,6 +132,7 @@ static int start_core(struct skeind *s, struct err *err)
         .id = s->members.own_id,
         .timers = s->members.timers,
         .max_voters = MAX_VOTERS,
+        .stream_delay_ms = s->config.stream_delay_ms,
     };
     uint64_t hints[CORE_MAX_HINTS];
     int rc = skeind_facts(s, &config.facts, err);
@@ -197,6 +198,7 @@ static int start_network(struct skeind *s, struct err *err)
         .peer_port = PORT_STREAM,
         .context = s,
         .on_migration = skeind_migration_stream,
+        .on_flows = s->config.stream_delay_ms != 0 ? skeind_stream_flows : NULL,
     };
     int rc;
 

@@ -9,6 +9,13 @@
 
 enum { LINKS_EVERY_US = 1000000 };
 
+void skeind_stream_flows(void *context, const struct pace_flow *flows, uint32_t n)
+{
+    struct core_event event = {.type = CORE_STREAMS, .n_flows = n, .flows = flows};
+
+    skeind_event(context, &event);
+}
+
 void skeind_sweep_links(struct skeind *s)
 {
     struct core_event event = {.type = CORE_LINKS};

@@ -164,6 +164,9 @@ static void carry_out(struct skeind *s, struct core_action *action)
     case CORE_STOP:
         skeind_cluster_leave(s, action->answer->text, SKEIND_EXIT_REMOVED);
         break;
+    case CORE_PACE:
+        streams_set_pace(s->streams, action->to, action->rate_kbps);
+        break;
     case CORE_END_STREAM:
         skeind_end_transfer(s, action->migration);
         break;

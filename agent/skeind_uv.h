@@ -5,7 +5,7 @@
  *   skeind_uv.c            events into core, actions out of it, timers
  *   skeind_guard_uv.c      the guard's connection, descriptors for its work
  *   skeind_replica_uv.c    the replicated log
- *   skeind_links_uv.c      measures the uplink
+ *   skeind_links_uv.c      measures the uplink, and what of it is bulk streams
  *   skeind_cluster_uv.c    being a member: start, what to remember, ways into a cluster
  */
 #ifndef SKEIN_AGENT_SKEIND_UV_H
@@ -136,6 +136,7 @@ void skeind_guard_send(struct skeind *s, struct guard_request *request, guard_re
 /* ---- skeind_links_uv.c */
 
 void skeind_sweep_links(struct skeind *s);
+void skeind_stream_flows(void *context, const struct pace_flow *flows, uint32_t n);
 
 /* ---- skeind_known_uv_jansson.c */
 

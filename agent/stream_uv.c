@@ -2,18 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/mailbox_uv.h"
+#include "agent/outlets_uv.h"
 #include "agent/stream_job_uv.h"
 #include "base/clean.h"
 #include "consensus/keyring.h"
 #include "consensus/link_uv.h"
 
-/* Orders under way are bounded; each tells at most once, so the mailbox of the main thread never
- * overflows. */
+/* Orders under way are bounded, each tells at most once, and one report of flows is on its way at
+ * most, so the mailbox of the main thread never overflows. */
 enum { ORDERS_MAX = 256, MAILBOX_CAPACITY = 2 * ORDERS_MAX };
 
 struct streams {
@@ -22,9 +25,20 @@ struct streams {
     struct link *link;
     struct stream_jobs jobs;
     struct mailbox *inbox;
+    struct outlets outlets;
+    atomic_bool is_reporting; /* a report is on its way to the main thread … */
+    uint32_t n_flows;         /* … that has these */
+    struct pace_flow flows[FLOWS_MAX];
     struct mailbox *outbox; /* to the main thread */
     uv_thread_t thread;
-    int n_orders; /* main thread's */
+    int n_orders; /* main thread's, like the following */
+    bool is_closing;
+};
+
+struct pace_order {
+    struct streams *streams;
+    uint64_t node;
+    uint32_t rate_kbps;
 };
 
 /* What the main thread wants, and then what became of it. Travels to the stream thread and back. */
@@ -69,7 +83,48 @@ static void migration_arrived(void *argument)
     free(order);
 }
 
+static void flows_told(void *argument)
+{
+    struct streams *streams = argument;
+    const struct streams_config *config = &streams->config;
+
+    if (!streams->is_closing)
+        config->on_flows(config->context, streams->flows, streams->n_flows);
+    atomic_store(&streams->is_reporting, false);
+}
+
 /* ---- on the stream thread */
+
+static bool report(void *context, const struct pace_flow *flows, uint32_t n)
+{
+    struct streams *streams = context;
+
+    if (atomic_load(&streams->is_reporting))
+        return false;
+    memcpy(streams->flows, flows, n * sizeof(*flows));
+    streams->n_flows = n;
+    atomic_store(&streams->is_reporting, true);
+    if (mailbox_post(streams->outbox, flows_told, streams) == 0)
+        return true;
+    atomic_store(&streams->is_reporting, false);
+    return false;
+}
+
+static void take_pace(void *argument)
+{
+    struct pace_order *order = argument;
+
+    outlets_set_pace(&order->streams->outlets, order->node, order->rate_kbps);
+    free(order);
+}
+
+static void on_link_end(void *data, const struct link_peer *peer, int status)
+{
+    struct streams *streams = data;
+
+    (void)status;
+    outlets_remove(&streams->outlets, peer);
+}
 
 static void order_done(void *context, int status)
 {
@@ -148,6 +203,7 @@ static void on_link(void *data, const struct link_peer *peer, int fd)
 {
     struct streams *streams = data;
 
+    outlets_add(&streams->outlets, peer);
     stream_job_accept(&streams->jobs, fd, peer->node_id, on_accepted, streams);
 }
 
@@ -157,6 +213,7 @@ static void take_end(void *argument)
 
     stream_jobs_cancel(&streams->jobs);
     link_close(streams->link, NULL, NULL);
+    outlets_close(&streams->outlets);
     mailbox_close(streams->inbox);
 }
 
@@ -181,13 +238,17 @@ static int open_link(struct streams *streams, struct err *err)
         .port = streams->config.port,
         .tos = LINK_TOS_BULK,
         .on_accept = on_link,
+        .on_end = on_link_end,
         .data = streams,
     };
     int r;
 
     memcpy(link.cluster, streams->config.cluster, NONCE_SIZE);
     r = link_open(&link, &streams->link, err);
-    return r < 0 ? r : link_listen(streams->link, err);
+    if (r < 0)
+        return r;
+    streams->outlets.link = streams->link;
+    return link_listen(streams->link, err);
 }
 
 /* Ends what streams_new began; the thread does not run. */
@@ -195,6 +256,7 @@ static void unwind(struct streams *streams)
 {
     if (streams->link != NULL)
         link_close(streams->link, NULL, NULL);
+    outlets_close(&streams->outlets);
     if (streams->inbox != NULL)
         mailbox_close(streams->inbox);
     uv_run(&streams->loop, UV_RUN_DEFAULT);
@@ -214,6 +276,9 @@ int streams_new(const struct streams_config *config, struct streams **ret, struc
         return err_set(err, -ENOMEM, "no memory for the streams between nodes");
     }
     streams->config = *config;
+    outlets_init(&streams->outlets, &streams->loop);
+    streams->outlets.report = config->on_flows != NULL ? report : NULL;
+    streams->outlets.context = streams;
     streams->jobs = (struct stream_jobs){.loop = &streams->loop, .store = config->store};
     r = open_link(streams, err);
     if (r == 0 && (mailbox_new(&streams->loop, MAILBOX_CAPACITY, &streams->inbox) < 0 ||
@@ -270,10 +335,22 @@ int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t di
     return send_order(streams, &order);
 }
 
+void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps)
+{
+    struct pace_order *order = streams->is_closing ? NULL : malloc(sizeof(*order));
+
+    if (order == NULL)
+        return; /* the next one comes in a moment */
+    *order = (struct pace_order){streams, node, rate_kbps};
+    if (mailbox_post(streams->inbox, take_pace, order) < 0)
+        free(order);
+}
+
 void streams_close(struct streams *streams)
 {
     if (streams == NULL)
         return;
+    streams->is_closing = true;
     while (mailbox_post(streams->inbox, take_end, streams) < 0)
         uv_run(streams->config.main_loop, UV_RUN_NOWAIT);
     uv_thread_join(&streams->thread);

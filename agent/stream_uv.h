@@ -2,7 +2,10 @@
  * class).
  *
  * A stream begins with a fixed header that says what it is: an image wanted from its holder, or the
- * state of a migrating guest. Images are served and fetched whole by this thread; a migration's
+ * state of a migrating guest. What is sent to one node is held back by a rate for all of it
+ * (agent/pace.h), but for migrations: a guest stands still while its state crosses, so every
+ * millisecond that its stream waits is a millisecond more of its downtime, and the least that can
+ * be sent then is on its way already. Images are served and fetched whole by this thread; a migration's
  * stream is only made here and handed to the main thread, which gives it to the guard.
  *
  * Every function is called on the main thread, and every callback comes there.
@@ -14,6 +17,7 @@
 #include <uv.h>
 
 #include "agent/image_store.h"
+#include "agent/pace.h"
 #include "base/err.h"
 
 struct identity;
@@ -33,6 +37,9 @@ struct streams_config {
     void *context;
     /* A peer opened the stream of a migration; `fd` (blocking) is the callee's. */
     void (*on_migration)(void *context, uint64_t from, uint64_t migration, int fd);
+    /* What streams that may be held back send, by node: each PACE_STEP_MS while there are any, and
+     * once when there are none any more (n 0). NULL: none is held back. */
+    void (*on_flows)(void *context, const struct pace_flow *flows, uint32_t n);
 };
 
 /* `fd` (blocking) is the callee's when status is 0; else -errno: no such stream could be had. */
@@ -45,6 +52,8 @@ uint16_t streams_port(const struct streams *streams);
 /* -ENOBUFS: too much is under way; then no callback comes. */
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
                            stream_opened_cb cb, void *context);
+/* All streams to the node that may be held back share this from now on. */
+void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps);
 /* Fetches an image from a holder into the store. */
 int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t digest[DIGEST_SIZE],
                         stream_fetched_cb cb, void *context);

@@ -380,6 +380,7 @@ static int transmit(struct connection *c)
         if (n < 0)
             return -errno;
         c->out_at += (size_t)n;
+        c->n_sent += (size_t)n;
     }
     c->out_at = c->out_size = 0;
     return 1;

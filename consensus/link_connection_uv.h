@@ -50,6 +50,7 @@ struct connection {
     size_t in_at, in_size;     /* bytes from TCP, not yet opened: in[in_at … in_size) */
     size_t open_at, open_size; /* opened data within `in`, not yet taken by the plain end */
     size_t out_at, out_size;   /* sealed bytes, not yet taken by TCP */
+    uint64_t n_sent;           /* bytes that TCP took */
     uint8_t in[CONNECTION_IN_SIZE];
     uint8_t out[SEAL_RECORD_MAX];
 };

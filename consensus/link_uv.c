@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -191,6 +193,37 @@ int link_connect(struct link *link, uint64_t node_id, uint32_t address, uint16_t
     c->done = done;
     c->done_data = data;
     return 0;
+}
+
+/* ---- pace */
+
+static const struct connection *open_link_of(const struct link *link, uint64_t serial)
+{
+    const struct connection *c = link->connections;
+
+    while (c != NULL && (c->peer.serial != serial || c->stage != CONNECTION_OPEN))
+        c = c->next;
+    return c;
+}
+
+void link_set_pace(struct link *link, uint64_t serial, uint32_t bytes_per_s)
+{
+    const struct connection *c = open_link_of(link, serial);
+
+    if (c != NULL)
+        setsockopt(c->tcp.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s));
+}
+
+uint64_t link_delivered(const struct link *link, uint64_t serial, uint32_t *ret_waiting)
+{
+    const struct connection *c = open_link_of(link, serial);
+    int waiting = 0;
+
+    if (c == NULL || ioctl(c->tcp.fd, SIOCOUTQ, &waiting) < 0 || waiting < 0)
+        waiting = 0;
+    if (ret_waiting != NULL)
+        *ret_waiting = (uint32_t)waiting;
+    return c != NULL && c->n_sent > (uint64_t)waiting ? c->n_sent - (uint64_t)waiting : 0;
 }
 
 /* ---- cuts */

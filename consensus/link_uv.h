@@ -38,6 +38,8 @@ enum {
     LINK_TOS_BULK = 0x20,     /* CS1: images, migration */
 };
 
+#define LINK_UNPACED UINT32_MAX
+
 /* The other end of a link. */
 struct link_peer {
     uint64_t serial;  /* of the link, unique within the instance */
@@ -85,6 +87,15 @@ uint16_t link_port(const struct link *link); /* 0 before link_listen */
  */
 int link_connect(struct link *link, uint64_t node_id, uint32_t address, uint16_t port,
                  link_connect_cb *done, void *data);
+
+/* What leaves through the link with this serial is spread evenly, at most so much a second, by the
+ * kernel (SO_MAX_PACING_RATE): packets, not bursts, and bytes that its buffers hold already are
+ * slowed as well. LINK_UNPACED: no limit. A link that is over is none of its business. */
+void link_set_pace(struct link *link, uint64_t serial, uint32_t bytes_per_s);
+
+/* Bytes of the link that the peer's kernel has, since the link began, as they cross the wire; 0:
+ * it is over. `ret_waiting` (may be NULL): that it has not yet. */
+uint64_t link_delivered(const struct link *link, uint64_t serial, uint32_t *ret_waiting);
 
 /* Cuts every link with this node. */
 void link_cut(struct link *link, uint64_t node_id);

@@ -67,6 +67,10 @@ void backhaul_encode(const struct backhaul *b, struct writer *w)
         write_u32(w, b->queues[i].backlog_bytes);
         write_u32(w, b->queues[i].kbps);
     }
+    write_u32(w, b->streams.n);
+    write_u32(w, b->streams.allowed_kbps);
+    write_u32(w, b->streams.delay_us);
+    write_bool(w, b->streams.is_held);
 }
 
 void backhaul_decode(struct reader *r, struct backhaul *ret)
@@ -83,4 +87,8 @@ void backhaul_decode(struct reader *r, struct backhaul *ret)
         ret->queues[i].backlog_bytes = read_u32(r);
         ret->queues[i].kbps = read_u32(r);
     }
+    ret->streams.n = read_u32(r);
+    ret->streams.allowed_kbps = read_u32(r);
+    ret->streams.delay_us = read_u32(r);
+    ret->streams.is_held = read_bool(r);
 }

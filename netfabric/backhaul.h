@@ -32,11 +32,20 @@ struct backhaul_way {
     uint32_t kbps;
 };
 
+/* Bulk streams that may be held back for the control class. */
+struct backhaul_streams {
+    uint32_t n;            /* that send now */
+    uint32_t allowed_kbps; /* together */
+    uint32_t delay_us;     /* of the control class above its usual; the worst of their ways */
+    bool is_held;          /* for that delay, within the last second */
+};
+
 struct backhaul {
     uint32_t capacity_kbps; /* as the node's configuration says; 0 = not known */
     struct backhaul_way out, in;
     bool has_queues; /* false: none were set up, `queues` is zero */
     struct backhaul_queue queues[BACKHAUL_N_CLASSES];
+    struct backhaul_streams streams; /* not the kernel's: the node adds it */
 };
 
 /* "control", "slices", "default", "bulk". */

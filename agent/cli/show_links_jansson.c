@@ -106,6 +106,20 @@ static void print_class(FILE *out, const json_t *class)
             format_bytes(number_of(class, "backlog_bytes"), backlog, sizeof(backlog)));
 }
 
+static void print_streams(FILE *out, const json_t *streams)
+{
+    uint64_t n = number_of(streams, "n"), us = number_of(streams, "delay_us");
+    char rate[CELL_SIZE];
+
+    if (n == 0)
+        return;
+    fprintf(out, "%-18s %llu, at most %s%s; the control class waits %llu.%llu ms\n",
+            "bulk streams", (unsigned long long)n,
+            format_rate(number_of(streams, "allowed_kbps"), rate, sizeof(rate)),
+            json_is_true(json_object_get(streams, "held_back")) ? ", held back by delay" : "",
+            (unsigned long long)us / 1000, (unsigned long long)us / 100 % 10);
+}
+
 void links_print(FILE *out, const json_t *uplink, bool colours)
 {
     const json_t *class;
@@ -124,6 +138,7 @@ void links_print(FILE *out, const json_t *uplink, bool colours)
     print_way(out, uplink, "out", colours);
     json_array_foreach(json_object_get(uplink, "classes"), i, class) print_class(out, class);
     print_way(out, uplink, "in", colours);
+    print_streams(out, json_object_get(uplink, "streams"));
 }
 
 void links_others(const json_t *others, char *ret, size_t size)

@@ -119,6 +119,8 @@ static void links_random(struct prng *p, struct backhaul *ret)
     for (int i = 0; ret->has_queues && i < BACKHAUL_N_CLASSES; i++)
         ret->queues[i] = (struct backhaul_queue){prng_next(p), prng_next(p), prng_next(p),
                                                  prng_below(p, 100000), prng_below(p, 100000)};
+    ret->streams = (struct backhaul_streams){prng_below(p, 100), prng_below(p, 100000),
+                                             prng_below(p, 100000), prng_one_in(p, 2)};
 }
 
 static void timeline_random(struct prng *p, struct timeline *ret)

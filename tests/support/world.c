@@ -625,7 +625,7 @@ void world_run(struct world *w, uint64_t ms)
 static void new_core(struct world *w, unsigned i)
 {
     struct world_node *node = &w->nodes[i];
-    struct core_config config = {.id = node->id, .max_voters = w->max_voters};
+    struct core_config config = {.id = node->id, .max_voters = w->max_voters, .stream_delay_ms = 25};
     struct core_event restored = {.type = CORE_RESTORED,
                                   .index = w->snapshot_index,
                                   .term = 1,

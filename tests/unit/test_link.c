@@ -363,6 +363,34 @@ static void much_data_arrives_whole(void **state)
 }
 
 /* A reader that does not read stops the writer; nothing is kept without limit. */
+static void a_paced_link_takes_its_time_and_counts(void **state)
+{
+    enum { SIZE = 512 * 1024, RATE = 1024 * 1024 };
+    static const char zeroes[16384];
+    struct bench *b = *state;
+    struct node *a = &b->nodes[A], *c = &b->nodes[B];
+    char got[16384];
+    size_t sent = 0, taken = 0;
+    uint64_t began_us;
+
+    meet(b);
+    link_set_pace(a->link, a->peer.serial, RATE);
+    began_us = now_us();
+    RUN_UNTIL(b, ({
+                  ssize_t n = sent < SIZE ? write(a->fd, zeroes, sizeof(zeroes)) : 0;
+                  ssize_t m = read(c->fd, got, sizeof(got));
+
+                  sent += n > 0 ? (size_t)n : 0;
+                  taken += m > 0 ? (size_t)m : 0;
+                  taken >= SIZE;
+              }));
+    /* 500 ms, but for what may leave at once; a busy machine is only slower. */
+    assert_true(now_us() - began_us > 300000);
+    RUN_UNTIL(b, link_delivered(a->link, a->peer.serial, NULL) >= SIZE);
+    assert_true(link_delivered(a->link, a->peer.serial, NULL) < SIZE + SIZE / 16);
+    assert_int_equal(link_delivered(a->link, a->peer.serial + 7, NULL), 0);
+}
+
 static void a_slow_reader_slows_the_writer(void **state)
 {
     struct bench *b = *state;
@@ -560,6 +588,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nodes_meet_and_part),
         TEST(much_data_arrives_whole),
+        TEST(a_paced_link_takes_its_time_and_counts),
         TEST(a_slow_reader_slows_the_writer),
         TEST(nothing_plain_crosses_the_wire),
         TEST(a_cut_is_no_end),

@@ -1,0 +1,56 @@
+#!/bin/bash
+# Bulk streams give way to the control class where only their delay tells of it: behind one plain queue, on uplinks that are
+# slower than they are said to be, so that the node's own classes do nothing. The same copies twice: streams as fast as TCP
+# goes, then held back by delay.
+# limit: 120
+. "$(dirname "$0")/lib.sh"
+
+size_mib=20
+add() { on "$1" skein image add "$2" "/tmp/$2.tar"; }
+copies() { json 1 "[.[] | select(.name | endswith(\"-$1\")) | .holders | length] | add" skein image list; }
+all_have() { [ "$(copies "$1")" = 6 ]; }
+lost() { on 1 skein events | grep -c ' node-lost '; }
+is_up() { [ "$(json 1 '[.[] | select(.state == "up" and .present)] | length' skein node list)" = 3 ]; }
+streams() { json 1 ".uplink.streams.$1" skein node show n1; }
+says_held() { [ "$(streams held_back)" = true ]; }
+
+# copy NAME: an image from n1 and one from n2 at once, each to the two others; the control class from n2 to n1 and back meanwhile.
+copy() {
+    local began=$(date +%s%3N) adds=''
+    add 1 "a-$1" >/dev/null & adds+=" $!"
+    add 2 "b-$1" >/dev/null & adds+=" $!"
+    on 2 ping -q -Q 0xc0 -i 0.02 -w 3 10.90.0.1 >"$work/ping" &
+    local ping=$!
+    [ "$1" = plain ] || ok 'node show says that its streams are held back' wait_until 10 says_held
+    wait $ping $adds
+    ok "$1: every node has both images" wait_until 60 all_have "$1"
+    ms=$(($(date +%s%3N) - began))
+    rtt_ms=$(sed -n 's|^rtt [^=]*= [0-9.]*/\([0-9]*\).*|\1|p' "$work/ping")
+    echo "# $1: control class $(grep -o '[0-9.]*% packet loss' "$work/ping"), $(grep ^rtt "$work/ping"); copies took $ms ms"
+}
+
+ok 'a cluster of three' lab up -n 3 --backhaul 60mbit --queue fifo --conf backhaul=1gbit --conf stream_delay_ms=0 --join ||
+    bail 'no cluster'
+"$skein_root/deploy/make-image" "$work/web.tar"
+mkdir "$work/tree" && tar -xf "$work/web.tar" -C "$work/tree"
+for image in a-plain b-plain a-paced b-paced; do
+    head -c ${size_mib}M /dev/urandom >"$work/tree/noise"
+    tar -C "$work/tree" -cf "$work/$image.tar" .
+    case $image in a-*) node=1 ;; *) node=2 ;; esac
+    on $node sh -c "cat >/tmp/$image.tar" <"$work/$image.tar"
+done
+
+copy plain
+plain_ms=$ms plain_rtt_ms=$rtt_ms
+is 'streams that nothing holds back are not counted' "$(streams n)" 0
+
+for k in 1 2 3; do
+    on $k sh -c "sed -i s/stream_delay_ms.*// /etc/skein/skein.conf && kill -TERM \$(cat /run/node/skeind.pid)"
+done
+ok 'all started again, to be held back' wait_until 20 is_up
+copy paced
+ok "the control class waits at most 60 ms ($rtt_ms; $plain_rtt_ms without)" test "${rtt_ms:-999}" -le 60
+ok 'and less than without' test "${rtt_ms:-999}" -lt "${plain_rtt_ms:-0}"
+ok "for copies that take hardly longer ($ms ms; $plain_ms)" test "$ms" -le $((plain_ms * 2 + 2000))
+is 'no node was lost' "$(lost)" 0
+done_testing
