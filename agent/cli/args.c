@@ -10,7 +10,8 @@
 #include "base/units.h"
 
 const struct value_spec args_common[] = {
-    {VALUE_FORMAT, "format", NULL, "table|json", "how to print the answer (table)", 'f', false,
+    {VALUE_FORMAT, "format", NULL, "FORMAT",
+     "table, json, yaml or csv: how to print the answer (table)", 'f', false,
      false},
     {VALUE_MS, "timeout", NULL, "TIME", "how long to wait for it, such as 10s", 0, false, false},
     {VALUE_TEXT, "socket", NULL, "PATH", "skeind's socket (/run/skein/api.sock)", 0, false, false},
@@ -39,7 +40,7 @@ static int check_pair(const char *text, size_t max_key, size_t max_value, struct
 
 static int check_value(struct arg_value *value, struct err *err)
 {
-    static const char *const formats[] = {"table", "json", NULL};
+    static const char *const formats[] = {"table", "json", "yaml", "csv", NULL};
     static const char *const restarts[] = {"always", "on-failure", "never", NULL};
     static const char *const kinds[] = {"cell", "vm", NULL};
     static const char *const switches[] = {"on", "off", NULL};
@@ -84,7 +85,7 @@ static int check_value(struct arg_value *value, struct err *err)
     case VALUE_ENV:
         return check_pair(text, ARGUMENT_SIZE - 2, ARGUMENT_SIZE - 2, err);
     case VALUE_FORMAT:
-        return one_of(text, formats, "table, json", err);
+        return one_of(text, formats, "table, json, yaml, csv", err);
     case VALUE_RESTART:
         return one_of(text, restarts, "always, on-failure, never", err);
     case VALUE_FAILOVER:

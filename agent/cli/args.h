@@ -28,7 +28,7 @@ enum value_type {
     VALUE_SUBNET,   /* a.b.c.d/p */
     VALUE_LABEL,    /* key=value */
     VALUE_ENV,      /* KEY=VALUE */
-    VALUE_FORMAT,   /* table or json */
+    VALUE_FORMAT,   /* table, json, yaml, csv */
     VALUE_RESTART,  /* always, on-failure, never */
     VALUE_FAILOVER, /* restart, stay, restore */
     VALUE_PROFILE,  /* default, fast, wan */

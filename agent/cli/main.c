@@ -50,7 +50,7 @@ int main(int argc, char *argv[])
     socket = args_find(&args, "socket");
     timeout = args_find(&args, "timeout");
     format = args_find(&args, "format");
-    run.is_json = format != NULL && strcmp(format->text, "json") == 0;
+    run.format = show_format_of(format != NULL ? format->text : NULL);
     run.colours = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
     run.timeout_ms = is_long(args.command->method) ? LONG_TIMEOUT_MS : TIMEOUT_MS;
     if (timeout != NULL)

@@ -137,8 +137,7 @@ int run_ask(struct run *run, const char *method, json_t *params, const void *dat
 
 void run_print(const struct run *run, const char *method, const json_t *result)
 {
-    cleanup_free char *text =
-        run->is_json ? show_json(result) : show_table(method, result, run->colours);
+    cleanup_free char *text = show_result(run->format, method, result, run->colours);
 
     fputs(text != NULL ? text : "", stdout);
 }
@@ -209,7 +208,7 @@ static int run_simple(struct run *run)
         if (warning != NULL)
             fprintf(stderr, "skein: warning: %s\n", warning);
         rc = show_exit_code(method, result);
-        if (rc == EXIT_NO_PLACE && run->is_json && strcmp(method, "guest.plan") == 0)
+        if (rc == EXIT_NO_PLACE && run->format != SHOW_TABLE && strcmp(method, "guest.plan") == 0)
             fprintf(stderr, "skein: guest plan: it fits nowhere\n");
     } else {
         rc = run_refusal(run, answer);

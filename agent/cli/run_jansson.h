@@ -6,6 +6,7 @@
 
 #include "agent/cli/args.h"
 #include "agent/cli/client_czmq_jansson.h"
+#include "agent/cli/show_output_jansson.h"
 
 enum exit_code {
     EXIT_DONE = 0,
@@ -19,7 +20,8 @@ enum exit_code {
 struct run {
     struct client *client;
     const struct args *args;
-    bool is_json, colours;
+    enum show_format format;
+    bool colours;
     int timeout_ms; /* in all */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/cli/core_list.h"
 #include "agent/cli/show_links_jansson.h"
 #include "agent/cli/table.h"
 #include "base/clean.h"
@@ -90,6 +91,40 @@ static void format_permille(const json_t *value, char *ret, size_t size)
     snprintf(ret, size, "%d %%", (int)((json_integer_value(value) + 5) / 10));
 }
 
+/* Of [id], or of a node's cores: [{id, isolated, used}]. */
+static size_t take_cores(const json_t *value, const char *only, uint16_t *ret)
+{
+    const json_t *core;
+    size_t n = 0, i;
+
+    json_array_foreach(value, i, core)
+    {
+        if (json_is_object(core) && only != NULL && !json_is_true(json_object_get(core, only)))
+            continue;
+        if (n < CORE_LIST_MAX)
+            ret[n++] = (uint16_t)json_integer_value(
+                json_is_object(core) ? json_object_get(core, "id") : core);
+    }
+    return n;
+}
+
+static void format_cores(const json_t *value, char *ret, size_t size)
+{
+    uint16_t cores[CORE_LIST_MAX];
+    char part[CELL_SIZE];
+    size_t used;
+
+    core_list_format(cores, take_cores(value, NULL, cores), ret, size);
+    if (!json_is_object(json_array_get(value, 0)))
+        return;
+    used = strlen(ret);
+    core_list_format(cores, take_cores(value, "isolated", cores), part, sizeof(part));
+    used += (size_t)snprintf(ret + used, size - used, "; isolated %s", part[0] ? part : "none");
+    core_list_format(cores, take_cores(value, "used", cores), part, sizeof(part));
+    if (used < size)
+        snprintf(ret + used, size - used, "; used %s", part[0] ? part : "none");
+}
+
 static void format_others(const json_t *value, char *ret, size_t size)
 {
     links_others(value, ret, size);
@@ -110,10 +145,17 @@ static const struct column node_columns[] = {
 };
 
 static const struct column guest_columns[] = {
-    {"NAME", "name", NULL},     {"KIND", "kind", NULL}, {"STATE", "state", NULL},
-    {"HEALTH", "health", NULL}, {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL},
-    {"CORES", "cores", NULL},   {"IP", "ip", NULL},     {"SLICE", "slice", NULL},
-    {"IMAGE", "image", NULL},   {NULL, NULL, NULL},
+    {"NAME", "name", NULL},
+    {"KIND", "kind", NULL},
+    {"STATE", "state", NULL},
+    {"HEALTH", "health", NULL},
+    {"NODE", "node", NULL},
+    {"EPOCH", "epoch", NULL},
+    {"CORES", "cores", format_cores},
+    {"IP", "ip", NULL},
+    {"SLICE", "slice", NULL},
+    {"IMAGE", "image", NULL},
+    {NULL, NULL, NULL},
 };
 
 static const struct column slice_columns[] = {
@@ -178,7 +220,8 @@ static const struct column formats[] = {
     {NULL, "rate_kbps", format_kbps},         {NULL, "backhaul_kbps", format_kbps},
     {NULL, "size_bytes", format_size},        {NULL, "bytes", format_size},
     {NULL, "blackout_ms", format_ms},         {NULL, "total_ms", format_ms},
-    {NULL, "heard_by_others", format_others}, {NULL, "backhaul_permille", format_permille},
+    {NULL, "cores", format_cores},            {NULL, "backhaul_permille", format_permille},
+    {NULL, "heard_by_others", format_others},
 };
 
 static void format_cell(const struct column *column, const json_t *row, char *ret, size_t size)
@@ -284,7 +327,7 @@ static void print_plan(FILE *out, const json_t *plan, bool colours)
     char cores[CELL_SIZE];
 
     fputs(rows != NULL ? rows : "", out);
-    format_plain(json_object_get(plan, "cores"), cores, sizeof(cores));
+    format_cores(json_object_get(plan, "cores"), cores, sizeof(cores));
     if (!json_is_string(json_object_get(plan, "chosen")))
         fputs("it fits nowhere\n", out);
     else if (cores[0] != '\0')
@@ -347,7 +390,7 @@ static void print_done(FILE *out, const char *method, const json_t *result)
 {
     char cores[CELL_SIZE];
 
-    format_plain(json_object_get(result, "cores"), cores, sizeof(cores));
+    format_cores(json_object_get(result, "cores"), cores, sizeof(cores));
     if (strcmp(method, "token.create") == 0)
         fprintf(out, "%s\n", text_of(result, "token"));
     else if (strcmp(method, "guest.run") == 0 || strcmp(method, "guest.start") == 0)

@@ -9,7 +9,7 @@
  * break unless empty. */
 char *show_table(const char *method, const json_t *result, bool colours);
 char *show_json(const json_t *result);
-/* One record of `events`, one line. */
+/* One record of `events`, for people, one line. */
 char *show_event(const json_t *record);
 /* The exit code of a result that is no error: 3 for a plan that found no place. */
 int show_exit_code(const char *method, const json_t *result);

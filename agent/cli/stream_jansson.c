@@ -10,7 +10,6 @@
 
 #include "agent/cli/params_jansson.h"
 #include "agent/cli/run_jansson.h"
-#include "agent/cli/show_jansson.h"
 #include "base/clean.h"
 
 enum {
@@ -28,6 +27,7 @@ struct stream {
     bool heard;    /* anything at all */
     size_t ahead;  /* bytes of input sent, not yet taken */
     size_t unsaid; /* bytes taken, not yet told to skeind */
+    json_t *columns; /* of records as CSV; owned */
 };
 
 static int write_whole(int fd, const uint8_t *data, size_t size)
@@ -61,10 +61,9 @@ static int print_message(struct run *run, struct stream *stream,
                          message->data, message->size);
         stream->unsaid += message->size;
     } else if (record != NULL) {
-        cleanup_free char *line =
-            run->is_json ? json_dumps(record, JSON_COMPACT) : show_event(record);
+        cleanup_free char *line = show_record(run->format, record, &stream->columns);
 
-        printf(run->is_json ? "%s\n" : "%s", line != NULL ? line : "");
+        fputs(line != NULL ? line : "", stdout);
         fflush(stdout);
     } else if (strcmp(event, "taken") == 0) {
         stream->ahead -= taken > 0 && (size_t)taken <= stream->ahead ? (size_t)taken : 0;
@@ -167,8 +166,10 @@ static int stream_run(struct run *run, struct stream *stream)
 int run_stream(struct run *run)
 {
     struct stream stream = {0};
+    int rc = stream_run(run, &stream);
 
-    return stream_run(run, &stream);
+    json_decref(stream.columns);
+    return rc;
 }
 
 int run_exec(struct run *run)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "agent/cli/bar.h"
+#include "agent/cli/core_list.h"
 #include "agent/cli/show_links_jansson.h"
 #include "agent/cli/table.h"
 #include "base/clean.h"
@@ -155,17 +156,17 @@ static void cell_node(const json_t *row, struct bar_look bar, char *ret, size_t 
 
 static void cell_guest_cores(const json_t *row, struct bar_look bar, char *ret, size_t size)
 {
+    uint16_t cores[CORE_LIST_MAX];
     const json_t *core;
-    size_t used = 0, i;
+    size_t n = 0, i;
 
     (void)bar;
-    ret[0] = '\0';
     json_array_foreach(json_object_get(row, "cores"), i, core)
     {
-        if (used < size)
-            used += (size_t)snprintf(ret + used, size - used, "%s%d", i > 0 ? "," : "",
-                                     (int)json_integer_value(core));
+        if (n < CORE_LIST_MAX)
+            cores[n++] = (uint16_t)json_integer_value(core);
     }
+    core_list_format(cores, n, ret, size);
 }
 
 static void cell_guest_memory(const json_t *row, struct bar_look bar, char *ret, size_t size)

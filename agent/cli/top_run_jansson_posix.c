@@ -24,7 +24,7 @@ enum { EVERY_MS = 1000, ANSWER_MS = 3000, EVENTS_MAX = 4 };
 
 struct top {
     struct run *run;
-    bool is_screen; /* on a terminal; else lines of JSON */
+    bool is_screen; /* on a terminal; else lines of JSON, a list of YAML */
     bool has_keys;  /* stdin is that terminal too */
     struct termios before;
     int signal_fd, wake_fd;
@@ -193,9 +193,9 @@ static void take_answer(struct top *top, const json_t *answer)
     if (top->is_screen) {
         draw(top);
     } else {
-        cleanup_free char *line = json_dumps(top->newest, JSON_COMPACT);
+        cleanup_free char *line = show_record(top->run->format, top->newest, NULL);
 
-        if (printf("%s\n", line != NULL ? line : "") < 0 || fflush(stdout) != 0)
+        if (fputs(line != NULL ? line : "", stdout) < 0 || fflush(stdout) != 0)
             top->is_over = true;
     }
 }
@@ -243,7 +243,7 @@ static int turn(struct top *top, struct err *err)
 
 static int follow(struct run *run)
 {
-    struct top top = {.run = run, .is_screen = !run->is_json, .signal_fd = -1, .wake_fd = -1};
+    struct top top = {.run = run, .is_screen = run->format == SHOW_TABLE, .signal_fd = -1, .wake_fd = -1};
     struct err err = {0};
     int rc;
 
@@ -273,10 +273,11 @@ static int once(struct run *run)
     } else {
         const json_t *result = json_object_get(answer, "result");
         const char *warning = json_string_value(json_object_get(answer, "warning"));
-        cleanup_free char *text =
-            run->is_json ? json_dumps(result, JSON_COMPACT) : top_render(result, &look);
+        cleanup_free char *text = run->format != SHOW_TABLE
+                                      ? show_record(run->format, result, NULL)
+                                      : top_render(result, &look);
 
-        printf(run->is_json ? "%s\n" : "%s", text != NULL ? text : "");
+        fputs(text != NULL ? text : "", stdout);
         if (warning != NULL)
             fprintf(stderr, "skein: warning: %s\n", warning);
     }
@@ -287,7 +288,14 @@ static int once(struct run *run)
 int run_top(struct run *run)
 {
     bool is_once =
-        args_find(run->args, "once") != NULL || (!run->is_json && !isatty(STDOUT_FILENO));
+        args_find(run->args, "once") != NULL ||
+        (run->format == SHOW_TABLE && !isatty(STDOUT_FILENO));
 
+    if (run->format == SHOW_CSV) {
+        fputs("skein: wrong usage: top: it is no list of rows; as csv there are node list and guest "
+              "list\n",
+              stderr);
+        return EXIT_USAGE;
+    }
     return is_once ? once(run) : follow(run);
 }

@@ -83,7 +83,7 @@ static void wrong_command_lines_are_named(void **context)
         {"skein guest run a --image i --on n1 --on n2 -- x", "--on is given twice"},
         {"skein slice create red --subnet 10.7.0.1/24", "--subnet"},
         {"skein status --colour", "unknown flag '--colour'"},
-        {"skein status -f yaml", "--format: 'yaml' is none of table, json"},
+        {"skein status -f xml", "--format: 'xml' is none of table, json, yaml, csv"},
         {"skein status --timeout", "--timeout: a value is missing"},
         {"skein events --follow=yes", "--follow takes no value"},
     };
@@ -146,7 +146,7 @@ static void objects_results_and_absent_values(void **context)
 
     (void)context;
     assert_string_equal(text, "name               web\nnode               -\n"
-                              "cores              1,2\nmemory_mib         64 MiB\n");
+                              "cores              1-2\nmemory_mib         64 MiB\n");
     free(text);
     text = show_table("guest.migrate", moved, false);
     assert_string_equal(text, "web: n1 -> n3, stop-and-copy, blackout 31.2 ms, 412 ms in all\n");

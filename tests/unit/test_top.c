@@ -127,7 +127,7 @@ static void the_whole_is_shown(void **unused)
     assert_non_null(strstr(text, "n2    silent  voter  400 ms  200 ms  1.5 ms  25 %  -"));
     assert_non_null(strstr(text, "2/3    64 MiB/1 GiB\n"));
     assert_non_null(strstr(text, "warning: node n2: silent for 400 ms; n3 hears it"));
-    assert_non_null(strstr(text, "web    running  n1    1,2    64 MiB  10.7.0.2  red    web\n"));
+    assert_non_null(strstr(text, "web    running  n1    1-2    64 MiB  10.7.0.2  red    web\n"));
     assert_null(strstr(text, "\x1b"));
     free(text);
     json_decref(top);
