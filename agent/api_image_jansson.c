@@ -1,5 +1,5 @@
-/* api_image_jansson: images come in from clients: chunks to the store, checked, then the cluster is
- * told. Disk work is done by workers: the main loop carries beats and must not wait for a disk. */
+/* api_image_jansson: images come in from clients (chunks to the store, checked, then the cluster is
+ * told), and go out to them. Disk work is done by workers: the main loop carries beats and must not wait for a disk. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -274,6 +274,66 @@ void api_image_commit(struct api *api, struct call *call)
                   "this upload was stored under another digest; begin anew");
         break;
     }
+}
+
+/* ---- out */
+
+static const struct image *image_named(struct api *api, const struct call *call)
+{
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct image *image =
+        name != NULL ? state_image(core_state(api->s->core), name) : NULL;
+
+    if (image == NULL)
+        api_error(api, &call->asker, "refused", "there is no image '%.40s'; skein image list",
+                  name != NULL ? name : "");
+    return image;
+}
+
+void api_image_show(struct api *api, struct call *call)
+{
+    struct show show = api_show(api);
+    const struct image *image = image_named(api, call);
+
+    if (image != NULL)
+        api_ok(api, &call->asker, show_image(&show, image), call->warning);
+}
+
+/* Any node that has it, for a client that asked one that has not. */
+static const char *name_of_holder(const struct state *state, const struct image *image)
+{
+    for (uint32_t i = 0; i < image->n_holders; i++) {
+        const struct node *node = state_node(state, image->holders[i]);
+
+        if (node != NULL && node->state == NODE_UP)
+            return node->name;
+    }
+    return "none that is up";
+}
+
+/* Its bytes as they are stored: what was added, or, of a directory or an OCI layout, its archive. */
+void api_image_export(struct api *api, struct call *call)
+{
+    const struct image *image = image_named(api, call);
+    struct stream *stream;
+    int fd;
+
+    if (image == NULL)
+        return;
+    fd = image_store_read(api->s->store, image->digest, NULL);
+    if (fd < 0) {
+        api_error(api, &call->asker, "refused",
+                  "this node does not hold image %s; ask one that does: %s", image->name,
+                  name_of_holder(core_state(api->s->core), image));
+        return;
+    }
+    stream = stream_add(api, call, STREAM_FILE);
+    if (stream == NULL) {
+        close(fd);
+        return;
+    }
+    stream->fd = fd;
+    stream_pump(stream);
 }
 
 void api_sweep_uploads(struct api *api)

@@ -5,7 +5,7 @@
  *   api_check_jansson.c    what speaks for and against moving a guest
  *   api_write_jansson.c    what goes through core: tickets
  *   api_cluster_jansson_sodium.c  init, join, tokens
- *   api_image_jansson.c    uploads
+ *   api_image_jansson.c    uploads, and images that go out
  *   api_stream_jansson.c   events, logs
  *   api_exec_jansson.c     exec
  */
@@ -115,7 +115,7 @@ api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, ap
     api_node_remove, api_node_known, api_migration_list, api_migration_show;
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;
-api_method api_image_begin, api_image_chunk, api_image_commit;
+api_method api_image_begin, api_image_chunk, api_image_commit, api_image_show, api_image_export;
 api_method api_events, api_guest_logs, api_guest_exec, api_guest_console, api_stream_taken,
     api_exec_stdin, api_exec_eof;
 
@@ -126,7 +126,7 @@ void api_submit(struct api *api, const struct call *call, struct command *comman
 
 /* ---- streams */
 
-enum stream_kind { STREAM_EVENTS = 1, STREAM_LOGS, STREAM_EXEC };
+enum stream_kind { STREAM_EVENTS = 1, STREAM_FILE, STREAM_EXEC };
 
 struct stream {
     struct stream *next;
@@ -136,8 +136,8 @@ struct stream {
     bool is_gone;      /* nobody listens any more */
     size_t unacked;    /* bytes sent that the client has not taken */
     uint64_t heard_us; /* the client's newest word */
-    bool follow;       /* LOGS */
-    int fd;            /* LOGS; -1 = not open yet */
+    bool follow;       /* FILE: goes on as it grows */
+    int fd;            /* FILE; -1 = not open yet */
     struct exec *exec; /* EXEC */
 };
 
@@ -147,6 +147,7 @@ void stream_remove(struct stream *stream); /* frees it */
 struct stream *stream_find(struct api *api, const struct asker *asker);
 void stream_send(struct stream *stream, const char *event, const void *data, size_t size);
 bool stream_has_room(const struct stream *stream);
+void stream_pump(struct stream *stream); /* FILE: sends what the window allows; may end it */
 void exec_resume(struct stream *stream); /* the client took something */
 void exec_gone(struct stream *stream);   /* the client is gone */
 void exec_sweep(struct stream *stream);

@@ -54,6 +54,8 @@ static const struct method methods[] = {
     {"image.commit", HERE, false, false, api_image_commit},
     {"image.add", ON_LEADER, false, true, api_write},
     {"image.list", READ_LEADER, false, false, api_image_list},
+    {"image.show", READ_LEADER, false, false, api_image_show},
+    {"image.export", HERE, false, false, api_image_export},
     {"image.rm", ON_LEADER, false, false, api_write},
     {"guest.plan", ON_LEADER, false, false, api_guest_plan},
     {"guest.run", ON_LEADER, false, false, api_write},

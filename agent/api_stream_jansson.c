@@ -112,10 +112,9 @@ void api_record(struct api *api, const struct core_record *record)
              record->text);
 }
 
-/* ---- logs */
+/* ---- files: logs, images */
 
-/* Sends what there is and the window allows; ends at the file's end. */
-static void pump_log(struct stream *stream)
+void stream_pump(struct stream *stream)
 {
     uint8_t chunk[LOG_CHUNK];
 
@@ -127,7 +126,7 @@ static void pump_log(struct stream *stream)
             continue;
         }
         if (n < 0)
-            api_error(stream->api, &stream->asker, "failed", "the log cannot be read: %s",
+            api_error(stream->api, &stream->asker, "failed", "it cannot be read: %s",
                       strerror(errno));
         else if (stream->follow)
             return;
@@ -157,7 +156,7 @@ static void log_opened(void *context, const struct guard_request *request,
     } else if (stream != NULL) {
         stream->fd = reply->fd;
         reply->fd = -1;
-        pump_log(stream);
+        stream_pump(stream);
     }
     free(wish);
 }
@@ -172,7 +171,7 @@ void api_guest_logs(struct api *api, struct call *call)
 
     if (wish == NULL)
         return;
-    stream = stream_add(api, call, STREAM_LOGS);
+    stream = stream_add(api, call, STREAM_FILE);
     if (stream == NULL) {
         free(wish);
         return;
@@ -199,8 +198,8 @@ void api_stream_taken(struct api *api, struct call *call)
     }
     stream->heard_us = now_us();
     stream->unacked -= bytes > 0 && (uint64_t)bytes <= stream->unacked ? (size_t)bytes : 0;
-    if (stream->kind == STREAM_LOGS && stream->fd >= 0)
-        pump_log(stream);
+    if (stream->kind == STREAM_FILE && stream->fd >= 0)
+        stream_pump(stream);
     else if (stream->kind == STREAM_EXEC)
         exec_resume(stream);
 }
@@ -220,7 +219,7 @@ void api_sweep_streams(struct api *api)
             stream_remove(s);
         else if (s->kind == STREAM_EXEC)
             exec_sweep(s);
-        else if (s->kind == STREAM_LOGS && s->fd >= 0)
-            pump_log(s);
+        else if (s->kind == STREAM_FILE && s->fd >= 0)
+            stream_pump(s);
     }
 }

@@ -19,12 +19,20 @@ struct image_upload;
 enum { IMAGE_UPLOADS_MAX = 16 };
 #define IMAGE_SIZE_MAX ((uint64_t)16 << 30) /* bytes */
 
-/* Opens (makes) the directory and clears away what unfinished uploads left. */
+/* Opens (makes) the directory and clears away what unfinished uploads left; what image_upload_pause
+ * kept stays. */
 int image_store_open(const char *directory, struct image_store **ret, struct err *err);
 void image_store_close(struct image_store *store);
 
 /* -EBUSY when IMAGE_UPLOADS_MAX are under way. */
 int image_store_begin(struct image_store *store, struct image_upload **ret, struct err *err);
+/* Begins to take an image from another node, or goes on where that was interrupted: what is here
+ * already is read again, which may block for long. At most one a digest at a time. */
+int image_store_resume(struct image_store *store, const uint8_t digest[DIGEST_SIZE],
+                       struct image_upload **ret, struct err *err);
+uint64_t image_upload_size(const struct image_upload *upload); /* bytes that are here */
+/* Ends one of image_store_resume() and keeps what it has for the next; NULL is fine. */
+void image_upload_pause(struct image_upload *upload);
 /* A failure (a full disk) leaves only image_upload_abort to be called. */
 int image_upload_write(struct image_upload *upload, const void *data, size_t size, struct err *err);
 /* Ends the upload whatever happens. `expected` may be NULL; -EBADMSG when the digest is another,
@@ -40,7 +48,7 @@ int image_store_read(const struct image_store *store, const uint8_t digest[DIGES
 int image_store_list(const struct image_store *store,
                      void (*each)(void *context, const uint8_t digest[DIGEST_SIZE]), void *context,
                      struct err *err);
-/* What is not there is no error. */
+/* Drops also what image_upload_pause kept of it. What is not there is no error. */
 int image_store_drop(struct image_store *store, const uint8_t digest[DIGEST_SIZE], struct err *err);
 
 #endif

@@ -14,6 +14,9 @@
 #include "base/digest_sodium.h"
 
 #define UPLOAD_PREFIX "upload-"
+#define PART_PREFIX   "part-" /* of an image from another node, before its digest */
+
+enum { FILE_NAME_SIZE = sizeof(PART_PREFIX) + DIGEST_TEXT_SIZE, READ_SIZE = 256 * 1024 };
 
 struct image_store {
     int directory;
@@ -24,7 +27,7 @@ struct image_store {
 struct image_upload {
     struct image_store *store;
     int fd;
-    char name[40];
+    char name[FILE_NAME_SIZE];
     uint64_t size;
     struct digest digest;
 };
@@ -100,7 +103,9 @@ void image_store_close(struct image_store *store)
     free(store);
 }
 
-int image_store_begin(struct image_store *store, struct image_upload **ret, struct err *err)
+/* With a file of that name, opened with `flags`. */
+static int upload_new(struct image_store *store, const char *name, int flags,
+                      struct image_upload **ret, struct err *err)
 {
     struct image_upload *upload;
 
@@ -109,10 +114,8 @@ int image_store_begin(struct image_store *store, struct image_upload **ret, stru
     upload = calloc(1, sizeof(*upload));
     if (upload == NULL)
         return err_set(err, -ENOMEM, "no memory for an image's arrival");
-    snprintf(upload->name, sizeof(upload->name), UPLOAD_PREFIX "%llu",
-             atomic_fetch_add(&store->next_upload, 1));
-    upload->fd = openat(store->directory, upload->name,
-                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+    snprintf(upload->name, sizeof(upload->name), "%s", name);
+    upload->fd = openat(store->directory, name, flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (upload->fd < 0) {
         int code = -errno;
 
@@ -124,6 +127,66 @@ int image_store_begin(struct image_store *store, struct image_upload **ret, stru
     atomic_fetch_add(&store->n_uploads, 1);
     *ret = upload;
     return 0;
+}
+
+int image_store_begin(struct image_store *store, struct image_upload **ret, struct err *err)
+{
+    char name[FILE_NAME_SIZE];
+
+    snprintf(name, sizeof(name), UPLOAD_PREFIX "%llu", atomic_fetch_add(&store->next_upload, 1));
+    return upload_new(store, name, O_WRONLY | O_EXCL, ret, err);
+}
+
+static void part_name(const uint8_t digest[DIGEST_SIZE], char ret[FILE_NAME_SIZE])
+{
+    char hex[DIGEST_TEXT_SIZE];
+
+    snprintf(ret, FILE_NAME_SIZE, PART_PREFIX "%s", digest_format(digest, hex));
+}
+
+/* Its digest goes on behind what the file has; so does the next write. */
+static int read_again(struct image_upload *upload, struct err *err)
+{
+    cleanup_free uint8_t *piece = malloc(READ_SIZE);
+    ssize_t n;
+
+    if (piece == NULL)
+        return err_set(err, -ENOMEM, "no memory for an image's arrival");
+    while ((n = read(upload->fd, piece, READ_SIZE)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set(err, -errno, "cannot read what is here of the image: %s",
+                           strerror(errno));
+        digest_update(&upload->digest, piece, (size_t)n);
+        upload->size += (uint64_t)n;
+    }
+    return 0;
+}
+
+int image_store_resume(struct image_store *store, const uint8_t digest[DIGEST_SIZE],
+                       struct image_upload **ret, struct err *err)
+{
+    struct image_upload *upload;
+    char name[FILE_NAME_SIZE];
+    int r;
+
+    part_name(digest, name);
+    r = upload_new(store, name, O_RDWR, &upload, err);
+    if (r < 0)
+        return r;
+    r = read_again(upload, err);
+    if (r < 0) {
+        image_upload_abort(upload); /* from the beginning the next time */
+        return r;
+    }
+    *ret = upload;
+    return 0;
+}
+
+uint64_t image_upload_size(const struct image_upload *upload)
+{
+    return upload->size;
 }
 
 int image_upload_write(struct image_upload *upload, const void *data, size_t size, struct err *err)
@@ -160,6 +223,16 @@ void image_upload_abort(struct image_upload *upload)
         return;
     unlinkat(upload->store->directory, upload->name, 0);
     upload_free(upload);
+}
+
+void image_upload_pause(struct image_upload *upload)
+{
+    if (upload == NULL)
+        return;
+    if (upload->size == 0)
+        image_upload_abort(upload);
+    else
+        upload_free(upload);
 }
 
 /* On the disk, under its own name, before anybody is told. */
@@ -254,8 +327,10 @@ int image_store_list(const struct image_store *store,
 
 int image_store_drop(struct image_store *store, const uint8_t digest[DIGEST_SIZE], struct err *err)
 {
-    char name[DIGEST_TEXT_SIZE];
+    char name[DIGEST_TEXT_SIZE], part[FILE_NAME_SIZE];
 
+    part_name(digest, part);
+    unlinkat(store->directory, part, 0);
     if (unlinkat(store->directory, digest_format(digest, name), 0) < 0 && errno != ENOENT)
         return err_set(err, -errno, "cannot remove image %s: %s", name, strerror(errno));
     return 0;

@@ -229,29 +229,32 @@ json_t *show_slices(const struct show *show)
     return list;
 }
 
+json_t *show_image(const struct show *show, const struct image *image)
+{
+    char digest[2 * DIGEST_SIZE + 1];
+    json_t *holders = json_array();
+
+    for (uint32_t h = 0; h < image->n_holders; h++) {
+        const char *name = node_name(show, image->holders[h]);
+
+        if (name != NULL)
+            json_array_append_new(holders, json_string(name));
+    }
+    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:I}", "name", image->name, "format",
+                     image_format_name(image->format), "digest",
+                     hex_encode(image->digest, DIGEST_SIZE, digest), "size_bytes",
+                     (json_int_t)image->size, "holders", holders, "guests",
+                     guests_with(core_state(show->core), NULL, image->name), "index",
+                     (json_int_t)image->added);
+}
+
 json_t *show_images(const struct show *show)
 {
     const struct state *state = core_state(show->core);
     json_t *list = json_array();
 
-    for (size_t i = 0; i < state->n_images; i++) {
-        const struct image *image = &state->images[i];
-        char digest[2 * DIGEST_SIZE + 1];
-        json_t *holders = json_array();
-
-        for (uint32_t h = 0; h < image->n_holders; h++) {
-            const char *name = node_name(show, image->holders[h]);
-
-            if (name != NULL)
-                json_array_append_new(holders, json_string(name));
-        }
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "name", image->name,
-                                        "format", image_format_name(image->format), "digest",
-                                        hex_encode(image->digest, DIGEST_SIZE, digest),
-                                        "size_bytes", (json_int_t)image->size, "holders", holders,
-                                        "guests", guests_with(state, NULL, image->name)));
-    }
+    for (size_t i = 0; i < state->n_images; i++)
+        json_array_append_new(list, show_image(show, &state->images[i]));
     return list;
 }
 

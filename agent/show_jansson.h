@@ -19,6 +19,7 @@ json_t *show_node(const struct show *show, const struct node *node, bool with_co
 json_t *show_uplink(const struct node_view *view); /* show_links_jansson.c */
 json_t *show_slices(const struct show *show);
 json_t *show_images(const struct show *show);
+json_t *show_image(const struct show *show, const struct image *image);
 json_t *show_guests(const struct show *show);
 json_t *show_guest(const struct show *show, const struct guest *guest);
 /* `preempt`: who would give way; node 0 when it fits, or nobody would; NULL: it

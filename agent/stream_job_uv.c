@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/clean.h"
 
-enum { HEADER_MAGIC = 0x54534b53, HEADER_VERSION = 1, BUFFER_SIZE = 64 * 1024 };
+enum { HEADER_MAGIC = 0x54534b53, HEADER_VERSION = 2, BUFFER_SIZE = 64 * 1024 };
 
 struct stream_job {
     struct stream_jobs *jobs;
@@ -47,9 +47,10 @@ void stream_header_encode(const struct stream_header *header, uint8_t ret[STREAM
     write_u16(&w, 0);
     if (header->kind == STREAM_IMAGE) {
         write_bytes(&w, header->digest, DIGEST_SIZE);
+        write_u64(&w, header->offset);
     } else {
         write_u64(&w, header->migration);
-        write_bytes(&w, zeroes, DIGEST_SIZE - sizeof(uint64_t));
+        write_bytes(&w, zeroes, DIGEST_SIZE);
     }
 }
 
@@ -64,12 +65,14 @@ int stream_header_decode(const uint8_t data[STREAM_HEADER_SIZE], struct stream_h
     header.kind = read_u8(&r);
     if (read_u16(&r) != 0 || !known)
         return -EBADMSG;
-    if (header.kind == STREAM_IMAGE)
+    if (header.kind == STREAM_IMAGE) {
         read_bytes(&r, header.digest, DIGEST_SIZE);
-    else if (header.kind == STREAM_MIGRATION)
+        header.offset = read_u64(&r);
+    } else if (header.kind == STREAM_MIGRATION) {
         header.migration = read_u64(&r);
-    else
+    } else {
         return -EBADMSG;
+    }
     *ret = header;
     return 0;
 }
@@ -117,7 +120,7 @@ static void job_end(struct stream_job *job, int status)
     uv_poll_stop(&job->poll);
     if (job->file >= 0)
         close(job->file);
-    image_upload_abort(job->upload);
+    image_upload_pause(job->upload);
     tell(job, status);
     uv_close((uv_handle_t *)&job->poll, on_handle_closed);
     uv_close((uv_handle_t *)&job->idle, on_handle_closed);
@@ -218,9 +221,12 @@ static void begin_to_serve(struct stream_job *job)
     uint64_t size = 0;
 
     job->file = image_store_read(job->jobs->store, job->header.digest, &size);
-    job->left = job->file < 0 ? 0 : size;
+    if (job->file < 0 || job->header.offset > size ||
+        lseek(job->file, (off_t)job->header.offset, SEEK_SET) < 0)
+        size = job->header.offset = 0;
+    job->left = size - job->header.offset;
     writer_init(&w, job->buffer, sizeof(job->buffer));
-    write_u64(&w, job->left);
+    write_u64(&w, size);
     job->at = 0;
     job->have = w.size;
     job->step = step_serve;
@@ -279,8 +285,10 @@ static int step_fetch(struct stream_job *job)
     if (r < 0)
         return r;
     r = image_upload_write(job->upload, job->buffer, job->have, NULL);
-    if (r < 0)
+    if (r < 0) { /* a full disk: what it holds is not kept */
+        image_upload_abort(steal(&job->upload));
         return r;
+    }
     job->left -= job->have;
     return job->left == 0 ? finish_fetch(job) : 0;
 }
@@ -288,45 +296,49 @@ static int step_fetch(struct stream_job *job)
 static int step_fetch_size(struct stream_job *job)
 {
     struct reader r;
+    uint64_t size;
     int filled = fill(job, sizeof(uint64_t));
 
     if (filled <= 0)
         return filled;
     reader_init(&r, job->buffer, sizeof(uint64_t));
-    job->left = read_u64(&r);
-    if (job->left == 0)
+    size = read_u64(&r);
+    if (size == 0)
         return -ENOENT;
-    if (job->left > IMAGE_SIZE_MAX)
+    if (size > IMAGE_SIZE_MAX)
         return -EFBIG;
+    if (size < job->header.offset)
+        return -EBADMSG;
+    job->left = size - job->header.offset;
     job->step = step_fetch;
-    return 0;
+    return job->left == 0 ? finish_fetch(job) : 0;
 }
 
 int stream_job_fetch(struct stream_jobs *jobs, int fd, const uint8_t digest[DIGEST_SIZE],
-                     stream_done_cb done, void *context)
+                     struct image_upload *upload, stream_done_cb done, void *context)
 {
-    struct stream_header header = {.kind = STREAM_IMAGE};
+    struct stream_header header = {.kind = STREAM_IMAGE, .offset = image_upload_size(upload)};
     uint8_t bytes[STREAM_HEADER_SIZE];
     struct stream_job *job;
     int r = job_new(jobs, fd, step_fetch_size, &job);
 
-    if (r < 0)
+    if (r < 0) {
+        image_upload_pause(upload);
         return r;
+    }
+    job->upload = upload;
     memcpy(header.digest, digest, DIGEST_SIZE);
     stream_header_encode(&header, bytes);
     job->header = header;
     job->fetched = done;
     job->context = context;
-    /* A fresh socket takes a header's 40 bytes at once. */
-    if (write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
-        r = -EPIPE;
-    else
-        r = image_store_begin(jobs->store, &job->upload, NULL);
-    if (r < 0) {
+    /* A fresh socket takes a header's few bytes at once. */
+    if (write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes)) {
         job->fetched = NULL;
-        job_end(job, r);
-        return r;
+        job_end(job, -EPIPE);
+        return -EPIPE;
     }
+    uv_timer_start(&job->idle, on_idle, STREAM_FETCH_IDLE_MS, STREAM_FETCH_IDLE_MS);
     job_wait(job, UV_READABLE);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* stream_job_uv: one stream on the stream thread: reading its header, serving an image, fetching
  * one.
  *
- * A stream's first bytes, little-endian: u32 magic, u8 version, u8 kind, u16 0, then 32 bytes: an
- * image's digest, or the id of a migration (u64) and zeroes. An image's holder answers u64 size (0:
- * not here) and the bytes.
+ * A stream's first bytes, little-endian: u32 magic, u8 version, u8 kind, u16 0, then 40 bytes: an
+ * image's digest and the offset (u64) from which it is wanted, or the id of a migration (u64) and
+ * zeroes. An image's holder answers u64 size (of the whole; 0: not here) and the bytes from there.
  */
 #ifndef SKEIN_AGENT_STREAM_JOB_UV_H
 #define SKEIN_AGENT_STREAM_JOB_UV_H
@@ -13,13 +13,14 @@
 
 #include "agent/image_store.h"
 
-enum { STREAM_HEADER_SIZE = 40 };
+enum { STREAM_HEADER_SIZE = 48 };
 
 enum stream_kind { STREAM_IMAGE = 1, STREAM_MIGRATION };
 
 struct stream_header {
     enum stream_kind kind;
     uint8_t digest[DIGEST_SIZE]; /* IMAGE */
+    uint64_t offset;             /* IMAGE */
     uint64_t migration;          /* MIGRATION */
 };
 
@@ -37,7 +38,11 @@ struct stream_jobs {
     unsigned n;
 };
 
-enum { STREAM_JOBS_MAX = 128, STREAM_IDLE_MS = 15000 };
+enum {
+    STREAM_JOBS_MAX = 128,
+    STREAM_IDLE_MS = 15000, /* a stream that does not get on for so long ends; … */
+    STREAM_FETCH_IDLE_MS = 5000, /* … one that is fetched goes on from another node */
+};
 
 /* Each takes `fd` (non-blocking), also on failure; `done` comes exactly once unless an error is
  * returned
@@ -51,8 +56,10 @@ int stream_job_accept(struct stream_jobs *jobs, int fd, uint64_t from, stream_ac
                       void *context);
 
 typedef void (*stream_done_cb)(void *context, int status);
+/* Takes `upload` (of image_store_resume(), on failure too), and keeps what has come when it fails.
+ */
 int stream_job_fetch(struct stream_jobs *jobs, int fd, const uint8_t digest[DIGEST_SIZE],
-                     stream_done_cb done, void *context);
+                     struct image_upload *upload, stream_done_cb done, void *context);
 
 void stream_jobs_cancel(struct stream_jobs *jobs); /* each ends with -ECANCELED */
 

@@ -24,6 +24,7 @@ struct streams {
     uv_loop_t loop; /* the stream thread's, like everything down to `inbox` */
     struct link *link;
     struct stream_jobs jobs;
+    bool is_ended;
     struct mailbox *inbox;
     struct outlets outlets;
     atomic_bool is_reporting; /* a report is on its way to the main thread … */
@@ -44,6 +45,8 @@ struct pace_order {
 /* What the main thread wants, and then what became of it. Travels to the stream thread and back. */
 struct order {
     struct streams *streams;
+    uv_work_t work; /* a fetch: reads again what is here already */
+    struct image_upload *upload;
     uint64_t node;
     struct stream_header header;
     stream_opened_cb opened;
@@ -131,6 +134,7 @@ static void order_done(void *context, int status)
     struct order *order = context;
 
     order->status = status;
+    image_upload_pause(steal(&order->upload));
     mailbox_post(order->streams->outbox, order_told, order);
 }
 
@@ -140,7 +144,8 @@ static void begin_order(struct order *order, int fd)
     int r;
 
     if (order->fetched != NULL) {
-        r = stream_job_fetch(&order->streams->jobs, fd, order->header.digest, order_done, order);
+        r = stream_job_fetch(&order->streams->jobs, fd, order->header.digest,
+                             steal(&order->upload), order_done, order);
         if (r < 0)
             order_done(order, r);
         return;
@@ -164,9 +169,8 @@ static void on_connected(void *data, int status, const struct link_peer *peer, i
         begin_order(data, fd);
 }
 
-static void take_order(void *argument)
+static void call(struct order *order)
 {
-    struct order *order = argument;
     struct streams *streams = order->streams;
     struct keyring_entry entry;
     int r = -ENOKEY;
@@ -176,6 +180,38 @@ static void take_order(void *argument)
                          on_connected, order);
     if (r < 0)
         order_done(order, r);
+}
+
+static void read_part(uv_work_t *work)
+{
+    struct order *order = work->data;
+
+    order->status = image_store_resume(order->streams->config.store, order->header.digest,
+                                       &order->upload, NULL);
+}
+
+static void part_is_read(uv_work_t *work, int status)
+{
+    struct order *order = work->data;
+
+    (void)status;
+    if (order->streams->is_ended)
+        order_done(order, -ECANCELED);
+    else if (order->status < 0)
+        order_done(order, order->status);
+    else
+        call(order);
+}
+
+static void take_order(void *argument)
+{
+    struct order *order = argument;
+
+    order->work.data = order;
+    if (order->fetched == NULL)
+        call(order);
+    else if (uv_queue_work(&order->streams->loop, &order->work, read_part, part_is_read) != 0)
+        order_done(order, -ENOMEM);
 }
 
 static void on_accepted(void *context, int status, uint64_t from,
@@ -211,6 +247,7 @@ static void take_end(void *argument)
 {
     struct streams *streams = argument;
 
+    streams->is_ended = true;
     stream_jobs_cancel(&streams->jobs);
     link_close(streams->link, NULL, NULL);
     outlets_close(&streams->outlets);

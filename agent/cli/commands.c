@@ -52,6 +52,8 @@ static const struct value_spec slice_flags[] = {
 
 static const struct value_spec image_operands[] = {OPERAND(VALUE_NAME, "NAME", "name"),
                                                    OPERAND(VALUE_TEXT, "PATH", NULL), END};
+static const struct value_spec export_operands[] = {OPERAND(VALUE_NAME, "NAME", "name"),
+                                                    OPERAND(VALUE_TEXT, "FILE", NULL), END};
 static const struct value_spec image_flags[] = {
     FLAG(VALUE_TEXT, "tag", NULL, "TAG", "which image of an OCI layout with several"), END};
 
@@ -144,6 +146,12 @@ const struct command_spec commands[] = {
      "or a "
      "raw disk; returns when every present node holds it.",
      image_operands, image_flags, false, false},
+    {"image", "show", "image.show", "Shows one image: its digest, where copies are, who uses it.",
+     name_operand, NULL, false, false},
+    {"image", "export", "image.export",
+     "Writes an image to a new file: what was added, or the archive of a directory or OCI layout; "
+     "its digest is checked.",
+     export_operands, NULL, false, false},
     {"image", "list", "image.list", "Lists the images.", NULL, NULL, false, false},
     {"image", "rm", "image.rm", "Removes an image that no guest uses.", name_operand, NULL, false,
      false},

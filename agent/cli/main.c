@@ -14,7 +14,7 @@ enum { TIMEOUT_MS = 30000, LONG_TIMEOUT_MS = 600000 };
 
 static bool is_long(const char *method)
 {
-    static const char *const methods[] = {"image.add",  "guest.migrate", "guest.stop",
+    static const char *const methods[] = {"image.add",  "image.export", "guest.migrate", "guest.stop",
                                           "node.drain", "node.remove",   NULL};
 
     for (size_t i = 0; methods[i] != NULL; i++) {

@@ -223,6 +223,8 @@ int run_command(struct run *run)
 
     if (strcmp(method, "image.add") == 0)
         return run_image_add(run);
+    if (strcmp(method, "image.export") == 0)
+        return run_image_export(run);
     if (strcmp(method, "guest.exec") == 0)
         return run_exec(run);
     if (strcmp(method, "guest.console") == 0)

@@ -43,9 +43,14 @@ void run_print(const struct run *run, const char *method, const json_t *result);
 /* Until it is told to end. */
 int run_top(struct run *run);
 int run_image_add(struct run *run);
+int run_image_export(struct run *run);
 int run_exec(struct run *run);
 int run_console(struct run *run);
 /* events and logs: messages with data until the end. */
 int run_stream(struct run *run);
+/* The same, with the data that comes given to `sink` (negative errno: that ends it, with the words
+ * "cannot write the output"). */
+int run_stream_into(struct run *run, int (*sink)(void *context, const void *data, size_t size),
+                    void *context);
 
 #endif

@@ -20,6 +20,9 @@ enum {
 };
 
 struct stream {
+    /* Where data goes; NULL: to stdout and stderr. */
+    int (*sink)(void *context, const void *data, size_t size);
+    void *context;
     bool is_exec;
     bool is_console;
     bool is_left; /* the user wants away */
@@ -57,8 +60,10 @@ static int print_message(struct run *run, struct stream *stream,
     if (event == NULL)
         return 0;
     if (message->data != NULL) {
-        rc = write_whole(strcmp(event, "stderr") == 0 ? STDERR_FILENO : STDOUT_FILENO,
-                         message->data, message->size);
+        rc = stream->sink != NULL
+                 ? stream->sink(stream->context, message->data, message->size)
+                 : write_whole(strcmp(event, "stderr") == 0 ? STDERR_FILENO : STDOUT_FILENO,
+                               message->data, message->size);
         stream->unsaid += message->size;
     } else if (record != NULL) {
         cleanup_free char *line = show_record(run->format, record, &stream->columns);
@@ -170,6 +175,14 @@ int run_stream(struct run *run)
 
     json_decref(stream.columns);
     return rc;
+}
+
+int run_stream_into(struct run *run, int (*sink)(void *context, const void *data, size_t size),
+                    void *context)
+{
+    struct stream stream = {.sink = sink, .context = context};
+
+    return stream_run(run, &stream);
 }
 
 int run_exec(struct run *run)

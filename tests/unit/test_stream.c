@@ -10,11 +10,13 @@
 #include <uv.h>
 
 #include "agent/image_store.h"
+#include "agent/stream_job_uv.h"
 #include "agent/stream_uv.h"
 #include "base/clean.h"
 #include "base/digest_sodium.h"
 #include "consensus/identity_sodium.h"
 #include "consensus/keyring.h"
+#include "tests/support/prng.h"
 
 enum { N_NODES = 2, IMAGE_SIZE = 3 * 1024 * 1024 + 17, NOT_YET = 1 };
 
@@ -34,6 +36,7 @@ struct bench {
     uint8_t digest[DIGEST_SIZE];
     int status;
     int fd;
+    void (*on_flows)(void *context, const struct pace_flow *flows, uint32_t n);
 };
 
 static void on_migration(void *context, uint64_t from, uint64_t migration, int fd)
@@ -59,6 +62,7 @@ static void open_node(struct bench *b, int i, uint16_t peer_port)
         .peer_port = peer_port,
         .context = node,
         .on_migration = on_migration,
+        .on_flows = b->on_flows,
     };
 
     node->fd = -1;
@@ -173,6 +177,182 @@ static void missing_image_is_said_to_be_missing(void **state)
     assert_int_equal(b->status, -ENOKEY);
 }
 
+/* ---- what was interrupted goes on */
+
+static void file_of(const struct bench *b, int node, const char *prefix, char ret[200])
+{
+    char hex[DIGEST_TEXT_SIZE];
+
+    snprintf(ret, 200, "%s/%d/%s%s", b->directory, node, prefix, digest_format(b->digest, hex));
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+/* Puts the first `size` bytes of node 0's image into `path`. */
+static void put_part(const struct bench *b, const char *path, size_t size)
+{
+    cleanup_free char *data = malloc(size);
+    cleanup_close int from = image_store_read(b->nodes[0].store, b->digest, NULL);
+    FILE *part = fopen(path, "w");
+
+    assert_int_equal(read(from, data, size), size);
+    assert_int_equal(fwrite(data, 1, size, part), size);
+    fclose(part);
+}
+
+static void scribble(const char *path)
+{
+    FILE *file = fopen(path, "r+");
+
+    assert_non_null(file);
+    fputs("something else", file);
+    fclose(file);
+}
+
+static void expect_fetched(const struct bench *b)
+{
+    uint8_t digest[DIGEST_SIZE];
+    cleanup_close int fd = image_store_read(b->nodes[1].store, b->digest, NULL);
+
+    assert_int_equal(b->status, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(digest_of_file(fd, digest, NULL, NULL), 0);
+    assert_memory_equal(digest, b->digest, DIGEST_SIZE);
+}
+
+static void what_is_here_already_is_not_sent_again(void **state)
+{
+    struct bench *b = *state;
+    char part[200], source[200];
+
+    store_image(b, 0);
+    file_of(b, 1, "part-", part);
+    file_of(b, 0, "", source);
+    put_part(b, part, IMAGE_SIZE / 2);
+    scribble(source); /* its beginning would give another digest */
+    fetch(b, 1);
+    expect_fetched(b);
+    assert_int_equal(size_of(part), -1);
+}
+
+static void all_of_it_may_be_here_already(void **state)
+{
+    struct bench *b = *state;
+    char part[200];
+
+    store_image(b, 0);
+    file_of(b, 1, "part-", part);
+    put_part(b, part, IMAGE_SIZE);
+    fetch(b, 1);
+    expect_fetched(b);
+}
+
+static void a_wrong_part_is_thrown_away(void **state)
+{
+    struct bench *b = *state;
+    char part[200];
+
+    store_image(b, 0);
+    file_of(b, 1, "part-", part);
+    put_part(b, part, IMAGE_SIZE / 2);
+    scribble(part);
+    fetch(b, 1);
+    assert_int_equal(b->status, -EBADMSG);
+    assert_int_equal(size_of(part), -1);
+    fetch(b, 1);
+    expect_fetched(b);
+}
+
+static void a_part_longer_than_the_image_is_refused(void **state)
+{
+    struct bench *b = *state;
+    char part[200], source[200];
+
+    store_image(b, 0);
+    file_of(b, 1, "part-", part);
+    file_of(b, 0, "", source);
+    put_part(b, part, IMAGE_SIZE / 2);
+    assert_int_equal(truncate(source, 1000), 0);
+    fetch(b, 1);
+    assert_int_equal(b->status, -ENOENT); /* what that node has is not the image */
+    assert_int_equal(size_of(part), IMAGE_SIZE / 2);
+}
+
+static void ignore_flows(void *context, const struct pace_flow *flows, uint32_t n)
+{
+    (void)context;
+    (void)flows;
+    (void)n;
+}
+
+static void a_break_keeps_what_has_come(void **state)
+{
+    struct bench *b = *state;
+    char part[200];
+    off_t kept;
+
+    store_image(b, 0);
+    streams_close(b->nodes[1].streams);
+    streams_close(b->nodes[0].streams);
+    image_store_close(b->nodes[1].store);
+    image_store_close(b->nodes[0].store);
+    b->on_flows = ignore_flows; /* so that a stream begins slowly enough to be broken */
+    open_node(b, 0, 0);
+    open_node(b, 1, streams_port(b->nodes[0].streams));
+    file_of(b, 1, "part-", part);
+    b->status = NOT_YET;
+    assert_int_equal(streams_fetch_image(b->nodes[1].streams, 1, b->digest, on_fetched, b), 0);
+    while (size_of(part) <= 0 && b->status == NOT_YET)
+        uv_run(&b->loop, UV_RUN_NOWAIT);
+    streams_close(b->nodes[1].streams);
+    b->nodes[1].streams = NULL;
+    assert_true(b->status < 0);
+    kept = size_of(part);
+    assert_in_range(kept, 1, IMAGE_SIZE - 1);
+
+    /* The process starts anew; the part is kept, and goes with its image. */
+    image_store_close(b->nodes[1].store);
+    open_node(b, 1, streams_port(b->nodes[0].streams));
+    assert_int_equal(size_of(part), kept);
+    assert_int_equal(image_store_drop(b->nodes[1].store, b->digest, NULL), 0);
+    assert_int_equal(size_of(part), -1);
+}
+
+static void headers_are_read_back_and_nothing_else_is(void **unused)
+{
+    struct stream_header header = {.kind = STREAM_IMAGE, .offset = 0x123456789abcull}, back;
+    struct prng p = {3};
+    uint8_t bytes[STREAM_HEADER_SIZE];
+
+    (void)unused;
+    prng_bytes(&p, header.digest, DIGEST_SIZE);
+    stream_header_encode(&header, bytes);
+    assert_int_equal(stream_header_decode(bytes, &back), 0);
+    assert_int_equal(back.kind, STREAM_IMAGE);
+    assert_int_equal(back.offset, header.offset);
+    assert_memory_equal(back.digest, header.digest, DIGEST_SIZE);
+    for (int i = 0; i < 8; i++) { /* magic, version, kind, zero */
+        uint8_t was = bytes[i];
+
+        bytes[i] ^= 0x40;
+        assert_int_equal(stream_header_decode(bytes, &back), -EBADMSG);
+        bytes[i] = was;
+    }
+    header = (struct stream_header){.kind = STREAM_MIGRATION, .migration = 42};
+    stream_header_encode(&header, bytes);
+    assert_int_equal(stream_header_decode(bytes, &back), 0);
+    assert_int_equal(back.migration, 42);
+    for (int i = 0; i < 10000; i++) {
+        prng_bytes(&p, bytes, sizeof(bytes));
+        assert_int_equal(stream_header_decode(bytes, &back), -EBADMSG);
+    }
+}
+
 static void migration_stream_reaches_the_other_main_thread(void **state)
 {
     struct bench *b = *state;
@@ -236,6 +416,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(image_is_fetched_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_image_is_said_to_be_missing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_here_already_is_not_sent_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_of_it_may_be_here_already, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wrong_part_is_thrown_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_part_longer_than_the_image_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_break_keeps_what_has_come, set_up, tear_down),
+        cmocka_unit_test(headers_are_read_back_and_nothing_else_is),
         cmocka_unit_test_setup_teardown(migration_stream_reaches_the_other_main_thread, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(streams_under_way_end_with_the_thread, set_up, tear_down),
