@@ -22,7 +22,7 @@ struct stream_job {
     /* What to do when `fd` is ready: 0 goes on, 1 done, negative errno: failed. */
     int (*step)(struct stream_job *job);
 
-    uint64_t from;
+    struct link_peer peer; /* ACCEPT */
     struct stream_header header;
     stream_accepted_cb accepted;
     stream_done_cb fetched;
@@ -107,7 +107,7 @@ static void tell(struct stream_job *job, int status)
     if (job->fetched != NULL)
         job->fetched(job->context, status);
     else if (job->accepted != NULL)
-        job->accepted(job->context, status, job->from, &job->header,
+        job->accepted(job->context, status, job->peer.node_id, &job->header,
                       hand_over ? steal_fd(&job->fd) : -1);
 }
 
@@ -230,6 +230,7 @@ static void begin_to_serve(struct stream_job *job)
     job->at = 0;
     job->have = w.size;
     job->step = step_serve;
+    job->jobs->on_serve(job->jobs->context, &job->peer);
     job_wait(job, UV_WRITABLE);
 }
 
@@ -248,15 +249,15 @@ static int step_header(struct stream_job *job)
     return 0;
 }
 
-int stream_job_accept(struct stream_jobs *jobs, int fd, uint64_t from, stream_accepted_cb done,
-                      void *context)
+int stream_job_accept(struct stream_jobs *jobs, int fd, const struct link_peer *peer,
+                      stream_accepted_cb done, void *context)
 {
     struct stream_job *job;
     int r = job_new(jobs, fd, step_header, &job);
 
     if (r < 0)
         return r;
-    job->from = from;
+    job->peer = *peer;
     job->accepted = done;
     job->context = context;
     job_wait(job, UV_READABLE);

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "agent/image_store.h"
+#include "consensus/link_uv.h"
 
 enum { STREAM_HEADER_SIZE = 48 };
 
@@ -34,6 +35,9 @@ struct stream_job;
 struct stream_jobs {
     uv_loop_t *loop;
     struct image_store *store;
+    /* An image is about to leave through this link. */
+    void (*on_serve)(void *context, const struct link_peer *peer);
+    void *context;
     struct stream_job *first;
     unsigned n;
 };
@@ -52,8 +56,8 @@ enum {
  * `done` tells how that ended, with fd -1. */
 typedef void (*stream_accepted_cb)(void *context, int status, uint64_t from,
                                    const struct stream_header *header, int fd);
-int stream_job_accept(struct stream_jobs *jobs, int fd, uint64_t from, stream_accepted_cb done,
-                      void *context);
+int stream_job_accept(struct stream_jobs *jobs, int fd, const struct link_peer *peer,
+                      stream_accepted_cb done, void *context);
 
 typedef void (*stream_done_cb)(void *context, int status);
 /* Takes `upload` (of image_store_resume(), on failure too), and keeps what has come when it fails.

@@ -121,6 +121,13 @@ static void take_pace(void *argument)
     free(order);
 }
 
+static void on_serve(void *context, const struct link_peer *peer)
+{
+    struct streams *streams = context;
+
+    outlets_add(&streams->outlets, peer);
+}
+
 static void on_link_end(void *data, const struct link_peer *peer, int status)
 {
     struct streams *streams = data;
@@ -239,8 +246,7 @@ static void on_link(void *data, const struct link_peer *peer, int fd)
 {
     struct streams *streams = data;
 
-    outlets_add(&streams->outlets, peer);
-    stream_job_accept(&streams->jobs, fd, peer->node_id, on_accepted, streams);
+    stream_job_accept(&streams->jobs, fd, peer, on_accepted, streams);
 }
 
 static void take_end(void *argument)
@@ -316,7 +322,8 @@ int streams_new(const struct streams_config *config, struct streams **ret, struc
     outlets_init(&streams->outlets, &streams->loop);
     streams->outlets.report = config->on_flows != NULL ? report : NULL;
     streams->outlets.context = streams;
-    streams->jobs = (struct stream_jobs){.loop = &streams->loop, .store = config->store};
+    streams->jobs = (struct stream_jobs){
+        .loop = &streams->loop, .store = config->store, .on_serve = on_serve, .context = streams};
     r = open_link(streams, err);
     if (r == 0 && (mailbox_new(&streams->loop, MAILBOX_CAPACITY, &streams->inbox) < 0 ||
                    mailbox_new(config->main_loop, MAILBOX_CAPACITY, &streams->outbox) < 0 ||
