@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/files_image.h"
 #include "migrate/ground_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
@@ -202,6 +204,25 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
     return 0;
 }
 
+/* What cannot be mended is restored as it is: criu says what is wrong with it. */
+static void mend_files(const struct mover_paths *paths)
+{
+    char path[sizeof(paths->images) + 16];
+    cleanup_close int fd = -1;
+    struct stat status;
+    void *image;
+
+    snprintf(path, sizeof(path), "%s/files.img", paths->images);
+    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) < 0 || status.st_size == 0)
+        return;
+    image = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (image == MAP_FAILED)
+        return;
+    (void)files_image_mend(image, (size_t)status.st_size);
+    munmap(image, (size_t)status.st_size);
+}
+
 /* In a mount namespace that ends with this process: the restored guest has its own. */
 static int restore(const struct mover_guest *guest, const struct mover_paths *paths, int netns,
                    struct err *err)
@@ -295,6 +316,7 @@ int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *
         return err_set(err, -errno, "guest %s has no network namespace %s: %s", guest->name,
                        guest->netns, strerror(errno));
     unlink(paths.pid_file);
+    mend_files(&paths);
     r = restore_in_child(guest, &paths, netns, err);
     return r < 0 ? r : read_pid(paths.pid_file, ret_pid, err);
 }
