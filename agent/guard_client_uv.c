@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/guard/packet_posix.h"
+#include "base/log.h"
 
 enum {
     RETRY_MIN_MS = 20,   /* doubles after connections that did not live long … */
@@ -219,6 +220,7 @@ static int connection_open(struct guard_client *client, int index)
     hello.serial = UINT32_MAX;
     hello.op = GUARD_HELLO;
     hello.connection = index == LEASE ? GUARD_CONNECTION_LEASE : GUARD_CONNECTION_WORK;
+    memcpy(hello.key, client->config.key, GUARD_KEY_SIZE);
     return send_packet(client, c, &hello);
 }
 
@@ -289,7 +291,10 @@ static void take_reply(struct guard_client *client, struct connection *c, struct
 {
     struct pending *p;
 
-    if (reply->op == GUARD_HELLO && reply->serial == UINT32_MAX) {
+    if (reply->op == GUARD_HELLO && reply->code < 0) {
+        log_warn("guard: %s", reply->text); /* it ends the connection by itself */
+        client->retry_ms = RETRY_MAX_MS;
+    } else if (reply->op == GUARD_HELLO && reply->serial == UINT32_MAX) {
         take_hello(client, c, reply);
     } else if (reply->serial == 0) {
         if (client->is_up && client->config.on_event != NULL)

@@ -19,6 +19,7 @@ typedef void (*guard_reply_cb)(void *context, const struct guard_request *reques
 
 struct guard_client_config {
     const char *socket_path;
+    uint8_t key[GUARD_KEY_SIZE]; /* the board's (guard/key_posix.h) */
     void *context;
     /* Both connections said hello (again): everything known of the guard is to be asked anew. */
     void (*on_hello)(void *context, const struct guard_hello *hello);

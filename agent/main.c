@@ -64,6 +64,8 @@ static int start(struct skeind *s, struct err *err)
     if (rc == 0)
         rc = skeind_cluster_load(s, err);
     if (rc == 0)
+        rc = skeind_guard_claim(s, err);
+    if (rc == 0)
         rc = open_api(s, err);
     if (rc == 0 && !s->is_member)
         log_info("not initialised%s%s: waits for skein init or skein join",
@@ -95,7 +97,8 @@ int main(int argc, char *argv[])
     }
     log_setup("skeind", (enum log_level)s.config.log_level);
     signal(SIGPIPE, SIG_IGN);
-    if (privileges_prepare(&s.config, &err) < 0 || privileges_drop(&s.config, &err) < 0) {
+    if (privileges_prepare(&s.config, &err) < 0 || skeind_guard_take_key(&s, &err) < 0 ||
+        privileges_drop(&s.config, &err) < 0) {
         log_error("%s", err.text);
         return 1;
     }

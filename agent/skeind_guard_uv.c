@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/guard/key_posix.h"
 #include "agent/skeind_uv.h"
 #include "agent/stream_uv.h"
 #include "base/log.h"
@@ -341,6 +342,17 @@ static void on_event(void *context, const struct guard_reply *reply)
     skeind_event(context, &event);
 }
 
+int skeind_guard_take_key(struct skeind *s, struct err *err)
+{
+    s->guard_key_fd = guard_key_open(s->config.run_dir, s->guard_key, err);
+    return s->guard_key_fd < 0 ? s->guard_key_fd : 0;
+}
+
+int skeind_guard_claim(struct skeind *s, struct err *err)
+{
+    return guard_key_lock(s->guard_key_fd, err);
+}
+
 int skeind_guard_start(struct skeind *s, struct err *err)
 {
     struct guard_client_config config = {
@@ -351,6 +363,7 @@ int skeind_guard_start(struct skeind *s, struct err *err)
         .on_event = on_event,
     };
 
+    memcpy(config.key, s->guard_key, sizeof(config.key));
     snprintf(s->guard_path, sizeof(s->guard_path), "%s/guard.sock", s->config.run_dir);
     return guard_client_new(s->loop, &config, &s->guard, err);
 }

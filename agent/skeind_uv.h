@@ -68,6 +68,8 @@ struct skeind {
     struct image_store *store;
     struct guard_client *guard;
     char guard_path[CONFIG_PATH_SIZE + 16];
+    uint8_t guard_key[GUARD_KEY_SIZE];
+    int guard_key_fd; /* open and locked for the life of the process */
     uv_timer_t deadline, sweep;
     uv_signal_t term, interrupt;
     int exit_code;
@@ -122,7 +124,11 @@ uint64_t skeind_leader(const struct skeind *s); /* 0 = unknown */
 
 /* ---- skeind_guard_uv.c */
 
+/* While skeind is root: what its guard knows it by. */
+int skeind_guard_take_key(struct skeind *s, struct err *err);
 int skeind_guard_start(struct skeind *s, struct err *err);
+/* -EBUSY: another skeind runs on this board. */
+int skeind_guard_claim(struct skeind *s, struct err *err);
 void skeind_want_stamp(struct skeind *s);
 void skeind_ack_guard(struct skeind *s, const struct lease_ack *ack);
 void skeind_ask_guard(struct skeind *s, struct core_action *action);

@@ -28,6 +28,7 @@
 #include "agent/guard/files_posix.h"
 #include "agent/guard/filter_seccomp.h"
 #include "agent/guard/job_run_posix.h"
+#include "agent/guard/key_posix.h"
 #include "agent/guard/records_posix.h"
 #include "agent/guard/watchdog_linux.h"
 #include "agent/guard/work_posix.h"
@@ -140,6 +141,16 @@ static int take_lock(const struct guard *g, struct err *err)
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return err_set(err, -EBUSY, "another skein-guard runs on this node");
     return 0; /* held for the life of the process */
+}
+
+static int take_key(const struct guard *g, struct work_config *ret, struct err *err)
+{
+    int fd = guard_key_open(g->config.run_dir, ret->key, err);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
 }
 
 static int open_signals(int *ret_fd, struct err *err)
@@ -279,6 +290,8 @@ static int begin(struct guard *g, struct err *err)
         rc = start_executors(g, &work, err);
     if (rc == 0)
         rc = take_lock(g, err);
+    if (rc == 0)
+        rc = take_key(g, &work, err);
     if (rc == 0)
         rc = freeze(g, err);
     if (rc == 0)

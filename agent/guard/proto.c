@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 1 };
+enum { PROTO_VERSION = 2 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {
@@ -104,8 +104,10 @@ void guard_request_encode(const struct guard_request *request, struct writer *w)
     write_u8(w, PROTO_VERSION);
     write_u32(w, request->serial);
     write_u8(w, (uint8_t)request->op);
-    if (fields & HAS_CONNECTION)
+    if (fields & HAS_CONNECTION) {
         write_u8(w, (uint8_t)request->connection);
+        write_bytes(w, request->key, GUARD_KEY_SIZE);
+    }
     if (fields & HAS_ACK)
         lease_ack_encode(&request->ack, w);
     if (fields & HAS_RUN)
@@ -163,6 +165,7 @@ static int read_values(struct reader *r, unsigned int fields, struct guard_reque
 
     if (fields & HAS_CONNECTION) {
         ret->connection = read_u8(r);
+        read_bytes(r, ret->key, GUARD_KEY_SIZE);
         if (ret->connection != GUARD_CONNECTION_LEASE && ret->connection != GUARD_CONNECTION_WORK)
             reader_fail(r);
     }

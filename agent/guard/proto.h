@@ -1,9 +1,11 @@
 /* proto: what skeind may ask of skein-guard, and what comes back (pure codec).
  *
- * Two SOCK_SEQPACKET connections to /run/skein/guard.sock, one message a packet, the first of each
- * is HELLO: lease  small, answered at once by the lease thread: STAMP, ACK work   everything else;
- * answers come when the work is done, in any order, matched by `serial` Descriptors ride as
- * SCM_RIGHTS of the packet. Every argument is checked by the guard, whoever asks.
+ * Two SOCK_SEQPACKET connections to /run/skein/guard.sock, one message a packet; the first of each
+ * is HELLO with the board's key (key_posix.h):
+ *   lease  small, answered at once by the lease thread: STAMP, ACK; the newest one is served
+ *   work   everything else; answers come when the work is done, in any order, matched by `serial`
+ * Descriptors ride as SCM_RIGHTS of the packet. Every argument is checked by the guard, whoever
+ * asks.
  */
 #ifndef SKEIN_AGENT_GUARD_PROTO_H
 #define SKEIN_AGENT_GUARD_PROTO_H
@@ -14,10 +16,15 @@
 #include "base/err.h"
 #include "netfabric/flows.h"
 
-enum { GUARD_PACKET_MAX = 192 * 1024, GUARD_MAX_FDS = 3, GUARD_MAX_GRACE_MS = 10 * 60 * 1000 };
+enum {
+    GUARD_PACKET_MAX = 192 * 1024,
+    GUARD_MAX_FDS = 3,
+    GUARD_MAX_GRACE_MS = 10 * 60 * 1000,
+    GUARD_KEY_SIZE = 32,
+};
 
 enum guard_op {
-    GUARD_HELLO = 1,  /* lease or work -> guard_hello in the reply */
+    GUARD_HELLO = 1,  /* lease or work, key -> guard_hello in the reply; -EACCES, and cut off */
     GUARD_STAMP,      /* lease: -> stamp */
     GUARD_ACK,        /* lease: ack -> lapsed, lease_left_ms */
     GUARD_LIST,       /* -> reports of all guests */
@@ -87,6 +94,7 @@ struct guard_request {
     uint32_t serial; /* the caller's, not 0 */
     enum guard_op op;
     enum guard_connection connection; /* HELLO */
+    uint8_t key[GUARD_KEY_SIZE];      /* HELLO: the board's */
     struct lease_ack ack;             /* ACK */
     struct guest_run run;             /* START, PREPARE; owned */
     uint64_t index;                   /* START, ACTIVATE: of the state that it was decided on */

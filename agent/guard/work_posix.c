@@ -83,18 +83,33 @@ static bool may_connect(const struct work *work, int fd)
     return false;
 }
 
+/* A free place, or that of the one who has said nothing for longest: skeind speaks at once. */
+static struct client *find_place(struct work *work)
+{
+    struct client *silent = NULL;
+
+    for (int i = 0; i < WORK_MAX_CLIENTS; i++) {
+        struct client *client = &work->clients[i];
+
+        if (client->id == 0)
+            return client;
+        if (!client->said_hello && (silent == NULL || client->id < silent->id))
+            silent = client;
+    }
+    if (silent != NULL)
+        drop_client(silent);
+    return silent;
+}
+
 static void take_client(struct work *work)
 {
     int fd = accept4(work->config.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct client *place = NULL;
+    struct client *place;
 
     if (fd < 0)
         return;
-    for (int i = 0; i < WORK_MAX_CLIENTS && place == NULL; i++) {
-        if (work->clients[i].id == 0)
-            place = &work->clients[i];
-    }
-    if (place == NULL || !may_connect(work, fd)) {
+    place = may_connect(work, fd) ? find_place(work) : NULL;
+    if (place == NULL) {
         close(fd);
         return;
     }
@@ -161,6 +176,25 @@ static void tell_all(struct work *work, enum guard_event event)
     guard_reply_deinit(&reply);
 }
 
+/* Takes as long for a wrong one as for the right one. */
+static bool is_key(const struct work *work, const uint8_t key[GUARD_KEY_SIZE])
+{
+    uint8_t difference = 0;
+
+    for (int i = 0; i < GUARD_KEY_SIZE; i++)
+        difference |= key[i] ^ work->config.key[i];
+    return difference == 0;
+}
+
+static void turn_away(struct work *work, struct client *client, struct guard_reply *reply)
+{
+    log_warn("a client without the key of this board is cut off");
+    reply->code = -EACCES;
+    strcpy(reply->text, "this is not the key of the board: only skeind may speak to the guard");
+    send_reply(work, client, reply);
+    drop_client(client);
+}
+
 /* The lease connection goes to its own thread with the hello answered. */
 static void hello(struct work *work, struct client *client, const struct guard_request *request)
 {
@@ -169,6 +203,10 @@ static void hello(struct work *work, struct client *client, const struct guard_r
     guard_reply_init(&reply);
     reply.serial = request->serial;
     reply.op = GUARD_HELLO;
+    if (!is_key(work, request->key)) {
+        turn_away(work, client, &reply);
+        return;
+    }
     reply.hello = work->config.hello;
     reply.hello.lapsed = roster_is_lapsed(work->config.roster);
     send_reply(work, client, &reply);

@@ -69,7 +69,8 @@ struct work_config {
     int lease_event_fd;
     int listen_fd;
     int signal_fd; /* SIGTERM, SIGINT: an orderly end */
-    uid_t user;    /* who may connect, besides root */
+    uid_t user;    /* who may connect, besides root … */
+    uint8_t key[GUARD_KEY_SIZE]; /* … and say this */
     struct guard_hello hello;
 };
 

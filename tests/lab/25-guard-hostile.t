@@ -1,5 +1,6 @@
 #!/bin/bash
-# skein-guard against a client of user skein that means harm, and its system call filter (guard_hostile.c).
+# skein-guard against processes of user skein that mean harm, with and without the key of the board, and its system call
+# filter (guard_hostile.c, guard_outsiders.c).
 # limit: 60
 . "$(dirname "$0")/lib.sh"
 . "$scenarios/room.sh"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# skein-guard by itself, over a fake world: what it refuses, when it freezes, what it remembers (guard_process.c).
+# skein-guard by itself, over a fake world: what it refuses, when it freezes, what it remembers (guard_process.c and what it names).
 # limit: 60
 . "$(dirname "$0")/lib.sh"
 . "$scenarios/room.sh"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -16,7 +17,10 @@
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/packet_posix.h"
 
+const char *driver_program;
+
 static uint8_t packet[GUARD_PACKET_MAX];
+static uint8_t key[GUARD_KEY_SIZE]; /* a child that changes its user keeps it */
 
 static void die(const char *what)
 {
@@ -68,11 +72,9 @@ static void receive_reply(int fd, struct guard_reply *ret)
     ret->fd = fds[0];
 }
 
-int guard_connect(enum guard_connection connection, struct guard_hello *ret)
+int guard_connect_silently(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/skein/guard.sock"};
-    struct guard_request request;
-    struct guard_reply reply;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     packet_make_room(fd, GUARD_PACKET_MAX);
@@ -80,13 +82,44 @@ int guard_connect(enum guard_connection connection, struct guard_hello *ret)
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
             break;
     }
+    return fd;
+}
+
+int guard_say_hello(int fd, enum guard_connection connection, const uint8_t said[GUARD_KEY_SIZE],
+                    struct guard_hello *ret)
+{
+    struct guard_request request;
+    struct guard_reply reply;
+
     request_of(&request, GUARD_HELLO);
     request.serial = 1;
     request.connection = connection;
+    memcpy(request.key, said, GUARD_KEY_SIZE);
     send_request(fd, &request);
     receive_reply(fd, &reply);
     *ret = reply.hello;
+    return reply.code;
+}
+
+int guard_connect(enum guard_connection connection, struct guard_hello *ret)
+{
+    int fd = guard_connect_silently();
+
+    if (guard_say_hello(fd, connection, key, ret) < 0)
+        die("the guard does not know its own key");
     return fd;
+}
+
+/* The guard makes it before it listens. */
+static void read_key(void)
+{
+    int fd;
+
+    close(guard_connect_silently());
+    fd = open("/run/skein/guard.key", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, key, sizeof(key)) != sizeof(key))
+        die("no key");
+    close(fd);
 }
 
 void driver_connect(struct driver *d)
@@ -106,11 +139,12 @@ void driver_start(struct driver *d)
         int fd = open("/run/fake/guard.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
 
         dup2(fd, 2);
-        execl(d->program, "skein-guard", "--cores", "4", "--isolated-cores", "1-3", "--isolation",
+        execl(driver_program, "skein-guard", "--cores", "4", "--isolated-cores", "1-3", "--isolation",
               "simulated", "--memory", "1g", "--watchdog", "/run/fake/watchdog", (char *)NULL);
         _exit(127);
     }
     d->n_lapsed = d->n_lifted = 0;
+    read_key();
     driver_connect(d);
 }
 
@@ -119,6 +153,34 @@ void driver_kill(struct driver *d, int signal)
     kill(d->pid, signal);
     waitpid(d->pid, NULL, 0);
     unlink("/run/skein/guard.sock"); /* so that the next connect waits for the next guard */
+}
+
+int driver_begin(void **state)
+{
+    struct driver *d = calloc(1, sizeof(*d));
+    char root[160];
+
+    d->term = 1;
+    d->index = 10;
+    unlink("/run/skein/boot_nonce");
+    put_file("/run/fake/watchdog", "");
+    driver_start(d);
+    snprintf(root, sizeof(root), "/var/lib/skein/roots/ab%062d", 0);
+    mkdir(root, 0755);
+    *state = d;
+    return 0;
+}
+
+int driver_end(void **state)
+{
+    struct driver *d = *state;
+
+    driver_kill(d, SIGKILL);
+    close(d->lease);
+    close(d->work);
+    free(d);
+    return system("rm -f /run/fake/hold.* /run/fake/fail.* /run/fake/*.count /run/fake/port.*") !=
+           0;
 }
 
 /* ---- requests */
@@ -250,6 +312,15 @@ bool beat(struct driver *d, uint32_t lease_ms, const char *copies)
     if (!reply.lapsed)
         d->lease_end_us = sent + (uint64_t)lease_ms * 1000;
     return !reply.lapsed;
+}
+
+int driver_start_guest(struct driver *d, const char *guest, uint64_t epoch, uint16_t port)
+{
+    struct guard_request request;
+
+    run_of(&request, GUARD_START, guest, epoch, port);
+    request.index = d->index;
+    return ask(d, &request, NULL);
 }
 
 struct guard_report report_of(struct driver *d, const char *guest)

@@ -8,8 +8,9 @@
 
 enum { WAIT_MS = 10000, F_MS = DEFAULT_FREEZE_MS, L_MS = DEFAULT_LEASE_MS };
 
+extern const char *driver_program; /* the guard that is started */
+
 struct driver {
-    const char *program;
     pid_t pid;
     int lease, work;
     struct guard_hello hello;
@@ -22,6 +23,9 @@ struct driver {
 void driver_start(struct driver *d);            /* the guard, and both connections */
 void driver_connect(struct driver *d);          /* (again) */
 void driver_kill(struct driver *d, int signal); /* the guard, and waits for its end */
+/* Of a test: a guard in a new boot, an image on its disk; and the end of what was begun. */
+int driver_begin(void **state);
+int driver_end(void **state);
 
 /* A request of the op, everything else 0. */
 void request_of(struct guard_request *request, enum guard_op op);
@@ -39,12 +43,17 @@ int ask_copy(struct driver *d, enum guard_op op, const char *guest, uint64_t epo
 /* One beat: STAMP, then ACK with these copies (NULL-terminated pairs name, epoch as "web:5"). True
  * when the guard's lease lives after it. */
 bool beat(struct driver *d, uint32_t lease_ms, const char *copies);
+int driver_start_guest(struct driver *d, const char *guest, uint64_t epoch, uint16_t port);
 /* The report of a guest; state 0 when there is none. */
 struct guard_report report_of(struct driver *d, const char *guest);
 /* Waits until the guest's report has the state. */
 struct guard_report await_state(struct driver *d, const char *guest, enum guard_guest_state state);
 
 int guard_connect(enum guard_connection connection, struct guard_hello *ret);
+int guard_connect_silently(void);
+/* The guard's code. */
+int guard_say_hello(int fd, enum guard_connection connection, const uint8_t key[GUARD_KEY_SIZE],
+                    struct guard_hello *ret);
 uint64_t now_us(void);
 void sleep_until_us(uint64_t us);
 /* The guest's count, and when it was written; 0 when there is none. */

@@ -1,31 +1,20 @@
-/* A client that runs as user skein and means harm: every operation of the guard with bad arguments.
- * As root in a room of its own (room.sh), over a fake world; argv[1] is the guard that is linked
- * with fakes. The attempts are made by a child that has become user skein.
+/* A skeind that means harm: every operation of the guard with bad arguments, by a child that knows
+ * the board's key and has become user skein (guard_outsiders.c runs it).
  */
-#include "tests/unit/test.h"
+#include "tests/lab/guard_hostile.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/guard/filter_seccomp.h"
 #include "agent/guard/packet_posix.h"
-#include "tests/lab/guard_driver.h"
-
-static const char *guard_program;
-
-enum { EPOCH = 5, PORT = 2000 };
 
 /* ---- attempts; each fills what makes it bad into a request of its operation */
 
@@ -256,15 +245,6 @@ _Static_assert(sizeof(attempts) / sizeof(attempts[0]) == GUARD_OP_END,
 
 /* ---- the child */
 
-static void become_skein(void)
-{
-    const struct passwd *user = getpwnam("skein");
-
-    if (user == NULL || setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 ||
-        setuid(user->pw_uid) < 0 || setuid(0) == 0)
-        _exit(3);
-}
-
 /* Does the guard end the connection, whatever it says before? */
 static bool is_cut_off(int fd)
 {
@@ -407,26 +387,7 @@ static void harm(void)
 
 /* ---- tests */
 
-static void begin(struct driver *d)
-{
-    struct guard_request request;
-    char root[160];
-
-    d->program = guard_program;
-    d->term = 1;
-    d->index = 10;
-    unlink("/run/skein/boot_nonce");
-    put_file("/run/fake/watchdog", "");
-    driver_start(d);
-    snprintf(root, sizeof(root), "/var/lib/skein/roots/ab%062d", 0);
-    mkdir(root, 0755);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
-    run_of(&request, GUARD_START, "web", EPOCH, PORT);
-    request.index = d->index;
-    assert_int_equal(ask(d, &request, NULL), 0);
-}
-
-static void user_skein_can_do_no_harm(void **state)
+void user_skein_can_do_no_harm(void **state)
 {
     struct driver d = {0};
     struct guard_report before, after;
@@ -434,7 +395,7 @@ static void user_skein_can_do_no_harm(void **state)
     pid_t pid;
 
     (void)state;
-    begin(&d);
+    begin_with_a_guest(&d);
     before = report_of(&d, "web");
     pid = fork();
     if (pid == 0)
@@ -450,88 +411,4 @@ static void user_skein_can_do_no_harm(void **state)
     assert_int_equal(ask_copy(&d, GUARD_STOP, "web", EPOCH),
                      0); /* a frozen one outlives the room */
     driver_kill(&d, SIGKILL);
-}
-
-static int answer_of_socket(int family)
-{
-    int fd = socket(family, SOCK_STREAM, 0), code = errno;
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0 ? 0 : code;
-}
-
-/* The filter itself, in a child: what the guard is left with. */
-static void filtered_process_has_no_network(void **state)
-{
-    int status = 0;
-    pid_t pid = fork();
-
-    (void)state;
-    if (pid == 0) {
-        if (filter_guard(NULL) < 0)
-            _exit(9);
-        _exit((answer_of_socket(AF_INET) != EPERM) + 2 * (answer_of_socket(AF_INET6) != EPERM) +
-              4 * (answer_of_socket(AF_PACKET) != EPERM) + 8 * (answer_of_socket(AF_UNIX) != 0));
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static int filter_mode(pid_t pid, const char *thread)
-{
-    char path[320], line[128];
-    int mode = -1;
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid, thread);
-    file = fopen(path, "re");
-    assert_non_null(file);
-    while (fgets(line, sizeof(line), file) != NULL)
-        sscanf(line, "Seccomp: %d", &mode);
-    fclose(file);
-    return mode;
-}
-
-/* Every thread of it. */
-static void running_guard_is_filtered(void **state)
-{
-    struct driver d = {0};
-    char path[64];
-    struct dirent *entry;
-    int n_threads = 0;
-    DIR *threads;
-
-    (void)state;
-    d.program = guard_program;
-    driver_start(&d);
-    snprintf(path, sizeof(path), "/proc/%d/task", d.pid);
-    threads = opendir(path);
-    assert_non_null(threads);
-    while ((entry = readdir(threads)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        assert_int_equal(filter_mode(d.pid, entry->d_name), 2);
-        n_threads++;
-    }
-    closedir(threads);
-    assert_true(n_threads >= 2);
-    driver_kill(&d, SIGKILL);
-}
-
-int main(int argc, char *argv[])
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(user_skein_can_do_no_harm),
-        cmocka_unit_test(filtered_process_has_no_network),
-        cmocka_unit_test(running_guard_is_filtered),
-    };
-
-    if (argc != 2 || geteuid() != 0)
-        return 2;
-    guard_program = argv[1];
-    mkdir("/run/fake", 0777);
-    chmod("/run/fake", 0777);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void guard_send(int fd, struct guard_reply *reply)
     assert_int_equal(packet_send(fd, w.data, w.size, &reply->fd, 1), 0);
 }
 
-static void guard_answer_hello(struct world *w)
+static void guard_answer_hello(struct world *w, int code)
 {
     for (int i = 0; i < 2; i++) {
         struct guard_request request;
@@ -121,10 +121,12 @@ static void guard_answer_hello(struct world *w)
 
         guard_read(fd, &request, fds);
         assert_int_equal(request.op, GUARD_HELLO);
+        assert_int_equal(request.key[GUARD_KEY_SIZE - 1], 7);
         *(request.connection == GUARD_CONNECTION_LEASE ? &w->lease : &w->work) = fd;
         guard_reply_init(&reply);
         reply.serial = request.serial;
         reply.op = GUARD_HELLO;
+        reply.code = code;
         reply.hello.run = 3;
         guard_send(fd, &reply);
     }
@@ -176,25 +178,26 @@ static int begin(void **state)
     snprintf(w->path, sizeof(w->path), "%s/guard.sock", w->dir);
     uv_loop_init(&w->loop);
     config.socket_path = w->path;
+    config.key[GUARD_KEY_SIZE - 1] = 7;
     assert_int_equal(guard_client_new(&w->loop, &config, &w->client, NULL), 0);
     *state = w;
     return 0;
 }
 
 /* Both connects come in one turn: that of the first, or of the next retry. */
-static void await_connects(struct world *w)
+static void await_connects(struct world *w, int code)
 {
     struct pollfd ready = {.fd = w->listen_fd, .events = POLLIN};
 
     for (int i = 0; i < TURNS && poll(&ready, 1, 0) == 0; i++)
         uv_run(&w->loop, UV_RUN_ONCE);
-    guard_answer_hello(w);
+    guard_answer_hello(w, code);
 }
 
 static void come_up(struct world *w)
 {
     guard_listen(w);
-    await_connects(w);
+    await_connects(w, 0);
 }
 
 static int end(void **state)
@@ -358,6 +361,20 @@ static void junk_from_a_guard_is_a_loss(void **state)
     turn_until(w, &w->n_lost, 1);
 }
 
+/* A guard that does not know our key cuts us off; one that does is found again. */
+static void refused_hello_is_tried_again(void **state)
+{
+    struct world *w = *state;
+
+    guard_listen(w);
+    await_connects(w, -EACCES);
+    close(w->lease);
+    close(w->work);
+    await_connects(w, 0);
+    turn_until(w, &w->n_hello, 1);
+    assert_int_equal(w->n_lost, 0); /* it had never been up */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -370,6 +387,7 @@ int main(void)
         TEST(serials_are_the_callers_own),
         TEST(close_answers_everything),
         TEST(junk_from_a_guard_is_a_loss),
+        TEST(refused_hello_is_tried_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

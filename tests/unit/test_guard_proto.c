@@ -195,7 +195,7 @@ static void noise_is_refused_or_read_but_never_more(void **state)
         size_t size = prng_below(&p, sizeof(noise));
 
         prng_bytes(&p, noise, sizeof(noise));
-        noise[0] = 1;
+        noise[0] = 2;
         noise[5] = (uint8_t)prng_below(&p, GUARD_OP_END + 1);
         if (guard_request_decode(noise, size, &request) == 0)
             guard_request_deinit(&request);

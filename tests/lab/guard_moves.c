@@ -1,0 +1,161 @@
+/* The guard's part in a migration, as source and as target (guard_process.c runs them). */
+#include "tests/lab/guard_tests.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- moving */
+
+static uint32_t tell_move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration,
+                          int fd)
+{
+    struct guard_request request;
+
+    request_of(&request, op);
+    strcpy(request.copy.guest, "web");
+    request.copy.epoch = epoch;
+    request.migration = migration;
+    request.index = d->index;
+    request.fds[0] = fd;
+    return tell(d, &request);
+}
+
+static int move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd)
+{
+    struct guard_reply reply;
+    int code = answer_to(d, tell_move(d, op, epoch, migration, fd), &reply);
+
+    guard_reply_deinit(&reply);
+    return code;
+}
+
+/* The node's own switch shows the state of that index. */
+static void show_switch(struct driver *d, uint64_t index)
+{
+    struct guard_request request;
+
+    request_of(&request, GUARD_FABRIC);
+    request.view.index = index;
+    assert_int_equal(ask(d, &request, NULL), 0);
+}
+
+/* One node plays source and then target: what crosses is kept in a pipe. */
+static void guest_moves_and_goes_on(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    struct guard_reply reply;
+    uint32_t serial;
+    uint64_t count, limit;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
+    assert_true(counts("web"));
+    assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), 0);
+    assert_false(counts("web"));
+    assert_true(port_is(2000, "down"));
+    assert_int_equal(report_of(d, "web").state, GUEST_HANDED_OVER);
+    count = count_of("web", NULL);
+    /* Nothing but its abort, or the commit's discard, touches it now; not even a restart. */
+    assert_int_equal(ask_copy(d, GUARD_STOP, "web", 5), -EBUSY);
+    driver_kill(d, SIGKILL);
+    driver_start(d);
+    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_int_equal(report_of(d, "web").state, GUEST_HANDED_OVER);
+    assert_false(counts("web"));
+    assert_true(port_is(2000, "down"));
+    assert_int_equal(move(d, GUARD_DISCARD, 5, 19, -1), -ENOENT);
+    assert_int_equal(move(d, GUARD_DISCARD, 5, 20, -1), 0);
+    assert_int_equal(report_of(d, "web").state, 0);
+
+    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
+    request.migration = 20;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    assert_int_equal(report_of(d, "web").epoch, 0);
+    assert_true(port_is(2000, "down"));
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EINVAL); /* nothing received yet */
+    assert_int_equal(move(d, GUARD_RECEIVE, 0, 21, stream[0]), -ENOENT);
+    assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
+    /* It stands, frozen and behind a closed port, until its own switch knows the commit. */
+    show_switch(d, 29);
+    serial = tell_move(d, GUARD_ACTIVATE, 30, 20, -1);
+    limit = now_us() + WAIT_MS * 1000;
+    while (report_of(d, "web").frozen_by != FROZEN_BY_MIGRATION && now_us() < limit)
+        sleep_until_us(now_us() + 2000);
+    assert_false(counts("web"));
+    assert_true(port_is(2000, "down"));
+    show_switch(d, 30);
+    assert_int_equal(answer_to(d, serial, &reply), 0);
+    guard_reply_deinit(&reply);
+    assert_true(counts("web"));
+    assert_true(count_of("web", NULL) > count);
+    assert_true(port_is(2000, "up"));
+    assert_int_equal(report_of(d, "web").epoch, 30);
+    assert_int_equal(report_of(d, "web").migration, 0);
+    close(stream[0]);
+    close(stream[1]);
+}
+
+static void failed_capture_costs_time_only(void **state)
+{
+    struct driver *d = *state;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
+    put_file("/run/fake/fail.capture", "");
+    assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), -EIO);
+    assert_true(counts("web"));
+    assert_true(port_is(2000, "up"));
+    assert_int_equal(report_of(d, "web").state, GUEST_RUNNING);
+    unlink("/run/fake/fail.capture");
+    assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), 0);
+    assert_int_equal(move(d, GUARD_RESUME, 5, 21, -1), -EINVAL);
+    assert_int_equal(move(d, GUARD_RESUME, 5, 20, -1), 0);
+    assert_true(counts("web"));
+    assert_true(port_is(2000, "up"));
+    close(stream[0]);
+    close(stream[1]);
+}
+
+static void target_comes_to_life_only_under_a_lease(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
+    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
+    request.migration = 20;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EKEYEXPIRED);
+    assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
+    assert_true(beat(d, L_MS, "")); /* a target is no copy: it is not destroyed */
+    put_file("/run/fake/fail.activate", "");
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EIO);
+    unlink("/run/fake/fail.activate");
+    assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
+    show_switch(d, 30);
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
+    assert_true(counts("web"));
+    close(stream[0]);
+    close(stream[1]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
+
+static const struct CMUnitTest tests[] = {
+    TEST(guest_moves_and_goes_on),
+    TEST(failed_capture_costs_time_only),
+    TEST(target_comes_to_life_only_under_a_lease),
+};
+
+const struct guard_tests move_tests = {tests, sizeof(tests) / sizeof(tests[0])};
