@@ -207,6 +207,7 @@ static void answer(struct core *core, uint64_t to, const struct beat *beat,
     ack->report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
     ack->again = verdict == DETECTOR_UNPROVEN || beat->echo.term != core->term;
     ack->lease.stamp = beat->stamp;
+    memcpy(ack->lease.cluster, core->state.cluster, NONCE_SIZE);
     ack->lease.term = core->term;
     ack->lease.freeze_ms = core->config.timers.freeze_ms;
     ack->lease.lease_ms = 0;

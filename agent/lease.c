@@ -23,6 +23,12 @@ bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t ep
     return false;
 }
 
+bool lease_ack_keeps(const struct lease_ack *ack, const uint8_t cluster[NONCE_SIZE],
+                     const char *guest, uint64_t epoch)
+{
+    return memcmp(ack->cluster, cluster, NONCE_SIZE) == 0 && lease_ack_lists(ack, guest, epoch);
+}
+
 void stamp_encode(const struct stamp *stamp, struct writer *w)
 {
     write_bytes(w, stamp->boot_nonce, NONCE_SIZE);
@@ -40,6 +46,7 @@ void stamp_decode(struct reader *r, struct stamp *ret)
 void lease_ack_encode(const struct lease_ack *ack, struct writer *w)
 {
     stamp_encode(&ack->stamp, w);
+    write_bytes(w, ack->cluster, NONCE_SIZE);
     write_u64(w, ack->term);
     write_u32(w, ack->freeze_ms);
     write_u32(w, ack->lease_ms);
@@ -56,6 +63,7 @@ void lease_ack_decode(struct reader *r, struct lease_ack *ret)
 {
     memset(ret, 0, sizeof(*ret));
     stamp_decode(r, &ret->stamp);
+    read_bytes(r, ret->cluster, NONCE_SIZE);
     ret->term = read_u64(r);
     ret->freeze_ms = read_u32(r);
     ret->lease_ms = read_u32(r);

@@ -25,10 +25,11 @@ struct guest_copy {
 
 /* The leader's answer to a beat. With lease_ms 0 it grants nothing. */
 struct lease_ack {
-    struct stamp stamp; /* of the beat that it answers */
-    uint64_t term;      /* of the leader */
-    uint32_t freeze_ms; /* F of the cluster; 0 = not said */
-    uint32_t lease_ms;  /* counted from the guard's memory of the stamp's issue */
+    struct stamp stamp;          /* of the beat that it answers */
+    uint8_t cluster[NONCE_SIZE]; /* of the leader: terms, indexes and epochs are its own */
+    uint64_t term;               /* of the leader */
+    uint32_t freeze_ms;          /* F of the cluster; 0 = not said */
+    uint32_t lease_ms;           /* counted from the guard's memory of the stamp's issue */
     uint64_t index; /* the leader's state: a start decided on an older state is refused from here */
     bool has_copies;   /* the answer to a beat that said "lapsed" */
     uint32_t n_copies; /* the guest copies that are still the node's own */
@@ -38,6 +39,9 @@ struct lease_ack {
 bool stamp_is_equal(const struct stamp *a, const struct stamp *b);
 /* The copy is still the node's own. */
 bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t epoch);
+/* The copy was started for the cluster that the ack is of, and is still the node's own. */
+bool lease_ack_keeps(const struct lease_ack *ack, const uint8_t cluster[NONCE_SIZE],
+                     const char *guest, uint64_t epoch);
 void stamp_encode(const struct stamp *stamp, struct writer *w);
 void stamp_decode(struct reader *r, struct stamp *ret);
 void lease_ack_encode(const struct lease_ack *ack, struct writer *w);

@@ -40,6 +40,7 @@ static void enter_roster(struct work *work, const struct local_guest *guest)
     struct err err;
 
     memcpy(entry.guest, guest->name, sizeof(entry.guest));
+    memcpy(entry.cluster, record->cluster, sizeof(entry.cluster));
     if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
         log_error("guest %s: %s", guest->name, err.text);
 }

@@ -42,24 +42,52 @@ static uint64_t freeze_before(const struct holder *h, uint64_t end_us)
     return end_us > h->freeze_us ? end_us - h->freeze_us : 0;
 }
 
+/* What another cluster numbered means nothing to this one. */
+static void enter_cluster(struct holder *h, const struct lease_ack *ack)
+{
+    memcpy(h->cluster, ack->cluster, NONCE_SIZE);
+    h->term = ack->term;
+    h->floor_index = ack->index;
+}
+
+/* Only the answer to a beat of this very lapse: an older list may lack a copy that was started
+ * since. */
+static bool may_lift(const struct holder *h, const struct lease_ack *ack, uint64_t issued)
+{
+    return ack->has_copies && (issued >= h->lapsed_at_us || IS_PLANTED(STALE_LIFT));
+}
+
+static bool is_of_others(const struct holder *h, const struct lease_ack *ack)
+{
+    static const uint8_t none[NONCE_SIZE];
+
+    return memcmp(h->cluster, none, NONCE_SIZE) != 0 &&
+           memcmp(h->cluster, ack->cluster, NONCE_SIZE) != 0;
+}
+
 enum holder_outcome holder_ack(struct holder *h, const struct lease_ack *ack, uint64_t now)
 {
+    bool is_others = is_of_others(h, ack);
     uint64_t issued = issued_at(h, &ack->stamp);
     uint64_t from = IS_PLANTED(LEASE_FROM_ARRIVAL) ? now : issued;
     uint64_t end = from + (uint64_t)ack->lease_ms * 1000;
+    uint64_t freeze_us = ack->freeze_ms != 0 ? (uint64_t)ack->freeze_ms * 1000 : h->freeze_us;
 
-    if (issued == 0 || (ack->term < h->term && !IS_PLANTED(OLD_ACKS)))
+    if (issued == 0 || (is_others ? !h->lapsed : ack->term < h->term && !IS_PLANTED(OLD_ACKS)))
         return HOLDER_IGNORED;
-    h->term = ack->term;
-    if (ack->freeze_ms != 0)
-        h->freeze_us = (uint64_t)ack->freeze_ms * 1000;
-    if (ack->lease_ms == 0 || now >= freeze_before(h, end))
+    if (!is_others) {
+        memcpy(h->cluster, ack->cluster, NONCE_SIZE);
+        h->term = ack->term;
+        h->freeze_us = freeze_us;
+    }
+    if (ack->lease_ms == 0 || now + freeze_us >= end)
         return HOLDER_IGNORED;
     if (h->lapsed) {
-        /* Only the answer to a beat of this very lapse: an older list may lack a copy that was
-         * started since. */
-        if (!ack->has_copies || (issued < h->lapsed_at_us && !IS_PLANTED(STALE_LIFT)))
+        if (!may_lift(h, ack, issued))
             return HOLDER_IGNORED;
+        if (is_others)
+            enter_cluster(h, ack);
+        h->freeze_us = freeze_us;
         h->lease_end_us = end;
         if (ack->index > h->floor_index)
             h->floor_index = ack->index;

@@ -14,18 +14,20 @@ struct holder {
     uint32_t run;
     uint64_t next_sequence;
     uint64_t issued_us[HOLDER_STAMPS_KEPT]; /* by sequence modulo; 0 = none */
-    uint64_t freeze_us;   /* F: freezing begins this long before the lease's end */
-    uint64_t term;        /* highest seen in an ack */
-    uint64_t floor_index; /* starts decided on an older state are refused */
+    uint64_t freeze_us;          /* F: freezing begins this long before the lease's end */
+    uint8_t cluster[NONCE_SIZE]; /* whose leases these are; zeroes before its first ack */
+    uint64_t term;               /* of that cluster: highest seen in an ack */
+    uint64_t floor_index;        /* likewise: starts decided on an older state are refused */
     uint64_t lease_end_us;
     bool lapsed;
     uint64_t lapsed_at_us; /* only stamps issued since then can lift; 0 since the start */
 };
 
 enum holder_outcome {
-    HOLDER_IGNORED = 1, /* unknown or stale stamp, older term, nothing granted, already over */
+    HOLDER_IGNORED = 1, /* unknown or stale stamp, older term, nothing granted, already over; of
+                         * another cluster before the lease of the last one was over */
     HOLDER_EXTENDED,    /* the lease goes on */
-    HOLDER_LIFT,        /* was lapsed: destroy every copy that the ack does not list, then call
+    HOLDER_LIFT,        /* was lapsed: destroy every copy that the ack does not keep, then call
                          * holder_lifted() */
 };
 

@@ -42,8 +42,7 @@ static int make(const char *path, struct err *err)
     if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
         return 0;
     unlink(temporary);
-    return errno == EEXIST ? 0
-                           : err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+    return errno == EEXIST ? 0 : err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
 }
 
 int guard_key_open(const char *run_dir, uint8_t ret[GUARD_KEY_SIZE], struct err *err)
@@ -56,8 +55,10 @@ int guard_key_open(const char *run_dir, uint8_t ret[GUARD_KEY_SIZE], struct err 
         int rc = fd < 0 ? -errno : 0;
 
         if (rc == -EACCES)
-            return err_set(err, rc, "cannot read %s: start skeind as root, it changes its user "
-                                    "by itself", path);
+            return err_set(err, rc,
+                           "cannot read %s: start skeind as root, it changes its user "
+                           "by itself",
+                           path);
         if (rc == 0 && is_ours(fd) && pread(fd, ret, GUARD_KEY_SIZE, 0) == GUARD_KEY_SIZE)
             return steal_fd(&fd);
         if (rc != -ENOENT && unlink(path) < 0 && errno != ENOENT)

@@ -111,7 +111,7 @@ static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *a
         const struct roster_entry *entry = &t->entries[i];
 
         if (entry->guest[0] == '\0' || !entry->has_copy ||
-            lease_ack_lists(ack, entry->guest, entry->epoch))
+            lease_ack_keeps(ack, entry->cluster, entry->guest, entry->epoch))
             continue;
         while (cgroup_kill(t->config.cgroups, entry->guest, entry->stays) >= CGROUP_MAX_PIDS)
             ;

@@ -322,6 +322,19 @@ static void begin_own(struct work *work, const char *guest, const step_fn *steps
     operation_begin(work, &request, 0, steps, NULL, guest);
 }
 
+/* Nothing of it runs, and a lease of another cluster than its own has begun since. */
+static bool is_left_over(struct work *work, const struct guest_record *record)
+{
+    static const uint8_t none[NONCE_SIZE];
+    uint8_t cluster[NONCE_SIZE];
+
+    if ((record->state != GUEST_EXITED && !guest_record_is_target(record)) ||
+        guest_record_is_of(record, none) || roster_is_lapsed(work->config.roster))
+        return false;
+    roster_cluster(work->config.roster, cluster);
+    return !guest_record_is_of(record, cluster);
+}
+
 bool operations_look_after(struct work *work, struct local_guest *guest)
 {
     enum guard_guest_state state = guest->record.state;
@@ -330,6 +343,8 @@ bool operations_look_after(struct work *work, struct local_guest *guest)
         return false;
     if (roster_is_destroyed(work->config.roster, guest->name))
         begin_own(work, guest->name, steps_destroy);
+    else if (is_left_over(work, &guest->record))
+        begin_own(work, guest->name, steps_clear);
     else if (guest->has_ended && (state == GUEST_RUNNING || state == GUEST_HANDED_OVER))
         begin_own(work, guest->name, steps_exit);
     else if (state == GUEST_STARTING || state == GUEST_STOPPING)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 2 };
 
 void guest_record_deinit(struct guest_record *record)
 {
@@ -15,6 +15,7 @@ void guest_record_encode(const struct guest_record *record, struct writer *w)
 {
     write_u8(w, RECORD_VERSION);
     guest_run_encode(&record->run, w);
+    write_bytes(w, record->cluster, NONCE_SIZE);
     write_u8(w, (uint8_t)record->state);
     write_u64(w, record->migration);
     write_u8(w, record->frozen_by);
@@ -37,6 +38,7 @@ int guest_record_decode(const void *data, size_t size, struct guest_record *ret)
     rc = guest_run_decode(&r, &ret->run);
     if (rc < 0)
         return rc;
+    read_bytes(&r, ret->cluster, NONCE_SIZE);
     ret->state = read_u8(&r);
     ret->migration = read_u64(&r);
     ret->frozen_by = read_u8(&r);
@@ -54,6 +56,11 @@ int guest_record_decode(const void *data, size_t size, struct guest_record *ret)
 bool guest_record_is_target(const struct guest_record *record)
 {
     return record->state == GUEST_PREPARED || record->state == GUEST_RECEIVED;
+}
+
+bool guest_record_is_of(const struct guest_record *record, const uint8_t cluster[NONCE_SIZE])
+{
+    return memcmp(record->cluster, cluster, NONCE_SIZE) == 0;
 }
 
 bool guest_record_stays(const struct guest_record *record)

@@ -7,7 +7,8 @@
 #include "agent/guard/proto.h"
 
 struct guest_record {
-    struct guest_run run; /* owned; its epoch is the migration's id while only a target */
+    struct guest_run run;        /* owned; its epoch is the migration's id while only a target */
+    uint8_t cluster[NONCE_SIZE]; /* that its epoch is of; zeroes: it has begun under no lease */
     enum guard_guest_state state;
     uint64_t migration;  /* that it is source or target of; 0 = none */
     uint8_t frozen_by;   /* USER and MIGRATION; the lease is not the record's */
@@ -23,6 +24,7 @@ void guest_record_encode(const struct guest_record *record, struct writer *w);
 int guest_record_decode(const void *data, size_t size, struct guest_record *ret);
 /* A migration's target with nothing that runs. */
 bool guest_record_is_target(const struct guest_record *record);
+bool guest_record_is_of(const struct guest_record *record, const uint8_t cluster[NONCE_SIZE]);
 bool guest_record_stays(const struct guest_record *record);
 
 #endif

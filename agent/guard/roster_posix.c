@@ -50,6 +50,13 @@ bool roster_is_lapsed(struct roster *r)
     return is_lapsed;
 }
 
+void roster_cluster(struct roster *r, uint8_t ret[NONCE_SIZE])
+{
+    pthread_mutex_lock(&r->lock);
+    memcpy(ret, r->holder.cluster, NONCE_SIZE);
+    pthread_mutex_unlock(&r->lock);
+}
+
 static struct roster_entry *find(struct roster *r, const char *guest)
 {
     for (int i = 0; i < MAX_NODE_GUESTS; i++) {
@@ -71,7 +78,7 @@ static int may_start(struct roster *r, uint64_t index, struct err *err)
     return rc;
 }
 
-int roster_put(struct roster *r, const struct roster_entry *entry, bool is_start, uint64_t index,
+int roster_put(struct roster *r, struct roster_entry *entry, bool is_start, uint64_t index,
                struct err *err)
 {
     struct roster_entry *place;
@@ -80,6 +87,8 @@ int roster_put(struct roster *r, const struct roster_entry *entry, bool is_start
     pthread_mutex_lock(&r->lock);
     if (is_start)
         rc = may_start(r, index, err);
+    if (is_start)
+        memcpy(entry->cluster, r->holder.cluster, NONCE_SIZE);
     place = find(r, entry->guest);
     if (place == NULL)
         place = find(r, "");

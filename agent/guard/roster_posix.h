@@ -16,7 +16,8 @@
 struct roster_entry {
     char guest[NAME_SIZE]; /* "" = a free place */
     uint64_t epoch;
-    uint16_t port; /* 0 = no network */
+    uint8_t cluster[NONCE_SIZE]; /* that the epoch is of */
+    uint16_t port;               /* 0 = no network */
     bool stays;
     bool has_copy;     /* something of (guest, epoch) may exist; false: a migration's target */
     bool wants_port;   /* up whenever the lease lives */
@@ -34,10 +35,13 @@ int roster_init(struct roster *r, const uint8_t boot_nonce[NONCE_SIZE], uint32_t
 void roster_deinit(struct roster *r);
 
 bool roster_is_lapsed(struct roster *r);
+/* The cluster whose leases these are; zeroes before its first ack. */
+void roster_cluster(struct roster *r, uint8_t ret[NONCE_SIZE]);
 /* Enters a guest or changes its entry. With `is_start` only under a live lease and at or above the
- * floor (holder_may_start; words in err); in one step with the check, so that no lift comes
- * between. -ENOSPC when the node is full. */
-int roster_put(struct roster *r, const struct roster_entry *entry, bool is_start, uint64_t index,
+ * floor (holder_may_start; words in err), and for the cluster of that lease, which the entry is
+ * given; in one step with the check, so that no lift comes between. -ENOSPC when the node is
+ * full. */
+int roster_put(struct roster *r, struct roster_entry *entry, bool is_start, uint64_t index,
                struct err *err);
 void roster_remove(struct roster *r, const char *guest);
 /* Wants the guest's port up or down, and moves it so far as the lease allows. */

@@ -58,11 +58,13 @@ static enum step prepare_check(struct work *work, struct operation *op)
     if (record->state != 0 && record->state != GUEST_EXITED)
         return operation_fail(op, -EEXIST, "guest '%s' is on this node already", op->guest->name);
     memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
+    roster_cluster(work->config.roster, entry.cluster);
     if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);
     guest_clear(op->guest);
     record->run = *run; /* takes it */
     *run = (struct guest_run){0};
+    memcpy(record->cluster, entry.cluster, sizeof(record->cluster));
     record->migration = op->request.migration;
     record->state = GUEST_PREPARED;
     op->has_begun = true;
@@ -199,6 +201,7 @@ static enum step activate_check(struct work *work, struct operation *op)
     memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
     if (roster_put(work->config.roster, &entry, true, op->request.index, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);
+    memcpy(record->cluster, entry.cluster, sizeof(record->cluster));
     record->run.epoch = op->request.copy.epoch;
     record->n_starts = 1;
     record->state = GUEST_RESTORING;
@@ -270,6 +273,7 @@ static enum step activate_back(struct work *work, struct operation *op)
     struct err err;
 
     memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
+    memcpy(entry.cluster, record->cluster, sizeof(entry.cluster));
     if (roster_put(work->config.roster, &entry, false, 0, &err) < 0)
         operation_fail(op, err.code, "%s", err.text);
     record->frozen_by = 0;
@@ -330,6 +334,10 @@ static enum step discard_check(struct work *work, struct operation *op)
     record->keep_upper = false;
     return STEP_NEXT;
 }
+
+/* Of a cluster that this node has left; nothing of it runs. */
+const step_fn steps_clear[] = {step_kill,          discard_job, step_unplug, step_clean_up,
+                               step_remove_cgroup, step_forget, NULL};
 
 const step_fn steps_discard[] = {discard_check, step_kill,          discard_job, step_unplug,
                                  step_clean_up, step_remove_cgroup, step_forget, NULL};

@@ -51,17 +51,21 @@ static enum step start_check(struct work *work, struct operation *op)
                                  .port = run->port,
                                  .stays = run->spec.failover == FAILOVER_STAY,
                                  .has_copy = true};
+    uint8_t cluster[NONCE_SIZE];
     uint32_t n_starts = 1;
+    bool had_ended;
     struct err err;
 
     if (check_run(op) == STEP_FAIL)
         return STEP_FAIL;
     if (record->state != 0 && record->state != GUEST_EXITED)
         return operation_fail(op, -EEXIST, "guest '%s' is on this node already", op->guest->name);
-    if (record->state == GUEST_EXITED && run->epoch < record->run.epoch)
+    roster_cluster(work->config.roster, cluster);
+    had_ended = record->state == GUEST_EXITED && guest_record_is_of(record, cluster);
+    if (had_ended && run->epoch < record->run.epoch)
         return operation_fail(op, -ESTALE, "guest '%s' is here with the newer epoch %llu",
                               op->guest->name, (unsigned long long)record->run.epoch);
-    if (record->state == GUEST_EXITED && run->epoch == record->run.epoch)
+    if (had_ended && run->epoch == record->run.epoch)
         n_starts = record->n_starts + 1;
     memcpy(entry.guest, op->guest->name, sizeof(entry.guest));
     if (roster_put(work->config.roster, &entry, true, op->request.index, &err) < 0)
@@ -69,6 +73,7 @@ static enum step start_check(struct work *work, struct operation *op)
     guest_clear(op->guest);
     record->run = *run; /* takes it */
     *run = (struct guest_run){0};
+    memcpy(record->cluster, entry.cluster, sizeof(record->cluster));
     record->state = GUEST_STARTING;
     record->n_starts = n_starts;
     op->has_begun = true;

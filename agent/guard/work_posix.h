@@ -68,8 +68,8 @@ struct work_config {
     struct lease_thread *lease;
     int lease_event_fd;
     int listen_fd;
-    int signal_fd; /* SIGTERM, SIGINT: an orderly end */
-    uid_t user;    /* who may connect, besides root … */
+    int signal_fd;               /* SIGTERM, SIGINT: an orderly end */
+    uid_t user;                  /* who may connect, besides root … */
     uint8_t key[GUARD_KEY_SIZE]; /* … and say this */
     struct guard_hello hello;
 };
@@ -158,7 +158,8 @@ int guest_follow_freezer(struct work *work, struct local_guest *guest, struct er
 
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],
-    steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[];
+    steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[],
+    steps_clear[];
 
 /* ---- steps_fabric_posix.c */
 extern const step_fn steps_fabric[];

@@ -139,8 +139,9 @@ void driver_start(struct driver *d)
         int fd = open("/run/fake/guard.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
 
         dup2(fd, 2);
-        execl(driver_program, "skein-guard", "--cores", "4", "--isolated-cores", "1-3", "--isolation",
-              "simulated", "--memory", "1g", "--watchdog", "/run/fake/watchdog", (char *)NULL);
+        execl(driver_program, "skein-guard", "--cores", "4", "--isolated-cores", "1-3",
+              "--isolation", "simulated", "--memory", "1g", "--watchdog", "/run/fake/watchdog",
+              (char *)NULL);
         _exit(127);
     }
     d->n_lapsed = d->n_lifted = 0;
@@ -160,6 +161,7 @@ int driver_begin(void **state)
     struct driver *d = calloc(1, sizeof(*d));
     char root[160];
 
+    d->cluster = 1;
     d->term = 1;
     d->index = 10;
     unlink("/run/skein/boot_nonce");
@@ -304,6 +306,7 @@ bool beat(struct driver *d, uint32_t lease_ms, const char *copies)
     ask(d, &request, &reply);
     request_of(&request, GUARD_ACK);
     request.ack.stamp = reply.stamp;
+    request.ack.cluster[0] = d->cluster;
     request.ack.term = d->term;
     request.ack.index = d->index;
     request.ack.lease_ms = lease_ms;
@@ -350,6 +353,37 @@ struct guard_report await_state(struct driver *d, const char *guest, enum guard_
             return report;
         sleep_ms(2);
     }
+}
+
+uint32_t tell_move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd)
+{
+    struct guard_request request;
+
+    request_of(&request, op);
+    strcpy(request.copy.guest, "web");
+    request.copy.epoch = epoch;
+    request.migration = migration;
+    request.index = d->index;
+    request.fds[0] = fd;
+    return tell(d, &request);
+}
+
+int move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd)
+{
+    struct guard_reply reply;
+    int code = answer_to(d, tell_move(d, op, epoch, migration, fd), &reply);
+
+    guard_reply_deinit(&reply);
+    return code;
+}
+
+int show_switch(struct driver *d, uint64_t index)
+{
+    struct guard_request request;
+
+    request_of(&request, GUARD_FABRIC);
+    request.view.index = index;
+    return ask(d, &request, NULL);
 }
 
 /* ---- the fake world */

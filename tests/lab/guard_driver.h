@@ -16,6 +16,7 @@ struct driver {
     struct guard_hello hello;
     uint32_t serial;
     uint32_t n_lapsed, n_lifted; /* events seen */
+    uint8_t cluster;             /* told with each ack, as are … */
     uint64_t term, index;
     uint64_t lease_end_us; /* by the newest ack */
 };
@@ -40,6 +41,11 @@ uint32_t tell(struct driver *d, struct guard_request *request);
 int answer_to(struct driver *d, uint32_t serial, struct guard_reply *ret);
 /* Op with (guest, epoch). */
 int ask_copy(struct driver *d, enum guard_op op, const char *guest, uint64_t epoch);
+/* A step of a move of "web": op with (epoch, migration) and a descriptor, -1 = none. */
+int move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd);
+uint32_t tell_move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd);
+/* The node's own switch shows the state of that index from now on. */
+int show_switch(struct driver *d, uint64_t index);
 /* One beat: STAMP, then ACK with these copies (NULL-terminated pairs name, epoch as "web:5"). True
  * when the guard's lease lives after it. */
 bool beat(struct driver *d, uint32_t lease_ms, const char *copies);

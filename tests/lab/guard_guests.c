@@ -142,7 +142,7 @@ static void rules_come_back_after_the_switch_died(void **state)
     struct driver *d = *state;
     uint64_t limit = now_us() + WAIT_MS * 1000;
 
-    show_switch(d, 77);
+    assert_int_equal(show_switch(d, 77), 0);
     assert_int_equal(access("/run/fake/view", F_OK), 0);
     unlink("/run/fake/view");
     unlink("/run/fake/switch");

@@ -371,7 +371,7 @@ static unsigned cut_packets(void)
 
 static void harm(void)
 {
-    struct driver d = {.term = 1, .index = 10};
+    struct driver d = {.cluster = 1, .term = 1, .index = 10};
     int pair[2];
 
     become_skein();

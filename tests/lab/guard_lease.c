@@ -3,6 +3,7 @@
  */
 #include "tests/lab/guard_tests.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -142,6 +143,57 @@ static void user_and_lease_freeze_by_themselves(void **state)
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 4), -ESTALE);
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 5), 0);
     assert_true(counts("web"));
+}
+
+/* A board that left one cluster for another: its terms, indexes and epochs begin anew, and nothing
+ * of the first is taken for something of the second, whatever it is called. */
+static void another_cluster_is_heard_once_the_lease_is_over(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    uint64_t end_us;
+
+    d->term = 90;
+    d->index = 900;
+    assert_true(beat(d, MAX_LEASE_MS / 2, ""));
+    end_us = d->lease_end_us;
+    assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
+    run_of(&request, GUARD_PREPARE, "db", 800, 2001);
+    request.migration = 800;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    assert_true(counts("web"));
+    d->cluster = 2;
+    d->term = 1;
+    d->index = 7;
+    assert_true(beat(d, MAX_LEASE_MS, "web:5")); /* too early: it moves nothing */
+    sleep_until_us(end_us);
+    assert_int_equal(report_of(d, "web").frozen_by, FROZEN_BY_LEASE);
+    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_int_equal(await_state(d, "web", 0).state, 0);
+    assert_int_equal(await_state(d, "db", 0).state, 0);
+    assert_true(port_is(2000, NULL));
+    assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
+    assert_true(counts("web"));
+    assert_true(count_of("web", NULL) < 1000);
+}
+
+/* It is written down whose a copy is. */
+static void restarted_guard_knows_whose_its_guests_are(void **state)
+{
+    struct driver *d = *state;
+
+    assert_true(beat(d, L_MS, ""));
+    assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
+    driver_kill(d, SIGKILL);
+    driver_start(d);
+    assert_true(beat(d, L_MS, "web:5"));
+    assert_true(counts("web"));
+    driver_kill(d, SIGKILL);
+    driver_start(d);
+    d->cluster = 2;
+    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_int_equal(await_state(d, "web", 0).state, 0);
+    assert_false(counts("web"));
 }
 
 /* ---- the guard's own death */
@@ -301,6 +353,8 @@ static const struct CMUnitTest tests[] = {
     TEST(guest_that_stays_is_not_frozen),
     TEST(start_that_the_lapse_overtakes_is_frozen),
     TEST(user_and_lease_freeze_by_themselves),
+    TEST(another_cluster_is_heard_once_the_lease_is_over),
+    TEST(restarted_guard_knows_whose_its_guests_are),
     TEST(killed_guard_is_followed_by_one_that_adopts),
     TEST(guest_that_ended_meanwhile_is_found_so),
     TEST(what_no_record_names_is_killed),

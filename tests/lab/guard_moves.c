@@ -7,41 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- moving */
-
-static uint32_t tell_move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration,
-                          int fd)
-{
-    struct guard_request request;
-
-    request_of(&request, op);
-    strcpy(request.copy.guest, "web");
-    request.copy.epoch = epoch;
-    request.migration = migration;
-    request.index = d->index;
-    request.fds[0] = fd;
-    return tell(d, &request);
-}
-
-static int move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t migration, int fd)
-{
-    struct guard_reply reply;
-    int code = answer_to(d, tell_move(d, op, epoch, migration, fd), &reply);
-
-    guard_reply_deinit(&reply);
-    return code;
-}
-
-/* The node's own switch shows the state of that index. */
-static void show_switch(struct driver *d, uint64_t index)
-{
-    struct guard_request request;
-
-    request_of(&request, GUARD_FABRIC);
-    request.view.index = index;
-    assert_int_equal(ask(d, &request, NULL), 0);
-}
-
 /* One node plays source and then target: what crosses is kept in a pipe. */
 static void guest_moves_and_goes_on(void **state)
 {
@@ -82,14 +47,14 @@ static void guest_moves_and_goes_on(void **state)
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 21, stream[0]), -ENOENT);
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
     /* It stands, frozen and behind a closed port, until its own switch knows the commit. */
-    show_switch(d, 29);
+    assert_int_equal(show_switch(d, 29), 0);
     serial = tell_move(d, GUARD_ACTIVATE, 30, 20, -1);
     limit = now_us() + WAIT_MS * 1000;
     while (report_of(d, "web").frozen_by != FROZEN_BY_MIGRATION && now_us() < limit)
         sleep_until_us(now_us() + 2000);
     assert_false(counts("web"));
     assert_true(port_is(2000, "down"));
-    show_switch(d, 30);
+    assert_int_equal(show_switch(d, 30), 0);
     assert_int_equal(answer_to(d, serial, &reply), 0);
     guard_reply_deinit(&reply);
     assert_true(counts("web"));
@@ -143,7 +108,7 @@ static void target_comes_to_life_only_under_a_lease(void **state)
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EIO);
     unlink("/run/fake/fail.activate");
     assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
-    show_switch(d, 30);
+    assert_int_equal(show_switch(d, 30), 0);
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
     assert_true(counts("web"));
     close(stream[0]);

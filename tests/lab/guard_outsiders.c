@@ -1,6 +1,6 @@
 /* Who is not skeind: processes of its user without the board's key; and what the guard itself may
- * not. As root in a room of its own (room.sh), over a fake world; argv[1] is the guard that is linked
- * with fakes.
+ * not. As root in a room of its own (room.sh), over a fake world; argv[1] is the guard that is
+ * linked with fakes.
  */
 #include "tests/lab/guard_hostile.h"
 
@@ -63,7 +63,8 @@ static void press(int ready_fd)
     uint8_t key[GUARD_KEY_SIZE] = {0};
 
     become_skein();
-    if (open("/run/skein/guard.key", O_RDONLY | O_CLOEXEC) >= 0 || unlink("/run/skein/guard.key") == 0)
+    if (open("/run/skein/guard.key", O_RDONLY | O_CLOEXEC) >= 0 ||
+        unlink("/run/skein/guard.key") == 0)
         _exit(4);
     for (int i = 0; i < N_SILENT; i++)
         guard_connect_silently(); /* and left so */

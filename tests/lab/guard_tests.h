@@ -1,5 +1,5 @@
-/* guard_tests: the tests of the guard's process, by what they are about. Each begins with a guard in
- * a new boot and an image on its disk; its state is a struct driver.
+/* guard_tests: the tests of the guard's process, by what they are about. Each begins with a guard
+ * in a new boot and an image on its disk; its state is a struct driver.
  */
 #ifndef SKEIN_TESTS_LAB_GUARD_TESTS_H
 #define SKEIN_TESTS_LAB_GUARD_TESTS_H

@@ -90,6 +90,7 @@ static void record_is_read_back_and_no_part_of_it(void **state)
                                   .exit_status = -1,
                                   .pid = 77,
                                   .start_time = 123456789,
+                                  .cluster = {4},
                                   .n_starts = 2};
     struct guest_record back;
     struct writer w;
@@ -104,6 +105,7 @@ static void record_is_read_back_and_no_part_of_it(void **state)
     assert_int_equal(back.state, GUEST_HANDED_OVER);
     assert_int_equal(back.exit_status, -1);
     assert_int_equal(back.start_time, 123456789);
+    assert_true(guest_record_is_of(&back, record.cluster));
     guest_record_deinit(&back);
     for (size_t cut = 0; cut < w.size; cut++) {
         exact = malloc(cut + 1);

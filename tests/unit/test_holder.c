@@ -305,6 +305,95 @@ static void the_cluster_says_when_freezing_begins(void **context)
     assert_true(holder_freeze_at(&h) == us(1000 + LEASE - 50));
 }
 
+static const uint8_t first_cluster[NONCE_SIZE] = {1}, second_cluster[NONCE_SIZE] = {2};
+
+static struct lease_ack ack_by(const uint8_t cluster[NONCE_SIZE], struct stamp stamp, uint64_t term,
+                               bool has_copies, uint64_t index)
+{
+    struct lease_ack ack = ack_of(stamp, term, LEASE, has_copies, index);
+
+    memcpy(ack.cluster, cluster, NONCE_SIZE);
+    return ack;
+}
+
+/* A board leaves one cluster, of term 90, for another one that has just begun. */
+static void another_clusters_lower_terms_count_once_the_lease_is_over(void **context)
+{
+    struct stamp stamp;
+    struct holder h;
+    struct lease_ack ack;
+
+    (void)context;
+    holder_init(&h, boot, 1, FREEZE);
+    holder_issue(&h, us(1000), &stamp);
+    ack = ack_by(first_cluster, stamp, 90, true, 900);
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_LIFT);
+    assert_true(holder_lifted(&h, us(1010)));
+
+    /* While guests of the first may run, the second has nothing to say. */
+    holder_issue(&h, us(1100), &stamp);
+    ack = ack_by(second_cluster, stamp, 1, true, 3);
+    ack.freeze_ms = 2 * FREEZE;
+    assert_int_equal(holder_ack(&h, &ack, us(1110)), HOLDER_IGNORED);
+    assert_true(holder_freeze_at(&h) == us(1000 + LEASE - FREEZE));
+    assert_true(holder_expire(&h, us(1580)));
+    assert_int_equal(holder_ack(&h, &ack, us(1590)),
+                     HOLDER_IGNORED); /* a beat of before the lapse */
+
+    holder_issue(&h, us(1600), &stamp);
+    ack = ack_by(second_cluster, stamp, 1, true, 3);
+    assert_int_equal(holder_ack(&h, &ack, us(1610)), HOLDER_LIFT);
+    assert_true(holder_lifted(&h, us(1610)));
+    assert_int_equal(holder_may_start(&h, 3, us(1620)), 0);
+    assert_int_equal(holder_may_start(&h, 2, us(1620)), -ESTALE);
+
+    /* From here on the first is the stranger, and the second's older terms are older. */
+    holder_issue(&h, us(1650), &stamp);
+    ack = ack_by(first_cluster, stamp, 91, true, 901);
+    assert_int_equal(holder_ack(&h, &ack, us(1660)), HOLDER_IGNORED);
+    ack = ack_by(second_cluster, stamp, 2, false, 4);
+    assert_int_equal(holder_ack(&h, &ack, us(1660)), HOLDER_EXTENDED);
+    holder_issue(&h, us(1700), &stamp);
+    ack = ack_by(second_cluster, stamp, 1, false, 4);
+    assert_int_equal(holder_ack(&h, &ack, us(1710)), HOLDER_IGNORED);
+}
+
+/* What grants nothing changes nothing, or a stray answer would open the way for old terms. */
+static void another_cluster_that_grants_nothing_is_not_heard(void **context)
+{
+    struct stamp stamp;
+    struct holder h;
+    struct lease_ack ack;
+
+    (void)context;
+    holder_init(&h, boot, 1, FREEZE);
+    holder_issue(&h, us(1000), &stamp);
+    ack = ack_by(first_cluster, stamp, 90, false, 900); /* not the list: but it is known now */
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_IGNORED);
+    ack = ack_by(second_cluster, stamp, 1, false, 3);
+    ack.lease_ms = 0;
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_IGNORED);
+    ack = ack_by(first_cluster, stamp, 89, true, 900);
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_IGNORED);
+    ack.term = 90;
+    assert_int_equal(holder_ack(&h, &ack, us(1010)), HOLDER_LIFT);
+}
+
+/* The same name and the same epoch in another cluster are another guest. */
+static void ack_keeps_only_what_is_of_its_cluster(void **context)
+{
+    struct stamp stamp = {.run = 1};
+    struct lease_ack ack = ack_by(first_cluster, stamp, 1, true, 9);
+
+    (void)context;
+    ack.n_copies = 1;
+    strcpy(ack.copies[0].guest, "web");
+    ack.copies[0].epoch = 5;
+    assert_true(lease_ack_keeps(&ack, first_cluster, "web", 5));
+    assert_false(lease_ack_keeps(&ack, first_cluster, "web", 4));
+    assert_false(lease_ack_keeps(&ack, second_cluster, "web", 5));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +410,9 @@ int main(void)
         cmocka_unit_test(stamps_are_forgotten_in_order),
         cmocka_unit_test(short_partition_is_a_pause),
         cmocka_unit_test(the_cluster_says_when_freezing_begins),
+        cmocka_unit_test(another_clusters_lower_terms_count_once_the_lease_is_over),
+        cmocka_unit_test(another_cluster_that_grants_nothing_is_not_heard),
+        cmocka_unit_test(ack_keeps_only_what_is_of_its_cluster),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
