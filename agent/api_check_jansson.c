@@ -10,17 +10,16 @@
 #include <unistd.h>
 
 #include "agent/api_internal_jansson.h"
+#include "agent/command_jansson.h"
 #include "base/clean.h"
 #include "migrate/look.h"
 #include "scheduler/place.h"
-
-enum { DEFAULT_DOWNTIME_MS = 300 };
 
 struct check {
     struct api *api;
     struct asker asker;
     char guest[NAME_SIZE], to[NAME_SIZE];
-    uint64_t downtime_ms;
+    struct move_terms terms;
     int pipe[2];
 };
 
@@ -108,11 +107,11 @@ static json_t *reasons_of(const struct look *look)
 
 static void say_standstill(const struct check *check, uint64_t standstill_ms, struct look *look)
 {
-    if (standstill_ms > check->downtime_ms)
+    if (standstill_ms > check->terms.downtime_ms)
         look_add(look, "downtime", false,
                  "at its uplink's rate its state takes up to %llu ms, and it stands still "
-                 "meanwhile: more than %llu ms",
-                 (unsigned long long)standstill_ms, (unsigned long long)check->downtime_ms);
+                 "meanwhile: more than %u ms",
+                 (unsigned long long)standstill_ms, check->terms.downtime_ms);
 }
 
 static json_t *verdict(const struct check *check, const struct guest *guest, struct look *look)
@@ -139,7 +138,7 @@ static json_t *verdict(const struct check *check, const struct guest *guest, str
     json_object_set_new(answer, "files_bytes", json_integer((json_int_t)look->files_bytes));
     json_object_set_new(answer, "standstill_ms",
                         kbps != 0 ? json_integer((json_int_t)standstill_ms) : json_null());
-    json_object_set_new(answer, "downtime_ms", json_integer((json_int_t)check->downtime_ms));
+    json_object_set_new(answer, "downtime_ms", json_integer((json_int_t)check->terms.downtime_ms));
     json_object_set_new(answer, "can_pre_copy", json_boolean(look->can_track_dirty));
     json_object_set_new(answer, "can_post_copy", json_boolean(look->can_lazy));
     json_object_set_new(answer, "reasons", reasons_of(look));
@@ -191,11 +190,16 @@ void api_guest_check(struct api *api, struct call *call)
 {
     const char *name = json_string_value(json_object_get(call->params, "name"));
     const char *to = json_string_value(json_object_get(call->params, "to"));
-    const json_t *downtime = json_object_get(call->params, "downtime_ms");
     const struct guest *guest = state_guest(core_state(api->s->core), name);
     struct guard_request request;
+    struct move_terms terms;
     struct check *check;
+    struct err err = {0};
 
+    if (move_terms_of_json(call->params, &terms, &err) < 0) {
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+        return;
+    }
     if (to != NULL &&
         (strlen(to) >= NAME_SIZE || state_node_by_name(core_state(api->s->core), to) == NULL)) {
         api_error(api, &call->asker, "refused", "there is no node '%.40s'; skein node list", to);
@@ -208,9 +212,7 @@ void api_guest_check(struct api *api, struct call *call)
     }
     memcpy(check->guest, guest->spec.name, NAME_SIZE);
     memcpy(check->to, to != NULL ? to : "", to != NULL ? strlen(to) + 1 : 1);
-    check->downtime_ms = json_is_integer(downtime) && json_integer_value(downtime) >= 0
-                             ? (uint64_t)json_integer_value(downtime)
-                             : DEFAULT_DOWNTIME_MS;
+    check->terms = terms;
     guard_request_init(&request);
     request.op = GUARD_LOOK;
     memcpy(request.copy.guest, guest->spec.name, NAME_SIZE);

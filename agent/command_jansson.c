@@ -372,6 +372,28 @@ static int cluster_set(const json_t *params, enum cluster_setting setting, struc
     return json_is_boolean(on) ? 0 : err_set(err, -EINVAL, "'on' must be true or false");
 }
 
+int move_terms_of_json(const json_t *params, struct move_terms *ret, struct err *err)
+{
+    const json_t *mode = json_object_get(params, "mode");
+    const json_t *bandwidth = json_object_get(params, "bandwidth");
+    int rc;
+
+    *ret = MOVE_TERMS_DEFAULT;
+    if (mode != NULL && !json_is_null(mode) &&
+        (!json_is_string(mode) || move_mode_parse(json_string_value(mode), &ret->mode) < 0))
+        return err_set(err, -EINVAL, "mode: must be auto, stop, pre or post");
+    rc = number32(params, "downtime_ms", MOVE_DOWNTIME_MS, MOVE_DOWNTIME_MAX_MS, &ret->downtime_ms,
+                  err);
+    if (rc == 0 && ret->downtime_ms == 0)
+        rc = err_set(err, -EINVAL, "downtime_ms: must be at least 1: every move stops the guest");
+    if (rc == 0)
+        rc = number32(params, "bandwidth", 0, UINT32_MAX, &ret->bandwidth_kbps, err);
+    if (rc == 0 && json_is_integer(bandwidth) && ret->bandwidth_kbps == 0)
+        rc = err_set(err, -EINVAL,
+                     "bandwidth: must be at least 1 kbit/s; leave it out for no limit");
+    return rc;
+}
+
 static int guest_migrate(const json_t *params, struct command *ret, struct err *err)
 {
     uint64_t node = 0;
@@ -381,9 +403,7 @@ static int guest_migrate(const json_t *params, struct command *ret, struct err *
     if (rc == 0)
         rc = number(params, "to_id", 0, INT64_MAX, &node, err);
     ret->migration_reserve.target.node = node;
-    if (rc == 0 && json_object_get(params, "downtime_ms") != NULL)
-        rc = err_set(err, -EINVAL, "'downtime_ms' is for guest.check (--check) only");
-    return rc;
+    return rc < 0 ? rc : move_terms_of_json(params, &ret->migration_reserve.terms, err);
 }
 
 static int migration_cancel(const json_t *params, struct command *ret, struct err *err)

@@ -91,6 +91,7 @@ static void reserve(const struct guest *guest, const struct placement *target, s
     memcpy(ret->migration_reserve.guest, guest->spec.name, NAME_SIZE);
     ret->migration_reserve.source_epoch = guest->placement.epoch;
     ret->migration_reserve.target = *target;
+    ret->migration_reserve.terms = MOVE_TERMS_DEFAULT;
 }
 
 static bool drain(struct core *core, uint64_t node)

@@ -187,6 +187,11 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
     else if (!core_kind_moves(guest->spec.kind))
         snprintf(text, sizeof(text), "guest %s is a %s, which cannot be moved while it runs yet",
                  guest->spec.name, guest_kind_name(guest->spec.kind));
+    else if (command->migration_reserve.terms.mode == MOVE_PRE ||
+             command->migration_reserve.terms.mode == MOVE_POST)
+        snprintf(text, sizeof(text), "a %s cannot be moved by %s-copy yet: use --mode auto or stop",
+                 guest_kind_name(guest->spec.kind),
+                 move_mode_name(command->migration_reserve.terms.mode));
     else if (guest->placement.node == target)
         snprintf(text, sizeof(text), "guest %s is on node %s already", guest->spec.name,
                  node->name);

@@ -15,18 +15,26 @@ static json_t *text_or_null(const char *text)
     return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
 }
 
+static json_t *terms_of(const struct move_terms *terms)
+{
+    return json_pack("{s:s, s:I, s:o}", "mode", move_mode_name(terms->mode), "downtime_ms",
+                     (json_int_t)terms->downtime_ms, "bandwidth_kbps",
+                     terms->bandwidth_kbps != 0 ? json_integer(terms->bandwidth_kbps)
+                                                : json_null());
+}
+
 json_t *show_migration(const struct show *show, const struct migration *m)
 {
     struct migration_view view;
 
     core_migration_view(show->core, m, show->now, &view);
-    return json_pack("{s:I, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "id", (json_int_t)m->id,
+    return json_pack("{s:I, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)m->id,
                      "guest", m->guest, "from", node_name(show, m->from), "to",
                      node_name(show, m->to), "phase", migration_phase_name(m->phase), "step",
                      text_or_null(view.step), "step_ms",
                      view.step != NULL ? json_integer((json_int_t)view.step_ms) : json_null(),
                      "bytes", view.bytes != 0 ? json_integer((json_int_t)view.bytes) : json_null(),
-                     "reason", text_or_null(view.text));
+                     "reason", text_or_null(view.text), "terms", terms_of(&m->terms));
 }
 
 json_t *show_migrations(const struct show *show)

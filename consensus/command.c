@@ -206,6 +206,7 @@ static void encode_body(const struct command *c, struct writer *w)
         write_string(w, c->migration_reserve.guest);
         write_u64(w, c->migration_reserve.source_epoch);
         placement_encode(&c->migration_reserve.target, w);
+        move_terms_encode(&c->migration_reserve.terms, w);
         break;
     case BODY_MIGRATION_STEP:
         write_u64(w, c->migration_step.id);
@@ -338,6 +339,7 @@ static int decode_body(struct reader *r, struct command *c)
         read_string(r, c->migration_reserve.guest, NAME_SIZE);
         c->migration_reserve.source_epoch = read_u64(r);
         placement_decode(r, &c->migration_reserve.target);
+        move_terms_decode(r, &c->migration_reserve.terms);
         return 0;
     case BODY_MIGRATION_STEP:
         c->migration_step.id = read_u64(r);

@@ -123,6 +123,7 @@ struct command {
             char guest[NAME_SIZE];
             uint64_t source_epoch;
             struct placement target; /* node, cores */
+            struct move_terms terms;
         } migration_reserve;
         struct {
             uint64_t id;

@@ -71,6 +71,7 @@ void apply_migration_reserve(struct entry *e)
     m->target.n_cores = target->n_cores;
     memcpy(m->target.cores, target->cores, target->n_cores * sizeof(target->cores[0]));
     m->phase = MIGRATION_RESERVED;
+    m->terms = e->command->migration_reserve.terms;
     guest->migration = m->id;
     e->outcome->id = m->id;
 }

@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 4 };
+enum { SNAPSHOT_VERSION = 5 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -82,6 +82,7 @@ static void migration_encode(const struct migration *m, struct writer *w)
     placement_encode(&m->source, w);
     placement_encode(&m->target, w);
     write_enum(w, m->phase);
+    move_terms_encode(&m->terms, w);
 }
 
 static void migration_decode(struct reader *r, struct migration *ret)
@@ -94,6 +95,7 @@ static void migration_decode(struct reader *r, struct migration *ret)
     placement_decode(r, &ret->source);
     placement_decode(r, &ret->target);
     ret->phase = (enum migration_phase)read_enum(r, MIGRATION_COMMITTED);
+    move_terms_decode(r, &ret->terms);
 }
 
 static void request_encode(const struct request_outcome *request, struct writer *w)

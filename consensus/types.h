@@ -189,6 +189,22 @@ struct guest {
 
 /* ---- migrations */
 
+enum move_mode {
+    MOVE_AUTO = 1, /* picked from what is measured */
+    MOVE_STOP,     /* stop-and-copy: it stands still while all of its state crosses */
+    MOVE_PRE, /* pre-copy: what it writes meanwhile is sent again, the rest while it stands still */
+    MOVE_POST, /* post-copy: it goes on at the target, its memory follows */
+};
+
+/* How a guest is to move. */
+struct move_terms {
+    enum move_mode mode;     /* other than AUTO: this one or none */
+    uint32_t downtime_ms;    /* it may stand still so long; 1 … MOVE_DOWNTIME_MAX_MS */
+    uint32_t bandwidth_kbps; /* the stream takes no more; 0 = what the link gives */
+};
+
+#define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0})
+
 /* An aborted or finished migration is no longer in the state. */
 enum migration_phase {
     MIGRATION_RESERVED = 1, /* intent and target cores; the source owns the guest */
@@ -203,6 +219,7 @@ struct migration {
     struct placement source; /* where the guest was; its cores are held until the migration's end */
     struct placement target; /* node, cores; epoch is 0 until the commit */
     enum migration_phase phase;
+    struct move_terms terms;
 };
 
 /* ---- join tokens */

@@ -43,6 +43,7 @@ static int check_value(struct arg_value *value, struct err *err)
     static const char *const formats[] = {"table", "json", "yaml", "csv", NULL};
     static const char *const restarts[] = {"always", "on-failure", "never", NULL};
     static const char *const kinds[] = {"cell", "vm", NULL};
+    static const char *const modes[] = {"auto", "stop", "pre", "post", NULL};
     static const char *const switches[] = {"on", "off", NULL};
     static const char *const failovers[] = {"restart", "stay", "restore", NULL};
     const char *text = value->text;
@@ -98,6 +99,8 @@ static int check_value(struct arg_value *value, struct err *err)
         return one_of(text, switches, "on, off", err);
     case VALUE_KIND:
         return one_of(text, kinds, "cell, vm", err);
+    case VALUE_MODE:
+        return one_of(text, modes, "auto, stop, pre, post", err);
     case VALUE_FILE:
         return text[0] != '\0' ? 0 : err_set(err, -EINVAL, "it is empty");
     }

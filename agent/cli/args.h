@@ -34,6 +34,7 @@ enum value_type {
     VALUE_PROFILE,  /* default, fast, wan */
     VALUE_ON_OFF,   /* on or off -> true or false */
     VALUE_KIND,     /* cell, vm */
+    VALUE_MODE,     /* auto, stop, pre, post */
     VALUE_FILE,     /* a text file, whose content is sent */
 };
 

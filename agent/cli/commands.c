@@ -85,8 +85,10 @@ static const struct value_spec migrate_flags[] = {
     FLAG(VALUE_NAME, "to", "to", "NODE", "where to (the best other node)"),
     {VALUE_SET, "check", "check", NULL, "only say whether it can move, and every reason", 0, false,
      false},
-    FLAG(VALUE_MS, "downtime", "downtime_ms", "TIME",
-         "for --check: how long it may stand still (300ms)"),
+    FLAG(VALUE_MS, "downtime", "downtime_ms", "TIME", "how long it may stand still (300ms)"),
+    FLAG(VALUE_MODE, "mode", "mode", "MODE",
+         "auto, stop, pre or post: this way or not at all (auto)"),
+    FLAG(VALUE_RATE, "bandwidth", "bandwidth", "RATE", "the move takes no more, as 50mbit"),
     END};
 
 static const struct value_spec drain_flags[] = {{VALUE_SET, "dry-run", "dry_run", NULL,

@@ -170,6 +170,7 @@ static void fill(struct sim *sim, const struct request *r, uint64_t number, stru
         break;
     case COMMAND_MIGRATION_RESERVE:
         sim_guest_name(r->guest, c->migration_reserve.guest);
+        c->migration_reserve.terms = MOVE_TERMS_DEFAULT;
         c->migration_reserve.target.node = r->target >= 0 ? sim->nodes[r->target].id : 0;
         break;
     case COMMAND_NODE_CORDON:

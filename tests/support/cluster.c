@@ -211,7 +211,7 @@ int cluster_stopped(struct cluster *c, const char *name, bool exited)
 int cluster_reserve(struct cluster *c, const char *name, struct placement target)
 {
     struct command command = {.type = COMMAND_MIGRATION_RESERVE,
-                              .migration_reserve.target = target};
+                              .migration_reserve = {.target = target, .terms = MOVE_TERMS_DEFAULT}};
 
     snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", name);
     command.migration_reserve.source_epoch = state_guest(&c->state, name)->placement.epoch;

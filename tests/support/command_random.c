@@ -265,6 +265,9 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
         name_random(p, c->migration_reserve.guest);
         c->migration_reserve.source_epoch = prng_below(p, 100);
         placement_random(p, &c->migration_reserve.target);
+        c->migration_reserve.terms =
+            (struct move_terms){(enum move_mode)(MOVE_AUTO + prng_below(p, 4)),
+                                1 + prng_below(p, MOVE_DOWNTIME_MAX_MS), prng_below(p, 1000000)};
         break;
     case COMMAND_MIGRATION_COMMIT:
     case COMMAND_MIGRATION_ABORT:

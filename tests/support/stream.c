@@ -238,6 +238,8 @@ static void next_reserve(struct stream *stream, const struct state *s, struct co
 {
     const struct guest *guest = NULL;
 
+    c->migration_reserve.terms = MOVE_TERMS_DEFAULT;
+    c->migration_reserve.terms.mode = (enum move_mode)(MOVE_AUTO + s->index % 4);
     for (int tries = 0; tries < 8 && (guest == NULL || guest->placement.node == 0 ||
                                       guest->desired == DESIRED_STOPPED);
          tries++)

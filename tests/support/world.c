@@ -837,6 +837,7 @@ void world_migrate(struct world *w, const char *name, unsigned to)
 
     snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", name);
     command.migration_reserve.target.node = to != 0 ? w->nodes[to].id : 0;
+    command.migration_reserve.terms = MOVE_TERMS_DEFAULT;
     world_ask(w, &command);
 }
 

@@ -165,6 +165,17 @@ static void wishes_become_commands(void **context)
     assert_false(command.node_flag.flag);
     assert_int_equal(parse("guest.migrate", "{\"name\":\"web\",\"to_id\":9}", &command, &err), 0);
     assert_int_equal(command.migration_reserve.target.node, 9);
+    assert_int_equal(command.migration_reserve.terms.mode, MOVE_AUTO);
+    assert_int_equal(command.migration_reserve.terms.downtime_ms, 300);
+    assert_int_equal(command.migration_reserve.terms.bandwidth_kbps, 0);
+    assert_int_equal(parse("guest.migrate",
+                           "{\"name\":\"web\",\"mode\":\"post\",\"downtime_ms\":50,"
+                           "\"bandwidth\":50000}",
+                           &command, &err),
+                     0);
+    assert_int_equal(command.migration_reserve.terms.mode, MOVE_POST);
+    assert_int_equal(command.migration_reserve.terms.downtime_ms, 50);
+    assert_int_equal(command.migration_reserve.terms.bandwidth_kbps, 50000);
 }
 
 static void wrong_wishes_are_named(void **context)
@@ -185,6 +196,14 @@ static void wrong_wishes_are_named(void **context)
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"restore\"}", "failover",
          -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"label\":[]}", "label: must", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"fast\"}", "mode: must be auto", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":1}", "mode: must be auto", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"downtime_ms\":0}", "downtime_ms: must be at least 1",
+         -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"downtime_ms\":600001}", "downtime_ms: must be a whole",
+         -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"bandwidth\":0}", "bandwidth: must be at least",
+         -EINVAL},
         {"slice.create", "{\"name\":\"red\"}", "'subnet' is missing", -EINVAL},
         {"slice.create", "{\"name\":\"red\",\"subnet\":\"10.7.0.1/24\"}", "", -EINVAL},
         {"image.add", "{\"name\":\"i\",\"digest\":\"00\"}", "'digest'", -EINVAL},

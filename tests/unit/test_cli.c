@@ -44,6 +44,8 @@ static void command_lines_become_parameters(void **context)
          "\"image\":\"web\",\"memory\":64,\"name\":\"web\",\"on\":\"n2\"}"},
         {"skein guest migrate -f json web --to n3", "guest.migrate",
          "{\"name\":\"web\",\"to\":\"n3\"}"},
+        {"skein guest migrate web --downtime 50ms --mode post --bandwidth 50mbit", "guest.migrate",
+         "{\"bandwidth\":50000,\"downtime_ms\":50,\"mode\":\"post\",\"name\":\"web\"}"},
         {"skein events -w", "events", "{\"follow\":true}"},
         {"skein status --timeout 2s -fjson", "status", "{}"},
     };
@@ -79,6 +81,7 @@ static void wrong_command_lines_are_named(void **context)
         {"skein guest run a -- x", "--image is missing"},
         {"skein guest exec a", "what is to run is missing"},
         {"skein guest run a --image i --memory 64 -- x", "--memory: '64' is not an amount"},
+        {"skein guest migrate a --mode fast", "--mode: 'fast' is none of auto, stop, pre, post"},
         {"skein guest run a --image i --restart often -- x", "--restart: 'often' is none of"},
         {"skein guest run a --image i --on n1 --on n2 -- x", "--on is given twice"},
         {"skein slice create red --subnet 10.7.0.1/24", "--subnet"},

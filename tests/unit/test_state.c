@@ -764,6 +764,8 @@ static void a_migration_runs_through(void **state)
     assert_int_equal(m->from, cluster_node(c, "n2"));
     assert_int_equal(m->source_epoch, source_epoch);
     assert_int_equal(m->target.epoch, 0);
+    assert_int_equal(m->terms.mode, MOVE_AUTO);
+    assert_int_equal(m->terms.downtime_ms, MOVE_DOWNTIME_MS);
     assert_int_equal(state_guest(&c->state, "web")->migration, id);
     cluster_guest(c, "b", cluster_place(c, "n3", 2, 1), FAILOVER_RESTART);
     assert_refused(c, -ESTALE, "node n3: core 2 is taken");
