@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -23,20 +24,31 @@ static void address_of(const char *path, struct sockaddr_un *ret)
     snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
 }
 
-static int listen_at(const char *path, struct err *err)
+/* libvirt's door is for the caller's user alone: who passes it commands the target's libvirtd. QEMU,
+ * which is another user, knocks at the others, as far as it gets into their directory. */
+static int bind_to(int fd, const char *path, bool is_private)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask = umask(is_private ? 0177 : 0);
     struct sockaddr_un address;
+    int rc;
 
     address_of(path, &address);
     unlink(path);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        listen(fd, TUNNEL_MAX_CHANNELS) == 0)
+    rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+    umask(mask);
+    return rc;
+}
+
+static int listen_at(const char *path, bool is_private, struct err *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), code;
+
+    if (fd >= 0 && bind_to(fd, path, is_private) == 0 && listen(fd, TUNNEL_MAX_CHANNELS) == 0)
         return fd;
-    err_set(err, -errno, "cannot listen at %s: %s", path, strerror(errno));
+    code = err_set(err, -errno, "cannot listen at %s: %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
-    return err != NULL ? err->code : -EIO;
+    return code;
 }
 
 /* The connection blocks no longer than the listener's queue is full. */
@@ -488,7 +500,7 @@ int tunnel_end_init(struct tunnel_end *e, bool is_source, int stream,
     if (fcntl(stream, F_SETFL, fcntl(stream, F_GETFL) | O_NONBLOCK) < 0)
         return err_set(err, -errno, "the stream cannot be used: %s", strerror(errno));
     for (int i = 0; is_source && i < TUNNEL_N_DOORS; i++) {
-        e->listeners[i] = listen_at(doors[i], err);
+        e->listeners[i] = listen_at(doors[i], i == TUNNEL_RPC, err);
         if (e->listeners[i] < 0)
             return e->listeners[i];
     }

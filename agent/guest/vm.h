@@ -31,6 +31,9 @@ enum {
     VM_MAX_CLIENTS = 4,       /* of a console */
 };
 
+/* QEMU runs as a user of the guest's own, the same on every node, that nobody else is. */
+enum { VM_UID_FIRST = 0x70000000, VM_UID_LAST = 0x7fffffff };
+
 struct vm_paths {
     char overlay[160]; /* what the guest wrote, over the image's disk */
     char seed[160];    /* cloud-init's NoCloud disk */
@@ -38,9 +41,12 @@ struct vm_paths {
     char clients[108]; /* socket for whoever attaches to the console */
     char control[108]; /* socket of skein-vm: vm_control_posix.h */
     char rpc[108];     /* doors of a move (migrate/tunnel.h): libvirt's, */
+    char qemu[108];    /* directory of QEMU's own: there it listens */
     char memory[108];  /* QEMU's, */
     char disks[108];   /* and NBD's */
 };
+
+uint32_t vm_uid(const struct guest_run *run);
 
 extern const struct mover_ops mover_vm_ops; /* vm_mover_posix.c */
 

@@ -43,7 +43,7 @@ static int open_log(struct vm_console *c, const char *path, struct err *err)
 }
 
 int vm_console_open(struct vm_console *c, const struct guest_paths *paths,
-                    const struct vm_paths *vm, struct err *err)
+                    const struct vm_paths *vm, uint32_t uid, struct err *err)
 {
     int rc = open_log(c, paths->log, err);
 
@@ -55,6 +55,8 @@ int vm_console_open(struct vm_console *c, const struct guest_paths *paths,
     c->qemu_listener = listen_at(vm->console, err);
     if (c->qemu_listener < 0)
         return c->qemu_listener;
+    if (lchown(vm->console, uid, uid) < 0)
+        return err_set(err, -errno, "cannot give %s away: %s", vm->console, strerror(errno));
     c->client_listener = listen_at(vm->clients, err);
     return c->client_listener < 0 ? c->client_listener : 0;
 }

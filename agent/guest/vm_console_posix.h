@@ -16,9 +16,9 @@ struct vm_console {
     size_t log_size;
 };
 
-/* Both sockets stand afterwards: QEMU may start. */
+/* Both sockets stand afterwards: QEMU, which runs as `uid`, may start. */
 int vm_console_open(struct vm_console *c, const struct guest_paths *paths,
-                    const struct vm_paths *vm, struct err *err);
+                    const struct vm_paths *vm, uint32_t uid, struct err *err);
 /* What to wait for, and what to do then. */
 void vm_console_poll(const struct vm_console *c, struct pollfd ret[VM_CONSOLE_FDS]);
 void vm_console_serve(struct vm_console *c, const struct pollfd fds[VM_CONSOLE_FDS]);

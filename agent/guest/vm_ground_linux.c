@@ -21,6 +21,7 @@
 #include "base/clean.h"
 #include "base/tree_posix.h"
 
+#define KVM      "/dev/kvm"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
 
 /* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
@@ -36,8 +37,8 @@ static const char libvirtd_conf[] = "unix_sock_rw_perms = \"0700\"\n"
                                     "host_uuid = \"%s\"\n";
 
 /* QEMU's children, files and cgroups are the guard's affair. */
-static const char qemu_conf[] = "user = \"root\"\n"
-                                "group = \"root\"\n"
+static const char qemu_conf[] = "user = \"+%u\"\n"
+                                "group = \"+%u\"\n"
                                 "dynamic_ownership = 0\n"
                                 "remember_owner = 0\n"
                                 "security_driver = \"none\"\n"
@@ -90,6 +91,76 @@ static int share_cache(struct err *err)
     return rc;
 }
 
+static int write_qemu_conf(uint32_t uid, struct err *err)
+{
+    char text[sizeof(qemu_conf) + 32];
+
+    snprintf(text, sizeof(text), qemu_conf, uid, uid);
+    return write_file("/etc/libvirt/qemu.conf", text, err);
+}
+
+/* The same device, as a file of QEMU's user. */
+static int give_kvm(uint32_t uid, struct err *err)
+{
+    static const char own[] = "/run/libvirt/kvm";
+    struct stat st;
+
+    if (stat(KVM, &st) < 0 || !S_ISCHR(st.st_mode))
+        return 0;
+    if (mknod(own, S_IFCHR | 0600, st.st_rdev) < 0 || lchown(own, uid, uid) < 0 ||
+        mount(own, KVM, NULL, MS_BIND, NULL) < 0)
+        return err_set(err, -errno, "cannot give " KVM " to its user: %s", strerror(errno));
+    return 0;
+}
+
+/* What is shown where it was; descriptors of detached mounts. */
+struct shown {
+    const char *path;
+    int tree;
+};
+
+/* Hides a directory behind an empty one. */
+static int cover(const char *path, struct err *err)
+{
+    return mount("skein", path, "tmpfs", 0, "mode=755") < 0
+               ? err_set(err, -errno, "cannot mount %s: %s", path, strerror(errno))
+               : 0;
+}
+
+static int show(const struct shown *shown, struct err *err)
+{
+    int rc = tree_make(shown->path, 0755, err);
+
+    if (rc == 0 && move_mount(shown->tree, "", AT_FDCWD, shown->path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        rc = err_set(err, -errno, "cannot show %s: %s", shown->path, strerror(errno));
+    return rc;
+}
+
+/* Keys, other guests and the sockets of Skein are nothing for a QEMU. */
+static int hide_skein(const struct guest_paths *paths, struct err *err)
+{
+    struct shown all[] = {{paths->image_root, -1}, {paths->upper, -1}, {paths->merged, -1}};
+    const size_t n = sizeof(all) / sizeof(all[0]);
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        all[i].tree = open_tree(AT_FDCWD, all[i].path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        if (all[i].tree < 0)
+            rc = err_set(err, -errno, "cannot take %s along: %s", all[i].path, strerror(errno));
+    }
+    if (rc == 0)
+        rc = cover("/var/lib/skein", err);
+    if (rc == 0)
+        rc = cover("/run/skein", err);
+    for (size_t i = 0; i < n; i++) {
+        if (rc == 0)
+            rc = show(&all[i], err);
+        if (all[i].tree >= 0)
+            close(all[i].tree);
+    }
+    return rc;
+}
+
 static int hide_cgroups(struct err *err)
 {
     if (umount2("/sys/fs/cgroup", MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
@@ -97,7 +168,7 @@ static int hide_cgroups(struct err *err)
     return 0;
 }
 
-int vm_ground_enter(struct err *err)
+int vm_ground_enter(const struct guest_paths *paths, uint32_t uid, struct err *err)
 {
     int rc = 0;
 
@@ -112,7 +183,11 @@ int vm_ground_enter(struct err *err)
     if (rc == 0)
         rc = write_libvirtd_conf(err);
     if (rc == 0)
-        rc = write_file("/etc/libvirt/qemu.conf", qemu_conf, err);
+        rc = write_qemu_conf(uid, err);
+    if (rc == 0)
+        rc = give_kvm(uid, err);
+    if (rc == 0)
+        rc = hide_skein(paths, err);
     return rc < 0 ? rc : hide_cgroups(err);
 }
 
@@ -189,7 +264,7 @@ static void read_cmdline(const char *path, char ret[VM_CMDLINE_SIZE])
 /* A device that is there and makes a machine. */
 static bool has_kvm(void)
 {
-    cleanup_close int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    cleanup_close int kvm = open(KVM, O_RDWR | O_CLOEXEC);
     cleanup_close int machine = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
 
     return machine >= 0;

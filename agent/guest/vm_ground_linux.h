@@ -11,8 +11,9 @@
 #define VM_LIBVIRT_SOCKET "/run/libvirt/libvirt-sock"
 
 /* Moves the calling process into the namespace. No cgroups are mounted there: libvirt leaves QEMU
- * in those of its parent. */
-int vm_ground_enter(struct err *err);
+ * in those of its parent. Of Skein's files only the guest's own are there, for QEMU, which runs as
+ * `uid`. */
+int vm_ground_enter(const struct guest_paths *paths, uint32_t uid, struct err *err);
 /* Starts a libvirtd; who connects to its socket waits until it is ready. ret_pid is a child. */
 int vm_ground_start_libvirtd(pid_t *ret_pid, struct err *err);
 /* Looks at the image's root and the machine. `text` holds what ret points to. */

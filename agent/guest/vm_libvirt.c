@@ -214,9 +214,9 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
     prctl(PR_SET_CHILD_SUBREAPER, 1); /* QEMU, which libvirtd sends into the background */
     rc = open_signals(k, err);
     if (rc == 0)
-        rc = vm_ground_enter(err);
+        rc = vm_ground_enter(&k->paths, vm_uid(&k->run), err);
     if (rc == 0)
-        rc = vm_console_open(&k->console, &k->paths, &k->vm, err);
+        rc = vm_console_open(&k->console, &k->paths, &k->vm, vm_uid(&k->run), err);
     if (rc == 0)
         serve_address(k);
     if (rc == 0)

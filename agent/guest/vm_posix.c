@@ -81,6 +81,53 @@ static int make_disk(const struct guest_paths *paths, const struct vm_paths *vm,
                    "its image holds neither a disk nor a kernel: a vm cannot boot it");
 }
 
+/* ---- whose it is */
+
+static int give(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+        return err_set(err, -errno, "cannot give %s to its user: %s", path, strerror(errno));
+    return 0;
+}
+
+/* QEMU reads the image's files itself. One on a squashfs stays as its maker made it. */
+static int let_read(const char *image_root, struct err *err)
+{
+    static const char *const names[] = {UNPACK_DISK_NAME, VM_KERNEL, VM_INITRD};
+    struct stat st;
+    char path[200];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!exists(image_root, names[i], path, sizeof(path)))
+            continue;
+        if (lstat(path, &st) == 0 && (st.st_mode & S_IROTH) == 0 &&
+            chmod(path, st.st_mode | S_IRGRP | S_IROTH) < 0)
+            return err_set(err, -errno, "nobody but root may read %s of its image", names[i]);
+    }
+    return 0;
+}
+
+static int give_all(const struct guest_run *run, const struct guest_paths *paths,
+                    const struct vm_paths *vm, struct err *err)
+{
+    uid_t uid = vm_uid(run);
+    int rc = give(paths->upper, 0, 0, 0711, err);
+
+    if (rc == 0 && access(vm->overlay, F_OK) == 0)
+        rc = give(vm->overlay, uid, uid, 0600, err);
+    if (rc == 0)
+        rc = give(paths->merged, 0, 0, 0711, err);
+    if (rc == 0)
+        rc = give(vm->seed, uid, uid, 0400, err);
+    if (rc == 0)
+        rc = tree_make(vm->qemu, 0700, err);
+    if (rc == 0)
+        rc = give(vm->qemu, uid, uid, 0700, err);
+    return rc < 0 ? rc : let_read(paths->image_root, err);
+}
+
 static int vm_prepare(const struct guest_run *run, const struct guest_paths *paths, struct err *err)
 {
     struct vm_paths vm;
@@ -92,7 +139,9 @@ static int vm_prepare(const struct guest_run *run, const struct guest_paths *pat
         rc = tree_make(paths->merged, 0700, err);
     if (rc == 0)
         rc = make_disk(paths, &vm, err);
-    return rc < 0 ? rc : vm_seed_write(run, vm.seed, err);
+    if (rc == 0)
+        rc = vm_seed_write(run, vm.seed, err);
+    return rc < 0 ? rc : give_all(run, paths, &vm, err);
 }
 
 /* ---- its life */

@@ -17,8 +17,14 @@ void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths)
     snprintf(vm->clients, sizeof(vm->clients), "%.90s/console.sock", paths->merged);
     snprintf(vm->control, sizeof(vm->control), "%.90s/control.sock", paths->merged);
     snprintf(vm->rpc, sizeof(vm->rpc), "%.90s/rpc.sock", paths->merged);
-    snprintf(vm->memory, sizeof(vm->memory), "%.90s/memory.sock", paths->merged);
-    snprintf(vm->disks, sizeof(vm->disks), "%.90s/disks.sock", paths->merged);
+    snprintf(vm->qemu, sizeof(vm->qemu), "%.90s/qemu", paths->merged);
+    snprintf(vm->memory, sizeof(vm->memory), "%.90s/qemu/memory", paths->merged);
+    snprintf(vm->disks, sizeof(vm->disks), "%.90s/qemu/disks", paths->merged);
+}
+
+uint32_t vm_uid(const struct guest_run *run)
+{
+    return VM_UID_FIRST + (uint32_t)(run->created % (VM_UID_LAST - VM_UID_FIRST + 1u));
 }
 
 /* ---- XML */

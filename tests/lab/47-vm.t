@@ -51,6 +51,7 @@ ok 'run' run vm1 --kind vm --image vm --slice red --cores 1 --memory 192m --user
 node=$(show .node)
 is 'it runs where the state says, and nowhere else' "$(runs_on)" "$node "
 pid=$(look_running $qemu | awk '{ print $2 }')
+ok 'as a user that is nobody else' test "$(stat -c %u "/proc/$pid")" -ge $((0x70000000))
 ok 'in the groups of its guest' grep -q 'freezer:.*/skein/guests/vm1$' "/proc/$pid/cgroup"
 cpus_of() { awk '/^Cpus_allowed_list:/ { print $2 }' $(grep -l "$1" /proc/"$pid"/task/*/comm | sed 's/comm$/status/'); }
 ok 'its processor is pinned apart from the rest' test "$(cpus_of 'CPU 0')" != "$(cpus_of "^$qemu")"

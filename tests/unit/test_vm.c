@@ -135,6 +135,16 @@ static void test_its_processors_are_the_targets(void **state)
         assert_int_equal(vm_repin_xml(described, wrong[i], xml, &err), -EBADMSG);
 }
 
+static void test_its_user_is_nobody_else(void **state)
+{
+    struct guest_run run = machine();
+
+    (void)state;
+    assert_int_equal(vm_uid(&run), VM_UID_FIRST + 0x13);
+    run.created = UINT64_MAX;
+    assert_int_equal(vm_uid(&run), VM_UID_LAST);
+}
+
 static void test_orders_and_answers_survive_the_way(void **state)
 {
     const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = 300};
@@ -171,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_a_disk_is_booted_by_firmware_a_kernel_directly),
         cmocka_unit_test(test_cloud_init_reads_name_and_address),
         cmocka_unit_test(test_its_processors_are_the_targets),
+        cmocka_unit_test(test_its_user_is_nobody_else),
         cmocka_unit_test(test_orders_and_answers_survive_the_way),
     };
 
