@@ -32,7 +32,7 @@ on 1 sh -c 'printf "#!/bin/sh\nprintf before-- | dd of=/dev/vda bs=512 seek=1 co
 ok 'an image with a kernel' on 1 skein image add vm /tmp/vm.tar
 ok 'an image of cells' on 1 skein image add web /tmp/web.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
-ok 'a machine that counts in its memory' on 1 skein guest run vm1 --kind vm --image vm --slice red --cores 1 --memory 96m \
+ok 'a machine that counts in its memory' on 1 skein guest run vm1 --kind vm --image vm --slice red --cores 1 --memory 192m \
     --user-data /tmp/user-data --timeout 60s
 a=$(show .node); a=${a#n}
 b=$(other_than "n$a"); watcher=$(other_than "n$a n$b")
