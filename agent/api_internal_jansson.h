@@ -1,6 +1,7 @@
 /* api_internal_jansson: what the API's files share (inside agent/api_*_jansson.c only).
  *
- *   api_jansson.c          messages in and out, who answers, relays
+ *   api_jansson.c          messages in and out, who answers
+ *   api_relay_jansson.c    what another node works on
  *   api_read_jansson.c     lists, shows, plan, status
  *   api_check_jansson.c    what speaks for and against moving a guest
  *   api_write_jansson.c    what goes through core: tickets
@@ -23,17 +24,19 @@ enum {
     API_ID_SIZE = 65,
     API_MAX_TICKETS = 1024,
     API_MAX_RELAYS = 1024,
+    API_ANSWERS_KEPT = 64,       /* to what other nodes passed on, … */
+    API_ANSWER_KEPT_SIZE = 4096, /* … of so many bytes at most */
     API_MAX_STREAMS = 64,
     API_RECORDS_KEPT = 512,
     API_WINDOW = 256 * 1024,       /* bytes of a stream that its client has not taken yet */
     API_STREAM_SILENCE_MS = 15000, /* a client that says nothing for so long is gone */
-    API_RELAY_LIMIT_MS = 15 * 60000,
 };
 
 /* Who asked, and by which id the client knows it. */
 struct asker {
     struct origin origin;
     char id[API_ID_SIZE];
+    uint64_t relay; /* by which the client's node knows it, when that is another; 0 = it is not */
 };
 
 /* A request being handled. */
@@ -59,13 +62,13 @@ struct ticket {
     uint64_t expires_s;
 };
 
-/* A request that another node works on. */
-struct relay {
-    struct relay *next;
+struct relay; /* a request that another node works on */
+
+/* What was said last to a request that another node passed on: said again when it is asked again.
+ */
+struct kept_answer {
     struct asker asker;
-    uint64_t node;
-    bool to_leader;
-    uint64_t deadline_us;
+    char *text; /* heap; NULL = none */
 };
 
 struct stream; /* events, logs, exec */
@@ -82,6 +85,8 @@ struct api {
     size_t n_tickets, n_relays, n_streams;
     struct ticket *tickets;
     struct relay *relays;
+    size_t kept_at; /* ring */
+    struct kept_answer kept[API_ANSWERS_KEPT];
     struct stream *streams;
     struct upload *uploads;
     size_t n_records, record_at; /* ring */
@@ -102,6 +107,11 @@ void api_error(struct api *api, const struct asker *asker, const char *kind, con
 void api_event(struct api *api, const struct asker *asker, const char *event, const void *data,
                size_t size);
 bool asker_is_equal(const struct asker *a, const struct asker *b);
+void api_deliver(struct api *api, const struct asker *asker, const struct envelope *envelope);
+int api_send_to_peer(struct api *api, uint64_t node, enum peer_channel channel,
+                     const struct envelope *envelope);
+/* Answers a request by what this node knows, whoever should: `warning` goes with it. */
+void api_answer_here(struct api *api, const struct envelope *message, const char *warning);
 /* Handles a request of our own making in the name of `asker`: takes params. */
 void api_pass_on(struct api *api, const struct call *call, const char *method, json_t *params);
 struct show api_show(const struct api *api);
@@ -109,6 +119,22 @@ struct show api_show(const struct api *api);
 /* ---- methods */
 
 typedef void api_method(struct api *api, struct call *call);
+
+enum where {
+    HERE = 1,    /* any node by itself */
+    ON_LEADER,   /* the leader only */
+    READ_LEADER, /* the leader knows best; without one, what this node knows */
+    ON_GUEST,    /* the node that runs the guest */
+    FOLLOWS,     /* goes where the stream's first message went */
+};
+
+struct method {
+    const char *name;
+    enum where where;
+    bool without_cluster; /* also before init and join */
+    bool is_inner;        /* not for clients: between nodes only */
+    api_method *handle;
+};
 
 api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, api_image_list,
     api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_node_drain,
@@ -123,6 +149,26 @@ api_method api_events, api_guest_logs, api_guest_exec, api_guest_console, api_st
  * expires_s are kept for the answer. */
 void api_submit(struct api *api, const struct call *call, struct command *command,
                 const struct ticket *fields);
+
+/* A request of this asker waits for core. */
+bool ticket_is_open(struct api *api, const struct asker *asker);
+void tickets_end(struct api *api, const char *text); /* each is answered: leader_changed */
+
+/* ---- relays (api_relay_jansson.c) */
+
+void relay_to(struct api *api, const struct call *call, uint64_t node, const struct method *method);
+/* To where the stream is. */
+void relay_follow(struct api *api, struct call *call, const struct method *method);
+/* The answer, or a part of it, that `from` sent for one of our clients. */
+void relay_answer(struct api *api, uint64_t from, const struct envelope *envelope);
+bool relay_is_open(struct api *api, const struct asker *asker);
+/* The other side: a last answer leaves for `asker`'s node; … */
+void relay_keep(struct api *api, const struct asker *asker, const char *text, size_t size);
+/* … and is sent again when its node repeats the request. True: there is no more to be done. */
+bool relay_is_repeated(struct api *api, const struct asker *asker);
+void relays_sweep(struct api *api);
+void relays_end(struct api *api, const char *text); /* each is answered: leader_changed */
+void relays_free(struct api *api);
 
 /* ---- streams */
 

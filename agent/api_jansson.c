@@ -12,22 +12,6 @@
 #include "base/clean.h"
 #include "base/log.h"
 
-enum where {
-    HERE = 1,    /* any node by itself */
-    ON_LEADER,   /* the leader only */
-    READ_LEADER, /* the leader knows best; without one, what this node knows */
-    ON_GUEST,    /* the node that runs the guest */
-    FOLLOWS,     /* goes where the stream's first message went */
-};
-
-struct method {
-    const char *name;
-    enum where where;
-    bool without_cluster; /* also before init and join */
-    bool is_inner;        /* not for clients: between nodes only */
-    api_method *handle;
-};
-
 static const struct method methods[] = {
     {"cluster.init", HERE, true, false, api_cluster_init},
     {"cluster.join", HERE, true, false, api_cluster_join},
@@ -84,8 +68,8 @@ bool asker_is_equal(const struct asker *a, const struct asker *b)
     return origin_is_equal(&a->origin, &b->origin) && strcmp(a->id, b->id) == 0;
 }
 
-static int send_to_peer(struct api *api, uint64_t node, enum peer_channel channel,
-                        const struct envelope *envelope)
+int api_send_to_peer(struct api *api, uint64_t node, enum peer_channel channel,
+                     const struct envelope *envelope)
 {
     struct writer w;
     cleanup_free uint8_t *bytes = NULL;
@@ -107,12 +91,14 @@ static void stream_lost(struct api *api, const struct asker *asker)
         stream->is_gone = true;
 }
 
-static void deliver(struct api *api, const struct asker *asker, const struct envelope *envelope)
+void api_deliver(struct api *api, const struct asker *asker, const struct envelope *envelope)
 {
     struct peer_route route = {.size = envelope->origin.route_size};
 
     if (asker->origin.node != 0) {
-        if (send_to_peer(api, asker->origin.node, PEER_ANSWER, envelope) < 0)
+        if (envelope->is_last)
+            relay_keep(api, asker, envelope->json, envelope->json_size);
+        if (api_send_to_peer(api, asker->origin.node, PEER_ANSWER, envelope) < 0)
             stream_lost(api, asker);
     } else if (asker->origin.kind == ORIGIN_JOIN) {
         memcpy(route.bytes, envelope->origin.route, route.size);
@@ -137,7 +123,7 @@ void api_send(struct api *api, const struct asker *asker, json_t *json, const vo
         return;
     envelope.json = text;
     envelope.json_size = strlen(text);
-    deliver(api, asker, &envelope);
+    api_deliver(api, asker, &envelope);
 }
 
 void api_ok(struct api *api, const struct asker *asker, json_t *result, const char *warning)
@@ -183,119 +169,6 @@ struct show api_show(const struct api *api)
     return (struct show){api->s->core, now_us(), api->s->members.own_id};
 }
 
-/* ---- relays */
-
-static void relay_remove(struct api *api, struct relay **at)
-{
-    struct relay *relay = *at;
-
-    *at = relay->next;
-    api->n_relays--;
-    free(relay);
-}
-
-static struct relay *relay_find(struct api *api, const struct asker *asker)
-{
-    for (struct relay *r = api->relays; r != NULL; r = r->next) {
-        if (asker_is_equal(&r->asker, asker))
-            return r;
-    }
-    return NULL;
-}
-
-static void relay_add(struct api *api, const struct call *call, uint64_t node, bool to_leader)
-{
-    struct relay *relay = relay_find(api, &call->asker);
-
-    if (relay == NULL) {
-        relay = api->n_relays < API_MAX_RELAYS ? calloc(1, sizeof(*relay)) : NULL;
-        if (relay == NULL)
-            return;
-        relay->next = api->relays;
-        api->relays = relay;
-        api->n_relays++;
-    }
-    relay->asker = call->asker;
-    relay->node = node;
-    relay->to_leader = to_leader;
-    relay->deadline_us = now_us() + API_RELAY_LIMIT_MS * 1000ull;
-}
-
-static int forward(struct api *api, const struct call *call, uint64_t node)
-{
-    cleanup_free char *text = json_dumps(call->json, JSON_COMPACT);
-    struct envelope envelope = {
-        .origin = call->asker.origin, .data = call->data, .size = call->size};
-
-    if (text == NULL)
-        return -ENOMEM;
-    envelope.json = text;
-    envelope.json_size = strlen(text);
-    return send_to_peer(api, node, PEER_REQUEST, &envelope);
-}
-
-static void relay_to(struct api *api, const struct call *call, uint64_t node, bool to_leader)
-{
-    if (call->asker.origin.node != 0) {
-        api_error(api, &call->asker, "not_now", "the leader has changed meanwhile; try again");
-        return;
-    }
-    if (forward(api, call, node) < 0) {
-        api_error(api, &call->asker, "not_now", "%s cannot be reached now; nothing was changed",
-                  to_leader ? "the leader" : "the guest's node");
-        return;
-    }
-    relay_add(api, call, node, to_leader);
-}
-
-static void sweep_relays(struct api *api)
-{
-    uint64_t leader = skeind_leader(api->s), now = now_us();
-    struct relay **at = &api->relays;
-
-    while (*at != NULL) {
-        struct relay *r = *at;
-        const struct node *node = state_node(core_state(api->s->core), r->node);
-        struct asker asker = r->asker;
-
-        if (r->to_leader && leader != r->node) {
-            relay_remove(api, at);
-            api_error(api, &asker, "leader_changed",
-                      "the leader was lost while it worked on this; the outcome is unknown, and "
-                      "asking again is harmless");
-        } else if (!r->to_leader && (node == NULL || node->state == NODE_LOST)) {
-            relay_remove(api, at);
-            api_error(api, &asker, "failed", "the node that worked on this was lost");
-        } else if (now > r->deadline_us) {
-            relay_remove(api, at);
-            api_error(api, &asker, "failed", "no answer came in time");
-        } else {
-            at = &r->next;
-        }
-    }
-}
-
-static void peer_answer(struct api *api, uint64_t from, const struct envelope *envelope)
-{
-    json_t *json = json_loadb(envelope->json, envelope->json_size, 0, NULL);
-    const char *id = json_string_value(json_object_get(json, "id"));
-    struct asker asker = {.origin = envelope->origin};
-
-    if (id != NULL && strlen(id) < API_ID_SIZE) {
-        struct relay **at = &api->relays;
-
-        memcpy(asker.id, id, strlen(id));
-        while (*at != NULL && (!asker_is_equal(&(*at)->asker, &asker) || (*at)->node != from))
-            at = &(*at)->next;
-        if (*at != NULL) {
-            if (envelope->is_last)
-                relay_remove(api, at);
-            deliver(api, &asker, envelope);
-        }
-    }
-    json_decref(json);
-}
-
 /* ---- in */
 
 static const struct method *find_method(const char *name)
@@ -312,7 +185,7 @@ static void on_leader(struct api *api, struct call *call, const struct method *m
     uint64_t leader = skeind_leader(api->s), own = api->s->members.own_id;
 
     if (leader != 0 && leader != own) {
-        relay_to(api, call, leader, true);
+        relay_to(api, call, leader, method);
         return;
     }
     if (!core_is_leader(api->s->core)) {
@@ -341,22 +214,7 @@ static void on_guest(struct api *api, struct call *call, const struct method *me
     else if (guest->placement.node == api->s->members.own_id)
         method->handle(api, call);
     else
-        relay_to(api, call, guest->placement.node, false);
-}
-
-/* To where the stream is. */
-static void follow(struct api *api, struct call *call, const struct method *method)
-{
-    struct relay **at = &api->relays;
-
-    while (*at != NULL && !asker_is_equal(&(*at)->asker, &call->asker))
-        at = &(*at)->next;
-    if (*at == NULL) {
-        method->handle(api, call);
-    } else if (forward(api, call, (*at)->node) < 0) {
-        relay_remove(api, at);
-        api_error(api, &call->asker, "failed", "the guest's node cannot be reached any more");
-    }
+        relay_to(api, call, guest->placement.node, method);
 }
 
 static void dispatch(struct api *api, struct call *call)
@@ -391,33 +249,54 @@ static void dispatch(struct api *api, struct call *call)
         on_guest(api, call, method);
         break;
     case FOLLOWS:
-        follow(api, call, method);
+        relay_follow(api, call, method);
         break;
     }
 }
 
-void api_receive(struct api *api, const struct envelope *message)
+/* The request in a message; `json` is parsed from it. False when it is none. */
+static bool call_of(const struct envelope *message, json_t *json, struct call *ret)
 {
-    json_t *json = json_loadb(message->json, message->json_size, JSON_REJECT_DUPLICATES, NULL);
     const char *id = json_string_value(json_object_get(json, "id"));
-    const char *method = json_string_value(json_object_get(json, "method"));
     const char *request = json_string_value(json_object_get(json, "request"));
-    struct call call = {
+
+    *ret = (struct call){
         .asker.origin = message->origin,
-        .method = method,
+        .method = json_string_value(json_object_get(json, "method")),
         .json = json,
         .params = json_object_get(json, "params"),
         .data = message->data,
         .size = message->size,
     };
-
     if (id != NULL && strlen(id) < API_ID_SIZE)
-        memcpy(call.asker.id, id, strlen(id));
-    call.has_request = hex_decode(request, call.request, NONCE_SIZE) == 0;
-    if (id == NULL || strlen(id) >= API_ID_SIZE || method == NULL)
+        memcpy(ret->asker.id, id, strlen(id));
+    if (message->origin.node != 0)
+        ret->asker.relay = (uint64_t)json_integer_value(json_object_get(json, "relay"));
+    ret->has_request = hex_decode(request, ret->request, NONCE_SIZE) == 0;
+    return id != NULL && strlen(id) < API_ID_SIZE && ret->method != NULL;
+}
+
+void api_receive(struct api *api, const struct envelope *message)
+{
+    json_t *json = json_loadb(message->json, message->json_size, JSON_REJECT_DUPLICATES, NULL);
+    struct call call;
+
+    if (!call_of(message, json, &call))
         api_error(api, &call.asker, "invalid", "a request is {\"id\", \"method\", \"params\"}");
-    else
+    else if (message->origin.node == 0 || !relay_is_repeated(api, &call.asker))
         dispatch(api, &call);
+    json_decref(json);
+}
+
+void api_answer_here(struct api *api, const struct envelope *message, const char *warning)
+{
+    json_t *json = json_loadb(message->json, message->json_size, JSON_REJECT_DUPLICATES, NULL);
+    struct call call;
+
+    if (call_of(message, json, &call)) {
+        call.warning = warning;
+        find_method(call.method)->handle(api, &call);
+    }
     json_decref(json);
 }
 
@@ -431,7 +310,7 @@ void api_peer_message(struct api *api, uint64_t from, bool is_answer, const uint
         return;
     }
     if (is_answer) {
-        peer_answer(api, from, &envelope);
+        relay_answer(api, from, &envelope);
         return;
     }
     envelope.origin.node = from;
@@ -472,8 +351,7 @@ void api_free(struct api *api)
 {
     if (api == NULL)
         return;
-    while (api->relays != NULL)
-        relay_remove(api, &api->relays);
+    relays_free(api);
     while (api->tickets != NULL) {
         struct ticket *ticket = api->tickets;
 
@@ -483,10 +361,20 @@ void api_free(struct api *api)
     free(api);
 }
 
+/* Whoever asked would wait for ever. */
+void api_end(struct api *api)
+{
+    static const char text[] = "skeind ends on the asked node; the outcome is unknown, and asking "
+                               "again is harmless";
+
+    relays_end(api, text);
+    tickets_end(api, text);
+}
+
 void api_sweep(struct api *api)
 {
     if (api->s->core != NULL)
-        sweep_relays(api);
+        relays_sweep(api);
     api_sweep_streams(api);
     api_sweep_cluster(api);
     api_sweep_uploads(api);

@@ -25,5 +25,7 @@ void api_record(struct api *api, const struct core_record *record);
 
 /* A few times a second: what waits for something that will not come is ended. */
 void api_sweep(struct api *api);
+/* The process ends: what is open is answered. */
+void api_end(struct api *api);
 
 #endif

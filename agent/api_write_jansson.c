@@ -7,6 +7,20 @@
 #include "agent/api_internal_jansson.h"
 #include "agent/command_jansson.h"
 
+static struct ticket **ticket_find(struct api *api, const struct asker *asker)
+{
+    struct ticket **at = &api->tickets;
+
+    while (*at != NULL && !asker_is_equal(&(*at)->asker, asker))
+        at = &(*at)->next;
+    return at;
+}
+
+bool ticket_is_open(struct api *api, const struct asker *asker)
+{
+    return *ticket_find(api, asker) != NULL;
+}
+
 void api_submit(struct api *api, const struct call *call, struct command *command,
                 const struct ticket *fields)
 {
@@ -138,9 +152,29 @@ static const char *kind_name(enum answer_kind kind)
     case ANSWER_NOT_NOW:
         return "not_now";
     case ANSWER_NOT_LEADER:
+    case ANSWER_LEADER_LOST:
         return "leader_changed";
     default:
         return "failed";
+    }
+}
+
+static struct ticket *ticket_take(struct api *api, struct ticket **at)
+{
+    struct ticket *ticket = *at;
+
+    *at = ticket->next;
+    api->n_tickets--;
+    return ticket;
+}
+
+void tickets_end(struct api *api, const char *text)
+{
+    while (api->tickets != NULL) {
+        struct ticket *ticket = ticket_take(api, &api->tickets);
+
+        api_error(api, &ticket->asker, "leader_changed", "%s", text);
+        free(ticket);
     }
 }
 
@@ -150,11 +184,9 @@ void api_respond(struct api *api, uint64_t number, const struct answer *answer)
 
     while (*at != NULL && (*at)->number != number)
         at = &(*at)->next;
-    ticket = *at;
-    if (ticket == NULL)
+    if (*at == NULL)
         return;
-    *at = ticket->next;
-    api->n_tickets--;
+    ticket = ticket_take(api, at);
     if (answer->kind == ANSWER_DONE)
         api_ok(api, &ticket->asker, result_of(api, ticket, answer), NULL);
     else

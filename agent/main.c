@@ -75,6 +75,7 @@ static int start(struct skeind *s, struct err *err)
 
 static void stop(struct skeind *s)
 {
+    api_end(s->api);
     api_server_close(s->server);
     skeind_cluster_stop(s);
     api_free(s->api);
