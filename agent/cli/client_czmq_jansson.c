@@ -12,8 +12,12 @@
 #include "base/clean.h"
 #include "base/limits.h"
 
+#define WATCH_ENDPOINT "inproc://skeind-went"
+
 struct client {
     zsock_t *socket;
+    zsock_t *watch; /* hears when skeind's end of the socket closes */
+    char *path;     /* heap */
     char request[2 * NONCE_SIZE + 1];
 };
 
@@ -40,6 +44,16 @@ static int check_socket(const char *path, struct err *err)
     return 0;
 }
 
+/* ZeroMQ would call again in silence, and what skeind had not answered would stay so. */
+static int watch(struct client *client)
+{
+    if (zmq_socket_monitor(zsock_resolve(client->socket), WATCH_ENDPOINT, ZMQ_EVENT_DISCONNECTED) <
+        0)
+        return -errno;
+    client->watch = zsock_new(ZMQ_PAIR);
+    return client->watch != NULL && zsock_connect(client->watch, WATCH_ENDPOINT) == 0 ? 0 : -errno;
+}
+
 int client_open(const char *path, struct client **ret, struct err *err)
 {
     uint8_t nonce[NONCE_SIZE];
@@ -57,8 +71,10 @@ int client_open(const char *path, struct client **ret, struct err *err)
         snprintf(client->request + 2 * i, 3, "%02x", nonce[i]);
     zsys_handler_set(NULL);
     zsys_set_linger(500);
+    client->path = strdup(path);
     client->socket = zsock_new(ZMQ_DEALER);
-    if (client->socket == NULL || zsock_connect(client->socket, "ipc://%s", path) < 0) {
+    if (client->path == NULL || client->socket == NULL || watch(client) < 0 ||
+        zsock_connect(client->socket, "ipc://%s", path) < 0) {
         client_close(client);
         return err_set(err, -EIO, "cannot connect to %s: %s", path, zmq_strerror(errno));
     }
@@ -71,6 +87,8 @@ void client_close(struct client *client)
     if (client == NULL)
         return;
     zsock_destroy(&client->socket);
+    zsock_destroy(&client->watch);
+    free(client->path);
     free(client);
 }
 
@@ -119,21 +137,53 @@ static int take(zmsg_t *message, struct client_message *ret)
     return -EPROTO;
 }
 
+bool client_reaches_skeind(const struct client *client)
+{
+    struct err err;
+
+    return check_socket(client->path, &err) == 0;
+}
+
+static bool can_read(const zmq_pollitem_t *item)
+{
+    return (item->revents & ZMQ_POLLIN) != 0;
+}
+
+/* What skeind said before it went comes first. */
+static int went(struct client *client, zmq_pollitem_t *answer, struct err *err)
+{
+    zmsg_t *event;
+
+    if (zmq_poll(answer, 1, 0) > 0)
+        return 0;
+    event = zmsg_recv(client->watch);
+    zmsg_destroy(&event);
+    return err_set(err, -ECONNRESET,
+                   "skeind ended before it answered; the outcome is unknown, and asking again is "
+                   "harmless");
+}
+
 int client_receive(struct client *client, int timeout_ms, int wake_fd, struct client_message *ret,
                    struct err *err)
 {
     zmq_pollitem_t items[] = {
         {zsock_resolve(client->socket), 0, ZMQ_POLLIN, 0},
+        {zsock_resolve(client->watch), 0, ZMQ_POLLIN, 0},
         {NULL, wake_fd, ZMQ_POLLIN, 0},
     };
     zmsg_t *message;
-    int rc = zmq_poll(items, wake_fd >= 0 ? 2 : 1, timeout_ms);
+    int rc = zmq_poll(items, wake_fd >= 0 ? 3 : 2, timeout_ms);
 
     if (rc < 0)
         return err_set(err, -EIO, "cannot wait for skeind: %s", zmq_strerror(errno));
     if (rc == 0)
         return err_set(err, -ETIMEDOUT, "skeind gave no answer within %d ms", timeout_ms);
-    if (!(items[0].revents & ZMQ_POLLIN))
+    if (!can_read(&items[0]) && can_read(&items[1])) {
+        rc = went(client, &items[0], err);
+        if (rc < 0)
+            return rc;
+    }
+    if (!can_read(&items[0]))
         return -EAGAIN;
     message = zmsg_recv(client->socket);
     rc = message != NULL ? take(message, ret) : -EIO;

@@ -26,10 +26,13 @@ void client_close(struct client *client);
  * request id, so that a repeated write is harmless. */
 int client_send(struct client *client, const char *method, json_t *params, const void *data,
                 size_t size, struct err *err);
-/* The next message; -ETIMEDOUT, -EPROTO. `wake_fd` (-1 = none): returns -EAGAIN when it can be read
- * before anything comes. */
+/* The next message; -ETIMEDOUT, -EPROTO; -ECONNRESET: skeind ended, and what it had not answered it
+ * will not answer (a request that is sent now goes to the next skeind). `wake_fd` (-1 = none):
+ * returns -EAGAIN when it can be read before anything comes. */
 int client_receive(struct client *client, int timeout_ms, int wake_fd, struct client_message *ret,
                    struct err *err);
+/* Whether somebody listens now: after -ECONNRESET. */
+bool client_reaches_skeind(const struct client *client);
 void client_message_deinit(struct client_message *message);
 
 #endif

@@ -36,7 +36,7 @@ int run_error(const struct run *run, int code, const struct err *err)
     char words[64];
 
     fprintf(stderr, "skein: %s: %s\n", command_words(run, words, sizeof(words)), err->text);
-    return code == -ETIMEDOUT ? EXIT_NOT_NOW : EXIT_FAILED;
+    return code == -ETIMEDOUT || code == -ECONNRESET ? EXIT_NOT_NOW : EXIT_FAILED;
 }
 
 int run_refusal(const struct run *run, const json_t *answer)
@@ -81,22 +81,21 @@ static void print_progress(const struct run *run, const json_t *message)
 }
 
 /* Waits for the message with "ok". */
-static int wait_answer(struct run *run, long long until, json_t **ret)
+static int wait_answer(struct run *run, long long until, json_t **ret, struct err *err)
 {
     struct client_message message;
-    struct err err = {0};
 
     for (;;) {
         long long left = until - now_ms();
-        int rc = client_receive(run->client, left > 0 ? (int)left : 0, -1, &message, &err);
+        int rc = client_receive(run->client, left > 0 ? (int)left : 0, -1, &message, err);
 
         if (rc == -ETIMEDOUT)
-            err_set(&err, rc,
+            err_set(err, rc,
                     "no answer within %d ms, the outcome is unknown; look at skein status, then "
                     "try again",
                     run->timeout_ms);
         if (rc < 0)
-            return run_error(run, rc, &err);
+            return rc;
         if (json_object_get(message.json, "ok") != NULL)
             break;
         print_progress(run, message.json);
@@ -107,32 +106,51 @@ static int wait_answer(struct run *run, long long until, json_t **ret)
     return 0;
 }
 
+static void wait_a_moment(void)
+{
+    const struct timespec pause = {0, RETRY_MS * 1000000L};
+
+    nanosleep(&pause, NULL);
+}
+
+/* Whoever worked on it is gone: whoever comes after is asked the same. */
+static bool is_orphaned(int rc, const json_t *answer)
+{
+    return rc == -ECONNRESET || (rc == 0 && is_kind(answer, "leader_changed"));
+}
+
+static long long earlier(long long a, long long b)
+{
+    return a < b ? a : b;
+}
+
 int run_ask(struct run *run, const char *method, json_t *params, const void *data, size_t size,
             json_t **ret)
 {
-    long long start = now_ms(), until = start + run->timeout_ms;
-    long long retry_until = run->timeout_ms < RETRY_FOR_MS ? until : start + RETRY_FOR_MS;
+    long long until = now_ms() + run->timeout_ms;
+    long long retry_until = earlier(until, now_ms() + RETRY_FOR_MS);
+    struct err err = {0};
     int rc = 0;
 
     *ret = NULL;
     for (;;) {
-        struct timespec pause = {0, RETRY_MS * 1000000L};
-        struct err err = {0};
-
         rc = client_send(run->client, method, json_incref(params), data, size, &err);
-        rc = rc < 0 ? run_error(run, rc, &err) : wait_answer(run, until, ret);
-        if (rc == 0 && is_kind(*ret, "leader_changed")) /* the new one is asked the same */
-            retry_until = now_ms() + RETRY_FOR_MS < until ? now_ms() + RETRY_FOR_MS : until;
-        else if (rc != 0 || !is_kind(*ret, "not_now"))
+        if (rc == 0)
+            rc = wait_answer(run, until, ret, &err);
+        if (is_orphaned(rc, *ret))
+            retry_until = earlier(until, now_ms() + RETRY_FOR_MS);
+        else if (rc < 0 || !is_kind(*ret, "not_now"))
             break;
-        if (now_ms() + RETRY_MS > retry_until)
+        do
+            wait_a_moment();
+        while (rc == -ECONNRESET && now_ms() < retry_until && !client_reaches_skeind(run->client));
+        if (now_ms() >= retry_until)
             break;
         json_decref(*ret);
         *ret = NULL;
-        nanosleep(&pause, NULL);
     }
     json_decref(params);
-    return rc;
+    return rc < 0 ? run_error(run, rc, &err) : 0;
 }
 
 void run_print(const struct run *run, const char *method, const json_t *result)

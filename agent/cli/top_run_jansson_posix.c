@@ -231,7 +231,12 @@ static int turn(struct top *top, struct err *err)
                         &message, err);
     if (rc == -EAGAIN)
         woken(top);
-    if (rc == -EAGAIN || rc == -ETIMEDOUT)
+    if (rc == -ECONNRESET && top->is_asked) { /* the next skeind is asked when its turn comes */
+        top->is_asked = false;
+        top->next_ms = now_ms() + EVERY_MS;
+        trouble(top, "skeind was restarted; this is what it was before");
+    }
+    if (rc == -EAGAIN || rc == -ETIMEDOUT || rc == -ECONNRESET)
         return 0;
     if (rc < 0)
         return rc;
