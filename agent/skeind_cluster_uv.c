@@ -352,6 +352,7 @@ void skeind_cluster_leave(struct skeind *s, const char *reason, int exit_code)
     char path[FILE_PATH_SIZE];
     struct err err = {0};
 
+    s->is_member = false;
     log_error("this node is no member any more: %s; join it again with a new token", reason);
     skeind_cluster_stop(s);
     if (replica_discard(s->config.data_dir, &err) < 0)

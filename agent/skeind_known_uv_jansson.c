@@ -14,7 +14,8 @@
 #include "agent/join_czmq.h"
 #include "agent/skeind_uv.h"
 
-enum { SILENCE_MS = 1500, LIMIT_MS = 1000 };
+/* Two are asked at once: one of them may be dead. */
+enum { SILENCE_MS = 1000, LIMIT_MS = 2000, MAX_QUESTIONS = 2 };
 
 struct question {
     uv_work_t work;
@@ -48,7 +49,9 @@ static void answered(uv_work_t *work, int status)
     struct skeind *s = q->s;
     bool is_removed = status == 0 && says_removed(q->answer);
 
-    s->asks_known = false;
+    s->n_questions--;
+    if (q->answer != NULL)
+        s->known_us = now_us();
     free(q->answer);
     free(q);
     if (is_removed && s->is_member)
@@ -72,19 +75,17 @@ static bool is_silent(const struct skeind *s, uint64_t now)
 
     if (heard_us < s->member_us)
         heard_us = s->member_us;
+    if (heard_us < s->known_us)
+        heard_us = s->known_us;
     return !core_has_authority(s->core, now) && now > heard_us + SILENCE_MS * 1000ull;
 }
 
-void skeind_sweep_known(struct skeind *s)
+static void ask_next(struct skeind *s)
 {
     char hex[2 * NONCE_SIZE + 1];
-    const struct member *member;
-    struct question *q;
+    const struct member *member = next_member(s);
+    struct question *q = member != NULL ? calloc(1, sizeof(*q)) : NULL;
 
-    if (!s->is_member || s->asks_known || !is_silent(s, now_us()))
-        return;
-    member = next_member(s);
-    q = member != NULL ? calloc(1, sizeof(*q)) : NULL;
     if (q == NULL)
         return;
     snprintf(q->text, sizeof(q->text),
@@ -98,7 +99,19 @@ void skeind_sweep_known(struct skeind *s)
     memcpy(q->call.server_key, member->curve_key, KEY_SIZE);
     memcpy(q->call.curve_public, s->identity.curve_public, KEY_SIZE);
     memcpy(q->call.curve_secret, s->identity.curve_secret, KEY_SIZE);
-    s->asks_known = uv_queue_work(s->loop, &q->work, ask, answered) == 0;
-    if (!s->asks_known)
+    if (uv_queue_work(s->loop, &q->work, ask, answered) == 0)
+        s->n_questions++;
+    else
         free(q);
+}
+
+void skeind_sweep_known(struct skeind *s)
+{
+    while (s->is_member && s->n_questions < MAX_QUESTIONS && is_silent(s, now_us())) {
+        unsigned n_before = s->n_questions;
+
+        ask_next(s);
+        if (s->n_questions == n_before)
+            return;
+    }
 }

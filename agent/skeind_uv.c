@@ -204,7 +204,7 @@ static void step(struct skeind *s, struct core_event *event)
     core_step(s->core, event, now_us(), &s->actions);
     actions = s->actions; /* an action must not see the list move */
     s->actions = (struct core_actions){0};
-    for (size_t i = 0; i < actions.n; i++)
+    for (size_t i = 0; i < actions.n && s->exit_code == 0; i++) /* nothing after the end */
         carry_out(s, &actions.list[i]);
     core_actions_clear(&actions);
     s->actions = actions;

@@ -102,8 +102,9 @@ struct skeind {
     uint64_t links_us;     /* … then; 0 = not yet */
     int links_error;       /* of the newest reading */
     uint64_t member_us;    /* since when, in this run */
-    bool asks_known;       /* a question is under way */
-    unsigned known_turn;   /* whom it goes to next */
+    unsigned n_questions;  /* under way: whether this node is a member still */
+    uint64_t known_us;     /* when the newest was answered */
+    unsigned known_turn;   /* whom the next one goes to */
     unsigned fetch_turn;   /* which holder is asked next */
     size_t n_transfers;
     struct transfer transfers[SKEIND_MAX_TRANSFERS];
