@@ -127,11 +127,13 @@ enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE, MEMBER_TRANSFER /
 
 enum answer_kind {
     ANSWER_DONE = 1,
-    ANSWER_REFUSED,    /* exit 1: reason in text; nothing changed */
-    ANSWER_INVALID,    /* exit 2 */
-    ANSWER_NO_PLACE,   /* exit 3: fits nowhere, text says why for each node */
-    ANSWER_NOT_NOW,    /* exit 4: no leader, no quorum, outcome unknown */
-    ANSWER_NOT_LEADER, /* the shell forwards to `leader` */
+    ANSWER_REFUSED,     /* exit 1: reason in text; nothing changed */
+    ANSWER_INVALID,     /* exit 2 */
+    ANSWER_NO_PLACE,    /* exit 3: fits nowhere, text says why for each node */
+    ANSWER_NOT_NOW,     /* exit 4: no leader, no quorum, outcome unknown */
+    ANSWER_NOT_LEADER,  /* nothing was begun here; the shell forwards to `leader` */
+    ANSWER_LEADER_LOST, /* it was begun here: the outcome is unknown; the same request (by its id)
+                         * goes on at the next leader */
 };
 
 struct answer {

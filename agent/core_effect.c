@@ -59,6 +59,9 @@ void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome 
     core->lead.dirty = true;
 }
 
+static const char leader_lost[] = "leadership was lost: the outcome is unknown; asking again with "
+                                  "the same request id is safe";
+
 void core_wish_failed(struct core *core, uint64_t ticket, int code)
 {
     struct wish *wish = core_wish_of(core, ticket);
@@ -66,27 +69,18 @@ void core_wish_failed(struct core *core, uint64_t ticket, int code)
     if (wish == NULL)
         return;
     if (code == -EAGAIN || code == -ECANCELED)
-        core_end_wish(
-            core, wish, ANSWER_NOT_NOW,
-            "leadership was lost: the outcome is unknown; asking again with the same request "
-            "id is safe");
+        core_end_wish(core, wish, ANSWER_LEADER_LOST, leader_lost);
     else if (code == -ENOTCONN)
-        core_end_wish(core, wish, ANSWER_NOT_NOW, "leadership was lost; try again");
+        core_end_wish(core, wish, ANSWER_LEADER_LOST, "leadership was lost; try again");
     else
         core_end_wish(core, wish, ANSWER_NOT_NOW, "the log does not take it now; try again");
 }
 
 void core_wishes_end(struct core *core)
 {
-    while (core->lead.n_wishes > 0) {
-        struct wish *wish = &core->lead.wishes[core->lead.n_wishes - 1];
-
-        /* A removal goes on where it is asked for again. */
-        core_end_wish(
-            core, wish, wish->type == COMMAND_NODE_REMOVE ? ANSWER_NOT_LEADER : ANSWER_NOT_NOW,
-            "leadership was lost: the outcome is unknown; asking again with the same request "
-            "id is safe");
-    }
+    while (core->lead.n_wishes > 0)
+        core_end_wish(core, &core->lead.wishes[core->lead.n_wishes - 1], ANSWER_LEADER_LOST,
+                      leader_lost);
     core->lead.n_proposals = 0;
 }
 
@@ -204,6 +198,29 @@ void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, cons
     }
 }
 
+/* It was over before this leader was asked. An epoch that is older than the migration says that the
+ * guest stayed; a newer one is that of a commit, or of a start after a loss. */
+static bool ended_unseen(struct core *core, struct wish *wish)
+{
+    const struct guest *guest = state_guest(&core->state, wish->name);
+    char text[2 * REASON_SIZE];
+
+    if (state_migration(&core->state, wish->outcome.id) != NULL)
+        return false;
+    if (guest != NULL && guest->placement.epoch < wish->outcome.index) {
+        snprintf(text, sizeof(text), "guest %s was not moved: the migration was undone",
+                 wish->name);
+        core_end_wish(core, wish, ANSWER_REFUSED, text);
+        return true;
+    }
+    snprintf(text, sizeof(text),
+             "the migration is over, and its leader was lost: guest %s is on node %s now; 'skein "
+             "events' there says how it came",
+             wish->name, guest != NULL ? core_node_name(core, guest->placement.node) : "?");
+    core_end_wish(core, wish, ANSWER_NOT_NOW, text);
+    return true;
+}
+
 static bool migrated_effect(struct core *core, struct wish *wish)
 {
     const struct move_report *move = core_move_report(core, wish->from, wish->outcome.id);
@@ -213,7 +230,7 @@ static bool migrated_effect(struct core *core, struct wish *wish)
     char text[2 * REASON_SIZE];
 
     if (wish->done_us == 0)
-        return false;
+        return ended_unseen(core, wish);
     if (wish->was_aborted) {
         snprintf(text, sizeof(text), "guest %s was not moved: %s", wish->name, wish->text);
         core_end_wish(core, wish, ANSWER_REFUSED, text);

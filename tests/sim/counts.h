@@ -82,6 +82,7 @@
     X(ANSWER_NO_PLACE, "answer: no place")                                                         \
     X(ANSWER_NOT_NOW, "answer: not now")                                                           \
     X(ANSWER_NOT_LEADER, "answer: another leads")                                                  \
+    X(ANSWER_LEADER_LOST, "answer: leadership was lost, the outcome is unknown")                   \
     X(RETRY, "request repeated with its id")                                                       \
     X(RETRY_OF_DONE, "request repeated that was done already")                                     \
     X(CLIENT_GONE, "request given up by its client")

@@ -290,9 +290,13 @@ void users_handle(struct sim *sim, struct event *event)
 static const char *kind_name(enum answer_kind kind)
 {
     static const char *const names[] = {
-        [ANSWER_DONE] = "done",       [ANSWER_REFUSED] = "refused",
-        [ANSWER_INVALID] = "invalid", [ANSWER_NO_PLACE] = "no place",
-        [ANSWER_NOT_NOW] = "not now", [ANSWER_NOT_LEADER] = "not the leader",
+        [ANSWER_DONE] = "done",
+        [ANSWER_REFUSED] = "refused",
+        [ANSWER_INVALID] = "invalid",
+        [ANSWER_NO_PLACE] = "no place",
+        [ANSWER_NOT_NOW] = "not now",
+        [ANSWER_NOT_LEADER] = "not the leader",
+        [ANSWER_LEADER_LOST] = "leader lost",
     };
 
     return names[kind];
@@ -345,9 +349,13 @@ static void check_refused(struct sim *sim, struct request *r, const struct answe
 static void count_answer(struct sim *sim, const struct answer *a)
 {
     static const enum count counts[] = {
-        [ANSWER_DONE] = COUNT_ANSWER_DONE,       [ANSWER_REFUSED] = COUNT_ANSWER_REFUSED,
-        [ANSWER_INVALID] = COUNT_ANSWER_REFUSED, [ANSWER_NO_PLACE] = COUNT_ANSWER_NO_PLACE,
-        [ANSWER_NOT_NOW] = COUNT_ANSWER_NOT_NOW, [ANSWER_NOT_LEADER] = COUNT_ANSWER_NOT_LEADER,
+        [ANSWER_DONE] = COUNT_ANSWER_DONE,
+        [ANSWER_REFUSED] = COUNT_ANSWER_REFUSED,
+        [ANSWER_INVALID] = COUNT_ANSWER_REFUSED,
+        [ANSWER_NO_PLACE] = COUNT_ANSWER_NO_PLACE,
+        [ANSWER_NOT_NOW] = COUNT_ANSWER_NOT_NOW,
+        [ANSWER_NOT_LEADER] = COUNT_ANSWER_NOT_LEADER,
+        [ANSWER_LEADER_LOST] = COUNT_ANSWER_LEADER_LOST,
     };
 
     sim_count(sim, counts[a->kind]);
@@ -391,6 +399,7 @@ void users_answer(struct sim *sim, struct sim_node *node, uint64_t ticket, const
         break;
     case ANSWER_NOT_NOW:
     case ANSWER_NOT_LEADER:
+    case ANSWER_LEADER_LOST:
         if (a->kind == ANSWER_NOT_LEADER)
             r->n_refused_early++;
         repeat(sim, number, a);

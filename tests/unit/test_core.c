@@ -650,6 +650,70 @@ static void test_node_joins_and_is_removed(void **unused)
     world_deinit(&w);
 }
 
+static void ask_move(struct world *w, const char *guest, unsigned to)
+{
+    struct command command = {.type = COMMAND_MIGRATION_RESERVE, .request = {42}};
+
+    snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", guest);
+    command.migration_reserve.target.node = w->nodes[to].id;
+    world_ask(w, &command);
+}
+
+static void test_a_move_outlasts_its_leader(void **unused)
+{
+    struct world w;
+    unsigned at = 0, to;
+
+    (void)unused;
+    lives(&w, 3);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    to = at == 3 ? 2 : 3;
+    ask_move(&w, "web", to);
+    for (int ms = 0; ms < 1000 && world_state(&w)->n_migrations == 0; ms++)
+        world_run(&w, 1);
+    assert_int_equal(world_state(&w)->n_migrations, 1);
+    world_lead(&w, 2);
+    assert_true(w.has_answer);
+    assert_int_equal(w.answer.kind, ANSWER_LEADER_LOST);
+
+    world_run(&w, 100);
+    ask_move(&w, "web", to); /* the same again: no second move */
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[to].id);
+
+    ask_move(&w, "web", to); /* over: nothing is waited for */
+    assert_true(world_answered(&w, 10));
+    assert_int_equal(w.answer.kind, ANSWER_NOT_NOW);
+    assert_non_null(strstr(w.answer.text, to == 2 ? "on node n2" : "on node n3"));
+    world_deinit(&w);
+}
+
+static void test_a_move_that_was_undone_unseen(void **unused)
+{
+    struct world w;
+    unsigned at = 0, to;
+
+    (void)unused;
+    lives(&w, 3);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    to = at == 3 ? 2 : 3;
+    w.fail_op = GUARD_RECEIVE;
+    w.fail_code = -EIO;
+    ask_move(&w, "web", to);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    ask_move(&w, "web", to);
+    assert_true(world_answered(&w, 10));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "undone"));
+    world_deinit(&w);
+}
+
 static void remove_node(struct world *w, const char *name, enum answer_kind wanted)
 {
     world_by_name(w, COMMAND_NODE_REMOVE, name);
@@ -685,7 +749,7 @@ static void test_removal_moves_the_guests_and_hands_over(void **unused)
     assert_int_equal(w.successor, at == 2 ? 3 : 2);
     world_lead(&w, w.successor);
     assert_true(w.has_answer);
-    assert_int_equal(w.answer.kind, ANSWER_NOT_LEADER);
+    assert_int_equal(w.answer.kind, ANSWER_LEADER_LOST);
     world_run(&w, 1000);
     remove_node(&w, "n1", ANSWER_DONE);
     assert_int_equal(world_state(&w)->n_nodes, 1);
@@ -900,6 +964,8 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
         cmocka_unit_test(test_node_joins_and_is_removed),
+        cmocka_unit_test(test_a_move_outlasts_its_leader),
+        cmocka_unit_test(test_a_move_that_was_undone_unseen),
         cmocka_unit_test(test_removal_moves_the_guests_and_hands_over),
         cmocka_unit_test(test_removal_never_breaks_the_quorum),
         cmocka_unit_test(test_lost_voter_is_replaced),
