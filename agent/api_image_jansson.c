@@ -56,8 +56,12 @@ static struct upload *find(struct api *api, const struct call *call)
         if (u->number == number)
             return u;
     }
-    api_error(api, &call->asker, "refused", "there is no such upload (any more); begin anew");
     return NULL;
+}
+
+static void say_unknown(struct api *api, const struct call *call)
+{
+    api_error(api, &call->asker, "refused", "there is no such upload (any more); begin anew");
 }
 
 void api_image_begin(struct api *api, struct call *call)
@@ -203,8 +207,10 @@ void api_image_chunk(struct api *api, struct call *call)
     json_int_t offset = json_integer_value(json_object_get(call->params, "offset"));
     enum upload_verdict verdict;
 
-    if (upload == NULL)
+    if (upload == NULL) {
+        say_unknown(api, call);
         return;
+    }
     verdict = call->size > CHUNK_MAX ? UPLOAD_REFUSED
                                      : upload_chunk(&upload->facts, (uint64_t)offset, call->size);
     if (verdict == UPLOAD_NOT_NOW)
@@ -242,13 +248,25 @@ static int check_defaults(struct api *api, const struct call *call)
     return rc;
 }
 
+/* The upload may be gone, with a skeind that ended before it said so: what it brought may be there.
+ */
+static void answer_unknown(struct api *api, const struct call *call,
+                           const uint8_t digest[DIGEST_SIZE])
+{
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const struct image *image = name != NULL ? state_image(core_state(api->s->core), name) : NULL;
+
+    if (image != NULL && memcmp(image->digest, digest, DIGEST_SIZE) == 0)
+        api_ok(api, &call->asker, json_pack("{s:s}", "name", name), NULL);
+    else
+        say_unknown(api, call);
+}
+
 void api_image_commit(struct api *api, struct call *call)
 {
     struct upload *upload = find(api, call);
     uint8_t digest[DIGEST_SIZE];
 
-    if (upload == NULL)
-        return;
     if (hex_decode(json_string_value(json_object_get(call->params, "digest")), digest,
                    DIGEST_SIZE) < 0) {
         api_error(api, &call->asker, "invalid", "'digest' must be 64 hex digits");
@@ -256,6 +274,10 @@ void api_image_commit(struct api *api, struct call *call)
     }
     if (check_defaults(api, call) < 0)
         return;
+    if (upload == NULL) {
+        answer_unknown(api, call, digest);
+        return;
+    }
     switch (upload_commit(&upload->facts, digest)) {
     case UPLOAD_DO:
         memcpy(upload->expected, digest, DIGEST_SIZE);
@@ -336,13 +358,22 @@ void api_image_export(struct api *api, struct call *call)
     stream_pump(stream);
 }
 
+/* The cluster works on it; its client may then have to ask again. */
+static bool is_waited_for(struct upload *u)
+{
+    return u->facts.is_busy || ticket_is_open(u->api, &u->call.asker) ||
+           relay_is_open(u->api, &u->call.asker);
+}
+
 void api_sweep_uploads(struct api *api)
 {
     struct upload *next;
 
     for (struct upload *u = api->uploads; u != NULL; u = next) {
         next = u->next;
-        if (!u->facts.is_busy && now_us() - u->heard_us > UPLOAD_SILENCE_MS * 1000ull)
+        if (is_waited_for(u))
+            u->heard_us = now_us();
+        else if (now_us() - u->heard_us > UPLOAD_SILENCE_MS * 1000ull)
             upload_remove(u);
     }
 }
