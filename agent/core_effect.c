@@ -183,59 +183,92 @@ static bool image_effect(struct core *core, struct wish *wish)
 
 /* ---- migrations: done in the log, then the source's figure may still be on its way */
 
-void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, const char *text)
+static void take_end(struct core *core, struct wish *wish, const struct ended_move *end)
 {
+    if (end->to != 0) {
+        wish->from = end->from;
+        wish->to = end->to;
+    }
+    wish->done_us = core->now;
+    wish->was_aborted = end->was_aborted;
+    snprintf(wish->text, sizeof(wish->text), "%s", end->text);
+    core->lead.dirty = true;
+}
+
+static const struct ended_move *end_of(const struct core *core, uint64_t id)
+{
+    for (size_t i = 0; i < CORE_ENDS_KEPT; i++) {
+        if (core->ended[i].id == id && id != 0)
+            return &core->ended[i];
+    }
+    return NULL;
+}
+
+void core_move_ended(struct core *core, const struct ended_move *end)
+{
+    if (end_of(core, end->id) != NULL)
+        return;
+    core->ended[core->ended_at] = *end;
+    core->ended_at = (core->ended_at + 1) % CORE_ENDS_KEPT;
     for (size_t i = 0; i < core->lead.n_wishes; i++) {
         struct wish *wish = &core->lead.wishes[i];
 
-        if (wish->type != COMMAND_MIGRATION_RESERVE || wish->phase != WISH_EFFECT ||
-            wish->outcome.id != id || wish->done_us != 0)
-            continue;
-        wish->done_us = core->now;
-        wish->was_aborted = aborted;
-        snprintf(wish->text, sizeof(wish->text), "%s", text);
-        core->lead.dirty = true;
+        if (wish->type == COMMAND_MIGRATION_RESERVE && wish->phase == WISH_EFFECT &&
+            wish->outcome.id == end->id)
+            take_end(core, wish, end);
     }
 }
 
-/* It was over before this leader was asked. An epoch that is older than the migration says that the
- * guest stayed; a newer one is that of a commit, or of a start after a loss. */
-static bool ended_unseen(struct core *core, struct wish *wish)
+/* It was over before it was asked for here. True: this node remembers how it ended. */
+static bool recall_end(struct core *core, struct wish *wish)
+{
+    const struct ended_move *end = end_of(core, wish->outcome.id);
+
+    if (end != NULL)
+        take_end(core, wish, end);
+    return end != NULL;
+}
+
+/* A placement that is older than the migration says that the guest stayed; a newer one is that of
+ * a commit, or of a start after a loss. */
+static void end_forgotten(struct core *core, struct wish *wish)
 {
     const struct guest *guest = state_guest(&core->state, wish->name);
+    bool has_stayed = guest != NULL && guest->placement.epoch < wish->outcome.index;
     char text[2 * REASON_SIZE];
 
-    if (state_migration(&core->state, wish->outcome.id) != NULL)
-        return false;
-    if (guest != NULL && guest->placement.epoch < wish->outcome.index) {
+    if (has_stayed)
         snprintf(text, sizeof(text), "guest %s was not moved: the migration was undone",
                  wish->name);
-        core_end_wish(core, wish, ANSWER_REFUSED, text);
-        return true;
-    }
-    snprintf(text, sizeof(text),
-             "the migration is over, and its leader was lost: guest %s is on node %s now; 'skein "
-             "events' there says how it came",
-             wish->name, guest != NULL ? core_node_name(core, guest->placement.node) : "?");
-    core_end_wish(core, wish, ANSWER_NOT_NOW, text);
-    return true;
+    else
+        snprintf(text, sizeof(text),
+                 "the migration is over, and how it ended is not known here: guest %s is on node "
+                 "%s now",
+                 wish->name, guest != NULL ? core_node_name(core, guest->placement.node) : "?");
+    core_end_wish(core, wish, has_stayed ? ANSWER_REFUSED : ANSWER_NOT_NOW, text);
 }
 
 static bool migrated_effect(struct core *core, struct wish *wish)
 {
-    const struct move_report *move = core_move_report(core, wish->from, wish->outcome.id);
-    const struct move_report *target = core_move_report(core, wish->to, wish->outcome.id);
-    uint64_t limit_us = wish->done_us + (uint64_t)BLACKOUT_LIMIT_MS * 1000;
+    const struct move_report *move, *target;
+    uint64_t limit_us;
     struct answer *answer;
     char text[2 * REASON_SIZE];
 
-    if (wish->done_us == 0)
-        return ended_unseen(core, wish);
+    if (wish->done_us == 0 && state_migration(&core->state, wish->outcome.id) != NULL)
+        return false;
+    if (wish->done_us == 0 && !recall_end(core, wish)) {
+        end_forgotten(core, wish);
+        return true;
+    }
     if (wish->was_aborted) {
         snprintf(text, sizeof(text), "guest %s was not moved: %s", wish->name, wish->text);
         core_end_wish(core, wish, ANSWER_REFUSED, text);
         return true;
     }
+    move = core_move_report(core, wish->from, wish->outcome.id);
+    target = core_move_report(core, wish->to, wish->outcome.id);
+    limit_us = wish->done_us + (uint64_t)BLACKOUT_LIMIT_MS * 1000;
     if ((move == NULL || move->blackout_us == 0) && core->now < limit_us) {
         core_wake_at(&core->lead.wake_us, limit_us);
         return false;

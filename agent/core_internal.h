@@ -45,6 +45,7 @@ enum {
     CORE_NO_AUTHORITY_LIMIT_MS = 2000,
     CORE_EFFECT_LIMIT_MS = 120000,
     CORE_MOVE_KEPT_MS = 10000,
+    CORE_ENDS_KEPT = 32,    /* of migrations */
     CORE_MAX_CHECKS = 6,    /* under way at once: the guard has room for other work beside them */
     CORE_MAX_INQUIRIES = 8, /* silent nodes that others are asked about, at once */
     CORE_MAX_HELPERS = 3,   /* … so many others a node */
@@ -228,6 +229,13 @@ struct peer {
     uint64_t boot_heard_us; /* newest beat of the boot that the state names; 0 = none */
 };
 
+/* How a migration ended, kept for those who ask again at another leader. */
+struct ended_move {
+    uint64_t id, from, to; /* id 0 = none */
+    bool was_aborted;
+    char text[REASON_SIZE];
+};
+
 enum wish_phase {
     WISH_WAITING = 1, /* not yet proposed: there is no authority now */
     WISH_DRAINING,    /* node remove: until nothing is there or on its way there */
@@ -332,6 +340,8 @@ struct core {
     bool has_members;
     size_t n_members;
     struct core_member members[CORE_MAX_MEMBERS];
+    size_t ended_at; /* ring */
+    struct ended_move ended[CORE_ENDS_KEPT];
 
     struct node_part node;
     struct leader_part lead;
@@ -472,7 +482,8 @@ void core_wish(struct core *core, const struct core_event *event);
 void core_wish_gone(struct core *core, uint64_t ticket);
 void core_wish_outcome(struct core *core, uint64_t ticket, const struct outcome *outcome);
 void core_wish_failed(struct core *core, uint64_t ticket, int code);
-void core_wish_migration_over(struct core *core, uint64_t id, bool aborted, const char *text);
+/* A migration has left the state; what is said first of it counts. */
+void core_move_ended(struct core *core, const struct ended_move *end);
 void core_wishes_run(struct core *core);
 void core_wishes_end(struct core *core);
 

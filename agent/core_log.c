@@ -157,14 +157,28 @@ static bool digest_to_drop(const struct core *core, const struct command *comman
     return image != NULL;
 }
 
+/* A migration, before the command that ends it. */
+static bool move_to_end(const struct core *core, const struct command *command,
+                        struct ended_move *ret)
+{
+    bool ends = command->type == COMMAND_MIGRATION_DONE || command->type == COMMAND_MIGRATION_ABORT;
+    const struct migration *m =
+        ends ? state_migration(&core->state, command->migration_step.id) : NULL;
+
+    if (m == NULL)
+        return false;
+    *ret = (struct ended_move){.id = m->id,
+                               .from = m->from,
+                               .to = m->to,
+                               .was_aborted = command->type == COMMAND_MIGRATION_ABORT};
+    memcpy(ret->text, command->migration_step.reason, sizeof(ret->text));
+    return true;
+}
+
 static void applied(struct core *core, const struct command *command, const struct outcome *outcome)
 {
     if (changes_members(command->type))
         core_act(core, CORE_MEMBERS);
-    if (command->type == COMMAND_MIGRATION_DONE || command->type == COMMAND_MIGRATION_ABORT)
-        core_wish_migration_over(core, command->migration_step.id,
-                                 command->type == COMMAND_MIGRATION_ABORT,
-                                 command->migration_step.reason);
     if (command->type == COMMAND_NODE_LOST || command->type == COMMAND_NODE_REBOOTED)
         core_failover_lost(core, command->node_event.node, command->type == COMMAND_NODE_REBOOTED,
                            outcome->index);
@@ -200,8 +214,9 @@ void core_log_committed(struct core *core, const struct core_event *event)
     struct outcome outcome;
     struct proposal proposal;
     struct core_subject subject;
+    struct ended_move end;
     uint8_t digest[DIGEST_SIZE];
-    bool drops, is_ours;
+    bool drops, ends, is_ours;
 
     if (event->index <= core->state.index) /* a snapshot brought it already */
         return;
@@ -211,6 +226,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
         return;
     }
     drops = digest_to_drop(core, &command, digest);
+    ends = move_to_end(core, &command, &end);
     core_subject_of(core, &command, &subject);
     is_ours = take_proposal(core, command.request, &proposal);
     state_apply(&core->state, event->index, event->term, &command, &outcome);
@@ -222,6 +238,8 @@ void core_log_committed(struct core *core, const struct core_event *event)
             core_drain_failed(core, subject.guest, command.migration_step.reason);
         if (drops)
             core_goods_dropped(core, digest);
+        if (ends)
+            core_move_ended(core, &end);
     }
     if (is_ours)
         proposal_applied(core, &proposal, &outcome);

@@ -138,7 +138,8 @@ void core_sagas_run(struct core *core)
         if (state_migration(&core->state, id) != NULL)
             continue;
         core_take_out(lead->sagas, &lead->n_sagas, sizeof(*lead->sagas), i);
-        core_wish_migration_over(core, id, true, "a node of it was lost");
+        core_move_ended(core, &(struct ended_move){
+                                  .id = id, .was_aborted = true, .text = "a node of it was lost"});
     }
     for (size_t i = 0; i < core->state.n_migrations; i++)
         saga_run(core, saga_of(core, &core->state.migrations[i]), &core->state.migrations[i]);

@@ -684,10 +684,9 @@ static void test_a_move_outlasts_its_leader(void **unused)
     assert_int_equal(w.answer.kind, ANSWER_DONE);
     assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[to].id);
 
-    ask_move(&w, "web", to); /* over: nothing is waited for */
-    assert_true(world_answered(&w, 10));
-    assert_int_equal(w.answer.kind, ANSWER_NOT_NOW);
-    assert_non_null(strstr(w.answer.text, to == 2 ? "on node n2" : "on node n3"));
+    ask_move(&w, "web", to); /* over, and this leader knows how it ended */
+    assert_true(world_answered(&w, 1100));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
     world_deinit(&w);
 }
 
@@ -710,7 +709,6 @@ static void test_a_move_that_was_undone_unseen(void **unused)
     ask_move(&w, "web", to);
     assert_true(world_answered(&w, 10));
     assert_int_equal(w.answer.kind, ANSWER_REFUSED);
-    assert_non_null(strstr(w.answer.text, "undone"));
     world_deinit(&w);
 }
 
