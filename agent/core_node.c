@@ -279,11 +279,14 @@ static uint64_t sent_at(const struct node_part *node, const struct stamp *stamp)
     return stamp_is_equal(&node->sent[at].stamp, stamp) ? node->sent[at].sent_us : 0;
 }
 
+/* Whether the state may be acted on. Before the log is loaded nobody can say whether a leader's term
+ * is older than what the log has seen (docs/leases.md, lemma 4): the lease counts, this does not. */
 static void note_index(struct core *core, const struct lease_ack *ack)
 {
     struct node_part *node = &core->node;
 
-    if (ack->term < node->published_term || (node->is_acked && !ack->has_copies))
+    if (node->published_term == 0 || ack->term < node->published_term ||
+        (node->is_acked && !ack->has_copies))
         return;
     node->is_acked = true;
     if (ack->index > node->current_index)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/core_internal.h"
 #include "tests/support/world.h"
 
 static void lives(struct world *w, unsigned n)
@@ -650,6 +651,24 @@ static void test_node_joins_and_is_removed(void **unused)
     world_deinit(&w);
 }
 
+/* docs/leases.md, lemma 4: what the log has seen is not known before it is loaded. */
+static void test_an_answer_before_the_log_is_loaded_starts_nothing(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives(&w, 3);
+    world_restart_skeind(&w, 3);
+    w.nodes[3].published_term = 0;
+    world_run(&w, 300);
+    assert_false(w.nodes[3].guard.holder.lapsed); /* the lease goes on */
+    assert_false(core_node_is_current(w.nodes[3].core));
+    w.nodes[3].published_term = w.term;
+    world_run(&w, 100);
+    assert_true(core_node_is_current(w.nodes[3].core));
+    world_deinit(&w);
+}
+
 static void ask_move(struct world *w, const char *guest, unsigned to)
 {
     struct command command = {.type = COMMAND_MIGRATION_RESERVE, .request = {42}};
@@ -962,6 +981,7 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
         cmocka_unit_test(test_node_joins_and_is_removed),
+        cmocka_unit_test(test_an_answer_before_the_log_is_loaded_starts_nothing),
         cmocka_unit_test(test_a_move_outlasts_its_leader),
         cmocka_unit_test(test_a_move_that_was_undone_unseen),
         cmocka_unit_test(test_removal_moves_the_guests_and_hands_over),
