@@ -209,12 +209,16 @@ static int disk_put(struct raft_io *io, unsigned trailing, struct raft_io_snapsh
 /* A follower of libraft 0.22 files a change of the configuration under the index of the batch's
  * first entry (replicationAppend), and unless it is that one, never sees it committed: once it
  * leads, it answers every further change with "busy". So a batch ends before a change that is not
- * its first entry; the leader sends the rest again. */
+ * its first entry; the leader sends the rest again. What is committed comes with the rest, too: of
+ * a batch that it has already, libraft takes the end as the end of what is committed, and would go
+ * back behind what it has applied. */
 static void cut_before_change(struct raft_append_entries *batch)
 {
     for (unsigned i = 1; i < batch->n_entries; i++) {
-        if (batch->entries[i].type == RAFT_CHANGE)
-            batch->n_entries = i;
+        if (batch->entries[i].type != RAFT_CHANGE)
+            continue;
+        batch->n_entries = i;
+        batch->leader_commit = 0;
     }
 }
 
