@@ -41,6 +41,8 @@ static void tell_role(struct replica *r)
     event.role.role = role_of(r);
     event.role.term = raft_current_term(&r->raft);
     event.role.leader = leader;
+    if (leader != 0)
+        r->last_leader = leader;
     if (event.role.role == r->told.role && event.role.term == r->told.term &&
         leader == r->told.leader)
         return;
@@ -78,11 +80,42 @@ static void tell_members(struct replica *r)
     replica_tell(r, &event);
 }
 
+/* ---- elections */
+
+/* Its place among the voters that may follow the last leader. */
+static unsigned rank(const struct replica *r)
+{
+    const struct raft_configuration *c = &r->raft.configuration;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < c->n; i++)
+        n += c->servers[i].role == RAFT_VOTER && c->servers[i].id < r->config.id &&
+             c->servers[i].id != r->last_leader;
+    return n;
+}
+
+/* Candidates that split the votes try again after times that libraft draws from the same range, T
+ * to 2 T, and split them again when the times differ by less than a message's way: every second
+ * round behind a full queue. So each candidate after the first waits T longer than the one before.
+ */
+static void set_patience(struct replica *r)
+{
+    unsigned patience_ms = r->config.election_ms;
+
+    if (raft_state(&r->raft) == RAFT_CANDIDATE)
+        patience_ms *= 1 + rank(r);
+    if (patience_ms == r->patience_ms)
+        return;
+    r->patience_ms = patience_ms;
+    raft_set_election_timeout(&r->raft, patience_ms);
+}
+
 /* Once before and once after each wait of the loop. */
 static void look(struct replica *r)
 {
     if (r->is_closing)
         return;
+    set_patience(r);
     tell_members(r);
     tell_role(r);
     if (!r->has_mark && r->raft.last_stored > 0)
@@ -274,6 +307,7 @@ static void configure(struct replica *r)
 {
     const struct replica_config *c = &r->config;
 
+    r->patience_ms = c->election_ms;
     raft_set_election_timeout(&r->raft, c->election_ms);
     raft_set_heartbeat_timeout(&r->raft, c->heartbeat_ms);
     raft_set_install_snapshot_timeout(&r->raft, REPLICA_INSTALL_MS);

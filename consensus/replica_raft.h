@@ -69,7 +69,9 @@ struct replica {
     size_t in_flight; /* bytes of proposals */
     struct raft_barrier spreader;
     bool is_spreading;
-    bool has_change; /* a membership change of ours is in flight */
+    bool has_change;      /* a membership change of ours is in flight */
+    unsigned patience_ms; /* libraft's election timeout as it is now */
+    uint64_t last_leader; /* that was known; 0 = none */
     struct err load_error;
     uint64_t applied_term; /* of the last command applied */
     /* What the owner was told last. */
