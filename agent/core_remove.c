@@ -19,8 +19,9 @@ uint64_t core_remove_leaving(const struct core *core)
 {
     for (size_t i = 0; i < core->lead.n_wishes; i++) {
         const struct wish *wish = &core->lead.wishes[i];
-        const struct node *node =
-            wish->phase == WISH_LEAVING ? state_node_by_name(&core->state, wish->name) : NULL;
+        bool leaves = wish->phase == WISH_LEAVING ||
+                      (wish->phase == WISH_PROPOSED && wish->type == COMMAND_NODE_REMOVE);
+        const struct node *node = leaves ? state_node_by_name(&core->state, wish->name) : NULL;
 
         if (node != NULL)
             return node->id;

@@ -460,6 +460,7 @@ static void carry_out(struct world *w, unsigned i, struct core_action *action)
         ask_guard(w, i, action);
         break;
     case CORE_MEMBERSHIP:
+        w->n_promoted += action->member_op == MEMBER_ASSIGN && action->role == ROLE_VOTER;
         if (action->member_op == MEMBER_TRANSFER)
             w->successor = number_of(w, action->node);
         else

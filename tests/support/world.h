@@ -64,6 +64,7 @@ struct world {
     uint32_t n_checks;          /* that guards did */
     unsigned successor;         /* that the leader hands over to; the test lets it lead */
     unsigned n_stopped;         /* nodes that were told that they are removed */
+    unsigned n_promoted;        /* times that a node was to become a voter */
     bool has_answer;            /* the newest one */
     struct answer answer;
     uint64_t answered_us;

@@ -733,10 +733,13 @@ static void test_a_move_that_was_undone_unseen(void **unused)
 
 static void remove_node(struct world *w, const char *name, enum answer_kind wanted)
 {
+    unsigned n_promoted = w->n_promoted;
+
     world_by_name(w, COMMAND_NODE_REMOVE, name);
     assert_true(world_answered(w, 5000));
     if (w->answer.kind != wanted)
         fail_msg("remove %s: %d: %s", name, w->answer.kind, w->answer.text);
+    assert_int_equal(w->n_promoted, n_promoted); /* who leaves gets no vote again on its way */
 }
 
 static void test_removal_moves_the_guests_and_hands_over(void **unused)
