@@ -675,6 +675,7 @@ static void ask_move(struct world *w, const char *guest, unsigned to)
 
     snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", guest);
     command.migration_reserve.target.node = w->nodes[to].id;
+    command.migration_reserve.terms = MOVE_TERMS_DEFAULT;
     world_ask(w, &command);
 }
 
