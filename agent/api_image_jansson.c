@@ -31,6 +31,7 @@ struct upload {
     uint8_t expected[DIGEST_SIZE];
     enum image_format format;
     json_t *defaults; /* of the commit, NULL = none */
+    uint32_t copies;
     int rc;
     struct err err;
 };
@@ -143,11 +144,12 @@ static void committed(struct upload *upload)
     memcpy(held.digest, upload->facts.digest, DIGEST_SIZE);
     skeind_event(api->s, &held);
     api_pass_on(api, &upload->call, "image.add",
-                json_pack("{s:s, s:s, s:s, s:I, s:I, s:O?}", "name", upload->name, "format",
+                json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:O?}", "name", upload->name, "format",
                           image_format_name(upload->format), "digest",
                           hex_encode(upload->facts.digest, DIGEST_SIZE, digest), "size_bytes",
                           (json_int_t)upload->facts.size, "holder",
-                          (json_int_t)api->s->members.own_id, "defaults", upload->defaults));
+                          (json_int_t)api->s->members.own_id, "copies",
+                          (json_int_t)upload->copies, "defaults", upload->defaults));
 }
 
 static void work_done(uv_work_t *request, int status)
@@ -236,12 +238,17 @@ void api_image_chunk(struct api *api, struct call *call)
 }
 
 /* Before anything is stored for good. */
-static int check_defaults(struct api *api, const struct call *call)
+static int check_params(struct api *api, const struct call *call)
 {
+    json_t *copies = json_object_get(call->params, "copies");
     struct image image = {0};
     struct err err = {0};
     int rc = image_defaults_of_json(call->params, &image.defaults, &err);
 
+    if (rc == 0 && copies != NULL && !json_is_null(copies) &&
+        (!json_is_integer(copies) || json_integer_value(copies) < 0 ||
+         json_integer_value(copies) > MAX_NODES))
+        rc = err_set(&err, -EINVAL, "'copies' must be 0 (everywhere) to %d", MAX_NODES);
     if (rc < 0)
         api_error(api, &call->asker, "invalid", "%s", err.text);
     image_deinit(&image);
@@ -272,7 +279,7 @@ void api_image_commit(struct api *api, struct call *call)
         api_error(api, &call->asker, "invalid", "'digest' must be 64 hex digits");
         return;
     }
-    if (check_defaults(api, call) < 0)
+    if (check_params(api, call) < 0)
         return;
     if (upload == NULL) {
         answer_unknown(api, call, digest);
@@ -282,6 +289,7 @@ void api_image_commit(struct api *api, struct call *call)
     case UPLOAD_DO:
         memcpy(upload->expected, digest, DIGEST_SIZE);
         upload->defaults = json_incref(json_object_get(call->params, "defaults"));
+        upload->copies = (uint32_t)json_integer_value(json_object_get(call->params, "copies"));
         start_work(upload, call, true);
         break;
     case UPLOAD_AGAIN: /* the log knows the request: it is done once */

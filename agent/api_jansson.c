@@ -40,6 +40,7 @@ static const struct method methods[] = {
     {"image.list", READ_LEADER, false, false, api_image_list},
     {"image.show", READ_LEADER, false, false, api_image_show},
     {"image.export", HERE, false, false, api_image_export},
+    {"image.gc", ON_LEADER, false, false, api_write},
     {"image.rm", ON_LEADER, false, false, api_write},
     {"guest.plan", ON_LEADER, false, false, api_guest_plan},
     {"guest.run", ON_LEADER, false, false, api_write},

@@ -131,6 +131,8 @@ static json_t *result_of(struct api *api, const struct ticket *ticket, const str
         return json_pack("{s:I, s:s, s:s, s:o, s:o}", "id", (json_int_t)answer->id, "name",
                          ticket->name, "cluster", hex_encode(state->cluster, NONCE_SIZE, cluster),
                          "timers", show_timers(&state->timers), "members", members_json(state));
+    if (strcmp(ticket->method, "image.gc") == 0)
+        return json_pack("{s:I}", "released", (json_int_t)answer->id);
     if (strcmp(ticket->method, "cluster.maintenance") == 0)
         return json_pack("{s:b}", "maintenance", state->maintenance);
     if (strcmp(ticket->method, "cluster.preemption") == 0)

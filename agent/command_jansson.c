@@ -340,6 +340,8 @@ static int image_add(const json_t *params, struct command *ret, struct err *err)
     if (rc == 0 && (format == NULL || image_format_parse(format, &image->format) < 0))
         rc = err_set(err, -EINVAL, "'format' must be tar, squashfs, qcow2 or raw");
     if (rc == 0)
+        rc = number32(params, "copies", 0, MAX_NODES, &image->copies, err);
+    if (rc == 0)
         rc = image_defaults_of_json(params, &image->defaults, err);
     if (rc < 0)
         return rc;
@@ -450,6 +452,12 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         return slice_create(params, ret, err);
     if (strcmp(method, "image.add") == 0)
         return image_add(params, ret, err);
+    if (strcmp(method, "image.gc") == 0) {
+        ret->type = COMMAND_IMAGE_RELEASE;
+        return json_object_get(params, "name") == NULL
+                   ? 0
+                   : name_of_json(params, "name", ret->image_release.name, err);
+    }
     if (strcmp(method, "guest.run") == 0)
         return guest_run(params, ret, err);
     if (strcmp(method, "guest.migrate") == 0)

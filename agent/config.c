@@ -231,6 +231,7 @@ static const struct key keys[] = {
     {"isolated_cores", set_isolated, 0, 0, 0, 0},
     {"isolation", set_isolation, 0, 0, 0, 0},
     {"memory", set_memory, offsetof(struct config, memory_mib), 4, 0, 0},
+    {"image_disk", set_memory, offsetof(struct config, image_disk_mib), 4, 0, 0},
     {"backhaul", set_rate, offsetof(struct config, backhaul_kbps), 4, 0, 0},
     PLAIN(uplink, set_text),
     {"vtep", set_vtep, 0, 0, 0, 0},

@@ -35,6 +35,7 @@ struct config {
     bool isolated[MAX_CORES];
     bool isolation_simulated;
     uint32_t memory_mib;    /* for guests; 0 = three quarters of the machine's */
+    uint32_t image_disk_mib; /* that images may take of the disk; 0 = no limit */
     uint32_t backhaul_kbps; /* 0 = unknown: no queues */
     char uplink[CONFIG_DEVICE_SIZE];
     uint32_t vtep; /* 0 = the address */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/core_internal.h"
+#include "consensus/copies.h"
 
 enum { STOP_LIMIT_MS = 60000, DRAIN_LIMIT_MS = 600000, BLACKOUT_LIMIT_MS = 1000 };
 
@@ -171,7 +172,8 @@ static bool image_effect(struct core *core, struct wish *wish)
             core_end_wish(core, wish, ANSWER_REFUSED, text);
             return true;
         }
-        if (node->facts.witness || !detector_is_present(&core->lead.detector, node->id, core->now))
+        if (!image_is_wanted(&core->state, image, node) ||
+            !detector_is_present(&core->lead.detector, node->id, core->now))
             continue;
         is_everywhere = is_everywhere && image_is_held(image, node->id) && peer != NULL &&
                         core_peer_has_image(peer, image->digest);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/core_internal.h"
+#include "consensus/copies.h"
 
 enum {
     FETCH_RETRY_MS = 1000,
@@ -87,17 +88,10 @@ void core_goods_unpacked(struct core *core, uint32_t serial, const struct guard_
     }
 }
 
-/* Removed from the state: the store and the guard drop it, unless another name has the same. */
-void core_goods_dropped(struct core *core, const uint8_t digest[DIGEST_SIZE])
+static void drop(struct core *core, const uint8_t digest[DIGEST_SIZE])
 {
     struct local_image *image = image_of(core, digest);
 
-    for (size_t i = 0; i < core->state.n_images; i++) {
-        if (memcmp(core->state.images[i].digest, digest, DIGEST_SIZE) == 0)
-            return;
-    }
-    if (!core_node_is_current(core)) /* an old entry: the image may have come back since */
-        return;
     memcpy(core_act(core, CORE_DROP_IMAGE)->digest, digest, DIGEST_SIZE);
     if (core->node.is_connected)
         memcpy(core_ask(core, GUARD_DROP_IMAGE, NULL, 0, 0)->digest, digest, DIGEST_SIZE);
@@ -105,6 +99,53 @@ void core_goods_dropped(struct core *core, const uint8_t digest[DIGEST_SIZE])
         core_take_out(core->node.images, &core->node.n_images, sizeof(*image),
                       (size_t)(image - core->node.images));
     core_node_changed(core);
+}
+
+/* Removed from the state: the store and the guard drop it, unless another name has the same. */
+void core_goods_dropped(struct core *core, const uint8_t digest[DIGEST_SIZE])
+{
+    for (size_t i = 0; i < core->state.n_images; i++) {
+        if (memcmp(core->state.images[i].digest, digest, DIGEST_SIZE) == 0)
+            return;
+    }
+    if (!core_node_is_current(core)) /* an old entry: the image may have come back since */
+        return;
+    drop(core, digest);
+}
+
+/* Some guest of it is still here, in whatever state. */
+static bool is_in_use(const struct core *core, const char *image)
+{
+    for (size_t i = 0; i < core->node.n_guests; i++) {
+        const struct guest *guest = state_guest(&core->state, core->node.guests[i].name);
+
+        if (core->node.guests[i].has_report &&
+            (guest == NULL || strcmp(guest->spec.image, image) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Known by some name, and by none that this node holds or is to hold. One that no name has yet is
+ * just being added. */
+static bool is_released(const struct core *core, const struct local_image *local)
+{
+    const struct node *self = state_node(&core->state, core->config.id);
+    bool is_known = false;
+
+    for (size_t i = 0; local->is_held && local->unpack != UNPACK_ASKED && i < core->state.n_images;
+         i++) {
+        const struct image *image = &core->state.images[i];
+
+        if (memcmp(image->digest, local->digest, DIGEST_SIZE) != 0)
+            continue;
+        if (!image_has_its_copies(&core->state, image) ||
+            image_is_held(image, core->config.id) || image_is_wanted(&core->state, image, self) ||
+            is_in_use(core, image->name))
+            return false;
+        is_known = true;
+    }
+    return is_known;
 }
 
 static void unpack_run(struct core *core, struct local_image *image)
@@ -125,9 +166,12 @@ static void unpack_run(struct core *core, struct local_image *image)
 
 static void fetch_run(struct core *core, const struct image *wanted)
 {
-    struct local_image *image = image_made(core, wanted->digest);
+    struct local_image *image;
     struct core_action *action;
 
+    if (!image_is_wanted(&core->state, wanted, state_node(&core->state, core->config.id)))
+        return;
+    image = image_made(core, wanted->digest);
     if (image->is_held || image->is_fetching)
         return;
     if (core->now < image->retry_us) {
@@ -144,8 +188,12 @@ static void images_run(struct core *core)
 {
     for (size_t i = 0; core->node.is_connected && i < core->node.n_images; i++)
         unpack_run(core, &core->node.images[i]);
-    if (!core_node_is_current(core) || core->config.facts.witness)
+    if (!core_node_is_current(core) || state_node(&core->state, core->config.id) == NULL)
         return;
+    for (size_t i = core->node.n_images; i-- > 0;) {
+        if (is_released(core, &core->node.images[i]))
+            drop(core, core->node.images[i].digest);
+    }
     for (size_t i = 0; i < core->state.n_images; i++)
         fetch_run(core, &core->state.images[i]);
 }

@@ -11,6 +11,7 @@
  *   core_place.c    the leader's part: places what waits, and who gives way to it
  *   core_failover.c … and the timeline of what a loss did
  *   core_ask.c      … and what others say of a silent node: shown, never decisive
+ *   core_copies.c   the leader's part: copies of images that are more than these need
  *   core_drain.c    the leader's part: empties nodes that drain
  *   core_remove.c   the leader's part: takes nodes out of the cluster
  *   core_members.c  the leader's part: Raft's roles
@@ -199,6 +200,7 @@ enum proposal_kind {
     PROPOSAL_PLACE,
     PROPOSAL_STOPPED,
     PROPOSAL_HELD,
+    PROPOSAL_RELEASE,
     PROPOSAL_ROLE,
     PROPOSAL_FACTS,
     PROPOSAL_SAGA,
@@ -541,6 +543,10 @@ const struct inquiry *core_inquiry(const struct core *core, uint64_t node); /* N
 
 /* Of the own beats whose answer is due: how many there were, and how many got none. */
 void core_node_count_beats(const struct core *core, uint8_t *ret_n, uint8_t *ret_unanswered);
+
+void core_copies_run(struct core *core);
+/* Whether surplus copies of the image ("": of any) may be dropped now; `ret`: why not. */
+bool core_copies_may_go(const struct core *core, const char *name, char *ret, size_t size);
 
 void core_places_run(struct core *core);
 /* A placement by the scheduler; 0 when there is one. `move_from`: the node that it leaves; 0: it

@@ -488,6 +488,7 @@ void core_lead_run(struct core *core)
     ceilings_run(core);
     claims_run(core);
     holders_run(core);
+    core_copies_run(core);
     core_places_run(core);
     core_failovers_run(core);
     core_asks_run(core);

@@ -164,6 +164,13 @@ void core_record_command(struct core *core, const struct command *command,
     case COMMAND_IMAGE_ADD:
         core_record(core, what, NULL, 0, outcome->index, "%s", command->image_add.image.name);
         break;
+    case COMMAND_IMAGE_RELEASE:
+        core_record(core, what, NULL, command->image_release.node, outcome->index,
+                    "%s%s%llu %s more than it needs", command->image_release.name,
+                    command->image_release.name[0] != '\0' ? ": " : "",
+                    (unsigned long long)outcome->id,
+                    outcome->id == 1 ? "copy was" : "copies were");
+        break;
     case COMMAND_NODE_REMOVE:
     case COMMAND_SLICE_REMOVE:
     case COMMAND_IMAGE_REMOVE:

@@ -210,6 +210,16 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
                       &command->migration_reserve.target);
 }
 
+static bool complete_release(struct core *core, uint64_t ticket, const struct command *command)
+{
+    char text[REASON_SIZE];
+
+    if (core_copies_may_go(core, command->image_release.name, text, sizeof(text)))
+        return true;
+    core_refuse(core, ticket, ANSWER_NOT_NOW, text);
+    return false;
+}
+
 static bool complete(struct core *core, uint64_t ticket, struct command *command)
 {
     switch (command->type) {
@@ -219,6 +229,8 @@ static bool complete(struct core *core, uint64_t ticket, struct command *command
         return complete_start(core, ticket, command);
     case COMMAND_MIGRATION_RESERVE:
         return complete_migrate(core, ticket, command);
+    case COMMAND_IMAGE_RELEASE:
+        return complete_release(core, ticket, command);
     default:
         return true;
     }

@@ -62,5 +62,6 @@ int facts_make(const struct config *config, const struct machine *machine, struc
     ret->backhaul_kbps = config->backhaul_kbps;
     ret->isolation_simulated = config->isolation_simulated;
     ret->witness = config->witness;
+    ret->images_mib = config->image_disk_mib;
     return make_cores(config, machine, ret);
 }

@@ -240,10 +240,11 @@ json_t *show_image(const struct show *show, const struct image *image)
         if (name != NULL)
             json_array_append_new(holders, json_string(name));
     }
-    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:I}", "name", image->name, "format",
+    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "name", image->name, "format",
                      image_format_name(image->format), "digest",
                      hex_encode(image->digest, DIGEST_SIZE, digest), "size_bytes",
-                     (json_int_t)image->size, "holders", holders, "guests",
+                     (json_int_t)image->size, "copies",
+                     number_or_null(image->copies != 0, image->copies), "holders", holders, "guests",
                      guests_with(core_state(show->core), NULL, image->name), "index",
                      (json_int_t)image->added);
 }

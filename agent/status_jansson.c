@@ -5,6 +5,7 @@
 
 #include "agent/command_jansson.h"
 #include "agent/show_jansson.h"
+#include "consensus/copies.h"
 
 enum { CRASH_LOOP_ENDS = 3, BACKHAUL_HIGH_PERMILLE = 900 };
 
@@ -74,14 +75,29 @@ static void warn_of_nodes(const struct show *show, json_t *warnings)
     }
 }
 
+/* What may go has gone already: the leader sees to that. */
+static void warn_of_disks(const struct state *state, json_t *warnings)
+{
+    for (size_t n = 0; n < state->n_nodes; n++) {
+        const struct node *node = &state->nodes[n];
+        unsigned long long held_mib = images_held_bytes(state, node->id) >> 20;
+
+        if (node->facts.images_mib != 0 && held_mib > node->facts.images_mib)
+            warn(warnings,
+                 "node %s: images take %llu MiB of its disk, %u are allowed (image_disk), and no copy "
+                 "is more than it needs",
+                 node->name, held_mib, node->facts.images_mib);
+    }
+}
+
 static void warn_of_images(const struct state *state, json_t *warnings)
 {
     for (size_t i = 0; i < state->n_images; i++) {
         for (size_t n = 0; n < state->n_nodes; n++) {
             const struct node *node = &state->nodes[n];
 
-            if (node->state == NODE_UP && !node->facts.witness &&
-                !image_is_held(&state->images[i], node->id))
+            if (node->state == NODE_UP && !image_is_held(&state->images[i], node->id) &&
+                image_is_wanted(state, &state->images[i], node))
                 warn(warnings, "image %s is not on node %s yet", state->images[i].name, node->name);
         }
     }
@@ -213,6 +229,7 @@ json_t *show_status(const struct show *show)
     warn_of_maintenance(show, warnings);
     warn_of_voters(state, warnings);
     warn_of_nodes(show, warnings);
+    warn_of_disks(state, warnings);
     warn_of_images(state, warnings);
     guests = count_guests(show, warnings);
     ret = json_pack("{s:b, s:n, s:b, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",

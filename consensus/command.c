@@ -24,6 +24,7 @@ enum body {
     BODY_SLICE_CREATE,
     BODY_IMAGE_ADD,
     BODY_IMAGE_HELD,
+    BODY_IMAGE_RELEASE,
     BODY_GUEST_CREATE,
     BODY_GUEST_PLACE,
     BODY_GUEST_STOPPED,
@@ -66,6 +67,7 @@ static const struct {
     [COMMAND_MIGRATION_ABORT] = {"migration-abort", BODY_MIGRATION_STEP},
     [COMMAND_MIGRATION_DONE] = {"migration-done", BODY_MIGRATION_STEP},
     [COMMAND_CLUSTER_SET] = {"cluster-set", BODY_CLUSTER_SET},
+    [COMMAND_IMAGE_RELEASE] = {"image-release", BODY_IMAGE_RELEASE},
     [COMMAND_GUEST_EVICT] = {"guest-evict", BODY_GUEST_EVICT},
 };
 
@@ -187,6 +189,10 @@ static void encode_body(const struct command *c, struct writer *w)
         write_string(w, c->image_held.name);
         write_bytes(w, c->image_held.digest, DIGEST_SIZE);
         write_u64(w, c->image_held.node);
+        break;
+    case BODY_IMAGE_RELEASE:
+        write_string(w, c->image_release.name);
+        write_u64(w, c->image_release.node);
         break;
     case BODY_GUEST_CREATE:
         guest_spec_encode(&c->guest_create.spec, w);
@@ -320,6 +326,10 @@ static int decode_body(struct reader *r, struct command *c)
         read_string(r, c->image_held.name, NAME_SIZE);
         read_bytes(r, c->image_held.digest, DIGEST_SIZE);
         c->image_held.node = read_u64(r);
+        return 0;
+    case BODY_IMAGE_RELEASE:
+        read_string(r, c->image_release.name, NAME_SIZE);
+        c->image_release.node = read_u64(r);
         return 0;
     case BODY_GUEST_CREATE:
         code = guest_spec_decode(r, &c->guest_create.spec);

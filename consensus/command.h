@@ -41,6 +41,7 @@ enum command_type {
     COMMAND_MIGRATION_DONE, /* the target runs: the source may clean up */
     COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
     COMMAND_GUEST_EVICT,    /* less important guests of one node give way to one that waits */
+    COMMAND_IMAGE_RELEASE,  /* nodes need not hold copies any more that are surplus */
     COMMAND_TYPE_END
 };
 
@@ -104,6 +105,10 @@ struct command {
             uint8_t digest[DIGEST_SIZE];
             uint64_t node;
         } image_held;
+        struct {
+            char name[NAME_SIZE]; /* "": every image that has surplus copies … */
+            uint64_t node;        /* … there; 0: anywhere */
+        } image_release;
         struct {
             struct guest_spec spec;
             struct placement placement; /* its epoch is given by apply */

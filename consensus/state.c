@@ -104,6 +104,7 @@ static handler_fn *const handlers[COMMAND_TYPE_END] = {
     [COMMAND_MIGRATION_ABORT] = apply_migration_abort,
     [COMMAND_MIGRATION_DONE] = apply_migration_done,
     [COMMAND_CLUSTER_SET] = apply_cluster_set,
+    [COMMAND_IMAGE_RELEASE] = apply_image_release,
     [COMMAND_GUEST_EVICT] = apply_guest_evict,
 };
 

@@ -58,6 +58,9 @@ void apply_slice_remove(struct entry *e);
 void apply_image_add(struct entry *e);
 void apply_image_held(struct entry *e);
 void apply_image_remove(struct entry *e);
+void apply_image_release(struct entry *e);
+/* The node holds it no longer, if it did. */
+void image_forget_holder(struct image *image, uint64_t node);
 void apply_guest_create(struct entry *e);
 void apply_guest_place(struct entry *e); /* PLACE and START */
 void apply_guest_stop(struct entry *e);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "consensus/copies.h"
 #include "consensus/state_apply.h"
 
 enum { MAX_VNI = (1 << 24) - 1, MIN_PREFIX = 8, MAX_PREFIX = 30 };
@@ -137,6 +138,8 @@ void apply_image_add(struct entry *e)
         refuse(e, -EEXIST, "image %s exists already", wanted->name);
     else if (s->n_images >= MAX_IMAGES)
         refuse(e, -ENOSPC, "the cluster has %d images, the most it can have", MAX_IMAGES);
+    else if (wanted->copies > MAX_NODES)
+        refuse(e, -EINVAL, "image %s: at most %d copies", wanted->name, MAX_NODES);
     else if (!refuse_holders(e, wanted) && !refuse_defaults(e, wanted)) {
         image = array_insert(&s->images, &s->n_images, sizeof(*image),
                              state_image_position(s, wanted->name));
@@ -191,4 +194,40 @@ void apply_image_remove(struct entry *e)
         image_deinit(&s->images[at]);
         array_remove(s->images, &s->n_images, sizeof(*image), at);
     }
+}
+
+/* Those with the highest ids first: the lowest ones are those that stay. */
+static uint32_t release(struct state *s, struct image *image, uint64_t only_node)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = image->n_holders; i-- > 0;) {
+        uint64_t node = image->holders[i];
+
+        if ((only_node != 0 && node != only_node) || !image_is_surplus(s, image, node))
+            continue;
+        image_forget_holder(image, node);
+        n++;
+    }
+    return n;
+}
+
+void apply_image_release(struct entry *e)
+{
+    struct state *s = e->state;
+    const char *name = e->command->image_release.name;
+    uint64_t node = e->command->image_release.node;
+    uint32_t n = 0;
+
+    if (name[0] != '\0' && state_image(s, name) == NULL) {
+        refuse(e, -ENOENT, "image %s is unknown", name);
+        return;
+    }
+    for (size_t i = 0; i < s->n_images; i++) {
+        if (name[0] == '\0' || strcmp(s->images[i].name, name) == 0)
+            n += release(s, &s->images[i], node);
+    }
+    if (n == 0 && name[0] != '\0')
+        refuse(e, -ESTALE, "image %s: no copy of it is more than it needs", name);
+    e->outcome->id = n;
 }

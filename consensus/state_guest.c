@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "consensus/copies.h"
 #include "consensus/health.h"
 #include "consensus/state_apply.h"
 
@@ -173,7 +174,7 @@ static bool refuse_placement(struct entry *e, const struct guest_spec *spec,
     code = capacity_check_placement(e->state, spec, placement, e->outcome->reason);
     if (code < 0)
         e->outcome->code = code;
-    else if (image == NULL || !image_is_held(image, placement->node))
+    else if (image == NULL || !image_may_serve(image, placement->node))
         refuse(e, -ESTALE, "node %s: does not hold image %s",
                state_node(e->state, placement->node)->name, spec->image);
     return e->outcome->code < 0;

@@ -303,7 +303,7 @@ static size_t n_guests_of(const struct state *s, uint64_t node)
     return n;
 }
 
-static void forget_holder(struct image *image, uint64_t node)
+void image_forget_holder(struct image *image, uint64_t node)
 {
     size_t n = image->n_holders;
 
@@ -343,7 +343,7 @@ void apply_node_remove(struct entry *e)
     }
     e->outcome->id = node->id;
     for (size_t i = 0; i < s->n_images; i++)
-        forget_holder(&s->images[i], node->id);
+        image_forget_holder(&s->images[i], node->id);
     for (size_t i = 0; i < s->n_guests; i++) {
         if (s->guests[i].clears == node->id)
             s->guests[i].clears = 0;

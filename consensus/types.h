@@ -62,6 +62,7 @@ struct node_facts {
     uint32_t backhaul_kbps;  /* 0 = unknown */
     bool isolation_simulated;
     bool witness; /* votes, but takes no guests */
+    uint32_t images_mib; /* that images may take of its disk; 0 = no limit */
 };
 
 struct node {
@@ -113,6 +114,7 @@ struct image {
     uint8_t digest[DIGEST_SIZE]; /* BLAKE2b-256 of the stored bytes */
     uint64_t size;               /* bytes */
     uint64_t added;              /* index of the command */
+    uint32_t copies;             /* on so many nodes, beside those that run it; 0 = on all */
     struct image_defaults defaults;
     uint32_t n_holders;
     uint64_t *holders; /* node ids, ascending; heap, owned */

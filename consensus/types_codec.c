@@ -145,6 +145,7 @@ void node_facts_encode(const struct node_facts *facts, struct writer *w)
     write_u32(w, facts->backhaul_kbps);
     write_bool(w, facts->isolation_simulated);
     write_bool(w, facts->witness);
+    write_u32(w, facts->images_mib);
 }
 
 int node_facts_decode(struct reader *r, struct node_facts *ret)
@@ -163,6 +164,7 @@ int node_facts_decode(struct reader *r, struct node_facts *ret)
     ret->backhaul_kbps = read_u32(r);
     ret->isolation_simulated = read_bool(r);
     ret->witness = read_bool(r);
+    ret->images_mib = read_u32(r);
     return r->failed ? -EBADMSG : 0;
 }
 
@@ -367,6 +369,7 @@ void image_encode(const struct image *image, struct writer *w)
     write_bytes(w, image->digest, sizeof(image->digest));
     write_u64(w, image->size);
     write_u64(w, image->added);
+    write_u32(w, image->copies);
     defaults_encode(&image->defaults, w);
     if (!within(w, image->n_holders, MAX_NODES))
         return;
@@ -385,6 +388,9 @@ int image_decode(struct reader *r, struct image *ret)
     read_bytes(r, ret->digest, sizeof(ret->digest));
     ret->size = read_u64(r);
     ret->added = read_u64(r);
+    ret->copies = read_u32(r);
+    if (ret->copies > MAX_NODES)
+        reader_fail(r);
     if (defaults_decode(r, &ret->defaults) < 0)
         return -ENOMEM;
     n = read_count(r, MAX_NODES);

@@ -5,17 +5,19 @@
 #include <string.h>
 
 #include "consensus/capacity.h"
+#include "consensus/copies.h"
 #include "scheduler/cores.h"
 #include "scheduler/preempt.h"
 
 /* What speaks for a node that fits, the most important first. */
 struct merit {
+    bool has_image; /* else it would be fetched first */
     uint32_t headroom; /* of its uplink, in tenths: a few percent more or less decide nothing */
     uint32_t room; /* ‰ of memory, and for a guest with cores ‰ of its cores, free afterwards */
     uint32_t use_permille; /* of its uplink, for words */
 };
 
-enum { HEADROOM_STEP = 100, HEADROOM_WEIGHT = 10000 };
+enum { HEADROOM_STEP = 100, HEADROOM_WEIGHT = 10000, IMAGE_WEIGHT = 1000000 };
 
 struct candidate {
     const struct node *node;
@@ -48,7 +50,9 @@ static struct merit merit_of(const struct state *state, const struct place_reque
     uint64_t memory = node->facts.memory_mib;
     uint64_t used = capacity_memory_used_mib(state, node->id, except) + capacity_guest_mib(spec);
     uint32_t use = use_permille < 1000 ? use_permille : 1000;
-    struct merit merit = {.headroom = (1000 - use + HEADROOM_STEP - 1) / HEADROOM_STEP,
+    const struct image *image = state_image(state, spec->image);
+    struct merit merit = {.has_image = image != NULL && image_is_held(image, node->id),
+                          .headroom = (1000 - use + HEADROOM_STEP - 1) / HEADROOM_STEP,
                           .use_permille = use};
 
     merit.room = permille(used < memory ? memory - used : 0, memory);
@@ -64,7 +68,7 @@ static struct merit merit_of(const struct state *state, const struct place_reque
 
 static int64_t score_of(struct merit merit)
 {
-    return (int64_t)merit.headroom * HEADROOM_WEIGHT + merit.room;
+    return (int64_t)merit.has_image * IMAGE_WEIGHT + (int64_t)merit.headroom * HEADROOM_WEIGHT + merit.room;
 }
 
 int place_on_node(const struct state *state, const struct guest_spec *spec, bool is_move,
@@ -77,7 +81,7 @@ int place_on_node(const struct state *state, const struct guest_spec *spec, bool
     *ret = (struct placement){0};
     if (code < 0)
         return code;
-    if (image == NULL || !image_is_held(image, node->id))
+    if (image == NULL || !image_may_serve(image, node->id))
         return reason_set(reason, -ESTALE, "does not hold image %s", spec->image);
     code = capacity_check_memory(state, node, capacity_guest_mib(spec), except, reason);
     if (code == 0)
@@ -128,7 +132,10 @@ static void explain(const struct candidate *best, const struct candidate *other,
 {
     const char *of = ret == best->row->reason ? other->node->name : best->node->name;
 
-    if (best->merit.headroom != other->merit.headroom)
+    if (best->merit.has_image != other->merit.has_image)
+        reason_set(ret, 0, "fits; the image is on %s, and would be fetched to %s first",
+                   best->node->name, other->node->name);
+    else if (best->merit.headroom != other->merit.headroom)
         reason_set(ret, 0, "fits; uplink of %s %u%% busy, of %s %u%% busy", best->node->name,
                    best->merit.use_permille / 10, other->node->name,
                    other->merit.use_permille / 10);

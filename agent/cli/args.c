@@ -101,6 +101,10 @@ static int check_value(struct arg_value *value, struct err *err)
         return one_of(text, kinds, "cell, vm", err);
     case VALUE_MODE:
         return one_of(text, modes, "auto, stop, pre, post", err);
+    case VALUE_COPIES:
+        value->number = 0;
+        return strcmp(text, "all") == 0 ? 0
+                                        : parse_number(text, 1, MAX_NODES, &value->number, err);
     case VALUE_FILE:
         return text[0] != '\0' ? 0 : err_set(err, -EINVAL, "it is empty");
     }

@@ -35,6 +35,7 @@ enum value_type {
     VALUE_ON_OFF,   /* on or off -> true or false */
     VALUE_KIND,     /* cell, vm */
     VALUE_MODE,     /* auto, stop, pre, post */
+    VALUE_COPIES,   /* all, or 1 … -> 0, or that number */
     VALUE_FILE,     /* a text file, whose content is sent */
 };
 

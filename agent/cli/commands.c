@@ -55,7 +55,10 @@ static const struct value_spec image_operands[] = {OPERAND(VALUE_NAME, "NAME", "
 static const struct value_spec export_operands[] = {OPERAND(VALUE_NAME, "NAME", "name"),
                                                     OPERAND(VALUE_TEXT, "FILE", NULL), END};
 static const struct value_spec image_flags[] = {
-    FLAG(VALUE_TEXT, "tag", NULL, "TAG", "which image of an OCI layout with several"), END};
+    FLAG(VALUE_TEXT, "tag", NULL, "TAG", "which image of an OCI layout with several"),
+    FLAG(VALUE_COPIES, "copies", NULL, "N|all",
+         "on so many nodes; others get it when they need it (all)"),
+    END};
 
 static const struct value_spec guest_flags[] = {
     {VALUE_NAME, "image", "image", "NAME", "what it runs", 0, false, true},
@@ -146,7 +149,7 @@ const struct command_spec commands[] = {
     {"image", "add", "image.add",
      "Adds an image: a directory, an OCI layout directory, tar, tar.gz, tar.zst, squashfs, qcow2 "
      "or a "
-     "raw disk; returns when every present node holds it.",
+     "raw disk; returns when those nodes hold it.",
      image_operands, image_flags, false, false},
     {"image", "show", "image.show", "Shows one image: its digest, where copies are, who uses it.",
      name_operand, NULL, false, false},
@@ -155,6 +158,9 @@ const struct command_spec commands[] = {
      "its digest is checked.",
      export_operands, NULL, false, false},
     {"image", "list", "image.list", "Lists the images.", NULL, NULL, false, false},
+    {"image", "gc", "image.gc",
+     "Drops copies of images beyond what these ask for, where no guest uses them.", NULL, NULL,
+     false, false},
     {"image", "rm", "image.rm", "Removes an image that no guest uses.", name_operand, NULL, false,
      false},
     {"guest", "plan", "guest.plan",

@@ -170,13 +170,15 @@ static int commit(struct sending *s, const char *name, json_t *defaults)
 {
     uint8_t digest[DIGEST_SIZE];
     char hex[2 * DIGEST_SIZE + 1];
+    const struct arg_value *copies = args_find(s->run->args, "copies");
     json_t *result = NULL;
     int rc;
 
     crypto_generichash_final(&s->hash, digest, sizeof(digest));
     sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest));
     rc = ask_ok(s->run, "image.commit",
-                json_pack("{s:I, s:s, s:s, s:O?}", "upload", s->upload, "name", name, "digest", hex,
+                json_pack("{s:I, s:s, s:s, s:I, s:O?}", "upload", s->upload, "name", name, "digest",
+                          hex, "copies", (json_int_t)(copies != NULL ? copies->number : 0),
                           "defaults", defaults),
                 NULL, 0, &result);
     if (rc == 0)

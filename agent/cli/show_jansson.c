@@ -169,6 +169,7 @@ static const struct column image_columns[] = {
     {"FORMAT", "format", NULL},
     {"DIGEST", "digest", format_digest},
     {"SIZE", "size_bytes", format_size},
+    {"COPIES", "copies", NULL},
     {"HOLDERS", "holders", NULL},
     {"GUESTS", "guests", NULL},
     {NULL, NULL, NULL},
@@ -396,6 +397,10 @@ static void print_done(FILE *out, const char *method, const json_t *result)
     else if (strcmp(method, "guest.run") == 0 || strcmp(method, "guest.start") == 0)
         fprintf(out, "%s: on %s%s%s\n", text_of(result, "name"), text_of(result, "node"),
                 cores[0] != '\0' ? ", cores " : "", cores);
+    else if (strcmp(method, "image.gc") == 0)
+        fprintf(out, "%d %s dropped\n",
+                (int)json_integer_value(json_object_get(result, "released")),
+                json_integer_value(json_object_get(result, "released")) == 1 ? "copy" : "copies");
     else if (strcmp(method, "guest.migrate") == 0)
         fprintf(out, "%s: %s -> %s, %s, blackout %.1f ms, %.0f ms in all\n",
                 text_of(result, "guest"), text_of(result, "from"), text_of(result, "to"),

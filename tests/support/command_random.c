@@ -52,6 +52,7 @@ void node_facts_random(struct prng *p, struct node_facts *ret)
     ret->backhaul_kbps = prng_below(p, 100000);
     ret->isolation_simulated = prng_one_in(p, 2);
     ret->witness = prng_one_in(p, 16);
+    ret->images_mib = prng_below(p, 4096);
 }
 
 static char **strings_random(struct prng *p, uint32_t n)
@@ -131,6 +132,7 @@ static void image_random(struct prng *p, struct image *ret)
     memset(ret, 0, sizeof(*ret));
     name_random(p, ret->name);
     ret->format = (enum image_format)(1 + prng_below(p, IMAGE_RAW));
+    ret->copies = prng_below(p, 4);
     prng_bytes(p, ret->digest, DIGEST_SIZE);
     ret->size = prng_next(p);
     ret->defaults.n_env = prng_below(p, 3);
@@ -230,6 +232,11 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
         break;
     case COMMAND_IMAGE_ADD:
         image_random(p, &c->image_add.image);
+        break;
+    case COMMAND_IMAGE_RELEASE:
+        if (prng_one_in(p, 2))
+            name_random(p, c->image_release.name);
+        c->image_release.node = prng_below(p, 8);
         break;
     case COMMAND_IMAGE_HELD:
         name_random(p, c->image_held.name);

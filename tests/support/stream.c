@@ -261,6 +261,7 @@ static void next_image(struct stream *stream, const struct state *s, struct comm
         snprintf(c->image_add.image.name, NAME_SIZE, "i%u", prng_below(&stream->prng, 4));
         c->image_add.image.digest[0] = 1;
         c->image_add.image.format = IMAGE_TAR;
+        c->image_add.image.copies = prng_below(&stream->prng, 3);
         return;
     }
     snprintf(c->image_held.name, NAME_SIZE, "i%u", prng_below(&stream->prng, 4));
@@ -343,6 +344,7 @@ static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_MIGRATION_RESERVE] = 30, [COMMAND_MIGRATION_COMMIT] = 10,
     [COMMAND_MIGRATION_ABORT] = 5,    [COMMAND_MIGRATION_DONE] = 10,
     [COMMAND_CLUSTER_SET] = 2,        [COMMAND_GUEST_EVICT] = 16,
+    [COMMAND_IMAGE_RELEASE] = 3,
 };
 
 static enum command_type pick_type(struct stream *stream)
@@ -371,9 +373,10 @@ static enum command_type what_it_needs(struct stream *stream, const struct state
         return s->n_tokens == 0 ? COMMAND_TOKEN_CREATE : COMMAND_NODE_JOIN;
     if (s->leader_term != stream->term && prng_one_in(&stream->prng, 3))
         return COMMAND_TERM_STARTED;
-    if (s->n_migrations == 0 && type >= COMMAND_MIGRATION_COMMIT && type != COMMAND_GUEST_EVICT)
+    if (s->n_migrations == 0 && type >= COMMAND_MIGRATION_COMMIT && type != COMMAND_GUEST_EVICT &&
+        type != COMMAND_IMAGE_RELEASE)
         type = COMMAND_MIGRATION_RESERVE;
-    if (s->n_guests == 0 && type >= COMMAND_GUEST_CREATE)
+    if (s->n_guests == 0 && type >= COMMAND_GUEST_CREATE && type != COMMAND_IMAGE_RELEASE)
         type = COMMAND_GUEST_CREATE;
     if (s->n_images == 0 && type >= COMMAND_IMAGE_HELD)
         type = COMMAND_IMAGE_ADD;
@@ -418,6 +421,12 @@ static void fill(struct stream *stream, const struct state *s, struct command *c
     case COMMAND_IMAGE_ADD:
     case COMMAND_IMAGE_HELD:
         next_image(stream, s, c);
+        break;
+    case COMMAND_IMAGE_RELEASE:
+        memset(c->image_release.name, 0, NAME_SIZE);
+        if (prng_one_in(&stream->prng, 2))
+            snprintf(c->image_release.name, NAME_SIZE, "i%u", prng_below(&stream->prng, 4));
+        c->image_release.node = prng_one_in(&stream->prng, 2) ? 0 : pick_node_id(stream, s);
         break;
     case COMMAND_NODE_REMOVE:
     case COMMAND_SLICE_REMOVE:
