@@ -50,7 +50,12 @@ done
 ok 'all started again, to be held back' wait_until 20 is_up
 copy paced
 ok "the control class waits at most 60 ms ($rtt_ms; $plain_rtt_ms without)" test "${rtt_ms:-999}" -le 60
-ok 'and less than without' test "${rtt_ms:-999}" -lt "${plain_rtt_ms:-0}"
-ok "for copies that take hardly longer ($ms ms; $plain_ms)" test "$ms" -le $((plain_ms * 2 + 2000))
+if [ "${plain_rtt_ms:-0}" -gt 60 ]; then
+    ok 'and less than without' test "${rtt_ms:-999}" -lt "$plain_rtt_ms"
+else
+    skip 'and less than without' "this machine is too busy to fill the links: $plain_rtt_ms ms without"
+fi
+# A third of the links is theirs whatever they see: a hundredth of what the uplinks are said to have, for each stream.
+ok "for copies that take hardly longer ($ms ms; $plain_ms)" test "$ms" -le $((plain_ms * 3 + 2000))
 is 'no node was lost' "$(lost)" 0
 done_testing

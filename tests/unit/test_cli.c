@@ -87,6 +87,8 @@ static void wrong_command_lines_are_named(void **context)
         {"skein slice create red --subnet 10.7.0.1/24", "--subnet"},
         {"skein status --colour", "unknown flag '--colour'"},
         {"skein status -f xml", "--format: 'xml' is none of table, json, yaml, csv"},
+        {"skein image add a f --copies 0", "--copies: "},
+        {"skein image add a f --copies some", "--copies: "},
         {"skein status --timeout", "--timeout: a value is missing"},
         {"skein events --follow=yes", "--follow takes no value"},
     };
