@@ -13,12 +13,12 @@ make() {
     tar -C "$work/tree" -cf "$work/$1.tar" . && on 1 sh -c "cat >/tmp/$1.tar" <"$work/$1.tar"
 }
 
-ok 'a cluster of three, 12 MiB for images' lab up -n 3 --conf image_disk=12m --join || bail 'no cluster'
+ok 'a cluster of three, 24 MiB for images' lab up -n 3 --conf image_disk=24m --join || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/plain.tar"
 mkdir "$work/tree" && tar -xf "$work/plain.tar" -C "$work/tree"
 make one 4
 make two 4
-make big 9
+make big 14
 
 ok 'an image with one copy' on 1 skein image add one /tmp/one.tar --copies 1
 is 'is where it was added' "$(holders one)" n1

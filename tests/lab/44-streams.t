@@ -14,11 +14,17 @@ is_up() { [ "$(json 1 '[.[] | select(.state == "up" and .present)] | length' ske
 streams() { json 1 ".uplink.streams.$1" skein node show n1; }
 says_held() { [ "$(streams held_back)" = true ]; }
 
-# copy NAME: an image from n1 and one from n2 at once, each to the two others; the control class from n2 to n1 and back meanwhile.
+# Both sources send.
+is_on_its_way() { on 3 sh -c '[ "$(ls /var/lib/skein/images/part-* | wc -l)" = 2 ]'; }
+
+# copy NAME: an image from n1 and one from n2 at once, each to the two others; the control class from n2 to n1 and back
+# meanwhile.
 copy() {
-    local began=$(date +%s%3N) adds=''
+    local began adds=''
     add 1 "a-$1" >/dev/null & adds+=" $!"
     add 2 "b-$1" >/dev/null & adds+=" $!"
+    ok "$1: both images are on their way" wait_until 40 is_on_its_way
+    began=$(date +%s%3N)
     on 2 ping -q -Q 0xc0 -i 0.02 -w 3 10.90.0.1 >"$work/ping" &
     local ping=$!
     [ "$1" = plain ] || ok 'node show says that its streams are held back' wait_until 10 says_held
@@ -26,7 +32,7 @@ copy() {
     ok "$1: every node has both images" wait_until 60 all_have "$1"
     ms=$(($(date +%s%3N) - began))
     rtt_ms=$(sed -n 's|^rtt [^=]*= [0-9.]*/\([0-9]*\).*|\1|p' "$work/ping")
-    echo "# $1: control class $(grep -o '[0-9.]*% packet loss' "$work/ping"), $(grep ^rtt "$work/ping"); copies took $ms ms"
+    echo "# $1: control class $(grep -o '[0-9.]*% packet loss' "$work/ping"), $(grep ^rtt "$work/ping"); copies took $ms ms more"
 }
 
 ok 'a cluster of three' lab up -n 3 --backhaul 60mbit --queue fifo --conf backhaul=1gbit --conf stream_delay_ms=0 --join ||
