@@ -32,6 +32,9 @@ enum body {
     BODY_MIGRATION_STEP,
     BODY_CLUSTER_SET,
     BODY_GUEST_EVICT,
+    BODY_GUEST_PROTECT,
+    BODY_GUEST_BUDDY,
+    BODY_GUEST_CHECKPOINT,
 };
 
 static const struct {
@@ -69,6 +72,9 @@ static const struct {
     [COMMAND_CLUSTER_SET] = {"cluster-set", BODY_CLUSTER_SET},
     [COMMAND_IMAGE_RELEASE] = {"image-release", BODY_IMAGE_RELEASE},
     [COMMAND_GUEST_EVICT] = {"guest-evict", BODY_GUEST_EVICT},
+    [COMMAND_GUEST_PROTECT] = {"guest-protect", BODY_GUEST_PROTECT},
+    [COMMAND_GUEST_BUDDY] = {"guest-buddy", BODY_GUEST_BUDDY},
+    [COMMAND_GUEST_CHECKPOINT] = {"guest-checkpoint", BODY_GUEST_CHECKPOINT},
 };
 
 static enum body body_of(enum command_type type)
@@ -173,6 +179,26 @@ static void encode_evict(const struct command *c, struct writer *w)
     }
 }
 
+static void encode_protection(const struct command *c, struct writer *w)
+{
+    switch (body_of(c->type)) {
+    case BODY_GUEST_PROTECT:
+        write_string(w, c->guest_protect.name);
+        write_u32(w, c->guest_protect.protect_ms);
+        break;
+    case BODY_GUEST_BUDDY:
+        write_string(w, c->guest_buddy.name);
+        write_u64(w, c->guest_buddy.node);
+        break;
+    default:
+        write_string(w, c->guest_checkpoint.name);
+        write_u64(w, c->guest_checkpoint.epoch);
+        checkpoint_encode(&c->guest_checkpoint.checkpoint, w);
+        write_u32(w, c->guest_checkpoint.age_ms);
+        break;
+    }
+}
+
 static void encode_body(const struct command *c, struct writer *w)
 {
     switch (body_of(c->type)) {
@@ -224,6 +250,11 @@ static void encode_body(const struct command *c, struct writer *w)
         break;
     case BODY_GUEST_EVICT:
         encode_evict(c, w);
+        break;
+    case BODY_GUEST_PROTECT:
+    case BODY_GUEST_BUDDY:
+    case BODY_GUEST_CHECKPOINT:
+        encode_protection(c, w);
         break;
     default:
         encode_node_body(c, w);
@@ -309,6 +340,26 @@ static void decode_evict(struct reader *r, struct command *c)
     }
 }
 
+static void decode_protection(struct reader *r, struct command *c)
+{
+    switch (body_of(c->type)) {
+    case BODY_GUEST_PROTECT:
+        read_string(r, c->guest_protect.name, NAME_SIZE);
+        c->guest_protect.protect_ms = read_u32(r);
+        break;
+    case BODY_GUEST_BUDDY:
+        read_string(r, c->guest_buddy.name, NAME_SIZE);
+        c->guest_buddy.node = read_u64(r);
+        break;
+    default:
+        read_string(r, c->guest_checkpoint.name, NAME_SIZE);
+        c->guest_checkpoint.epoch = read_u64(r);
+        checkpoint_decode(r, &c->guest_checkpoint.checkpoint);
+        c->guest_checkpoint.age_ms = read_u32(r);
+        break;
+    }
+}
+
 static int decode_body(struct reader *r, struct command *c)
 {
     int code;
@@ -361,6 +412,11 @@ static int decode_body(struct reader *r, struct command *c)
         return 0;
     case BODY_GUEST_EVICT:
         decode_evict(r, c);
+        return 0;
+    case BODY_GUEST_PROTECT:
+    case BODY_GUEST_BUDDY:
+    case BODY_GUEST_CHECKPOINT:
+        decode_protection(r, c);
         return 0;
     default:
         return decode_node_body(r, c);

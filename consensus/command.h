@@ -39,6 +39,9 @@ enum command_type {
     COMMAND_MIGRATION_COMMIT,
     COMMAND_MIGRATION_ABORT,
     COMMAND_MIGRATION_DONE, /* the target runs: the source may clean up */
+    COMMAND_GUEST_PROTECT,    /* a checkpoint so often and `restore`; or none and `restart` */
+    COMMAND_GUEST_BUDDY,      /* the node that its checkpoints go to */
+    COMMAND_GUEST_CHECKPOINT, /* its buddy holds a new one, whole */
     COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
     COMMAND_GUEST_EVICT,    /* less important guests of one node give way to one that waits */
     COMMAND_IMAGE_RELEASE,  /* nodes need not hold copies any more that are surplus */
@@ -148,6 +151,20 @@ struct command {
                 uint64_t epoch; /* its present one */
             } victims[MAX_VICTIMS];
         } guest_evict;
+        struct {
+            char name[NAME_SIZE];
+            uint32_t protect_ms; /* 0 = off */
+        } guest_protect;
+        struct {
+            char name[NAME_SIZE];
+            uint64_t node;
+        } guest_buddy;
+        struct {
+            char name[NAME_SIZE];
+            uint64_t epoch;               /* of the copy that it was taken of */
+            struct checkpoint checkpoint; /* its index is given by apply */
+            uint32_t age_ms;              /* when it was proposed: for people */
+        } guest_checkpoint;
     };
 };
 

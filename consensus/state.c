@@ -106,6 +106,9 @@ static handler_fn *const handlers[COMMAND_TYPE_END] = {
     [COMMAND_CLUSTER_SET] = apply_cluster_set,
     [COMMAND_IMAGE_RELEASE] = apply_image_release,
     [COMMAND_GUEST_EVICT] = apply_guest_evict,
+    [COMMAND_GUEST_PROTECT] = apply_guest_protect,
+    [COMMAND_GUEST_BUDDY] = apply_guest_buddy,
+    [COMMAND_GUEST_CHECKPOINT] = apply_guest_checkpoint,
 };
 
 static const uint8_t no_nonce[NONCE_SIZE];

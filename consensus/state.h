@@ -88,6 +88,9 @@ bool guest_is_leaving(const struct guest *guest);
 /* It runs in its place, and may be asked to leave it: it is no `stay` guest, in no migration, and
  * not leaving already. */
 bool guest_may_give_way(const struct guest *guest);
+/* The guest's checkpoint that the node holds: the newest for `nth` 0, then the older ones; NULL
+ * when there is none. */
+const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t node, size_t nth);
 size_t state_n_voters(const struct state *state);
 
 /* Names of the enums for people and JSON: "up", "lost"; "voter", …; "cell", …; and back: -EINVAL

@@ -38,6 +38,12 @@ struct guest *guest_of(struct state *state, const char *name);
 
 /* The guest loses its place; the index of the entry is its new epoch. */
 void guest_unplace(struct guest *guest, uint64_t epoch);
+/* A guest of this spec cannot be protected with this period (0: not at all): refused. */
+bool refuse_protection(struct entry *e, const struct guest_spec *spec, uint32_t protect_ms);
+/* Its life begins anew, or ends: nothing resumes from what was before. */
+void guest_forget_checkpoints(struct guest *guest);
+/* The node is no more: no checkpoint is there. */
+void guest_forget_holder(struct guest *guest, uint64_t node);
 /* Takes a migration out of the state, and out of its guest. */
 void migration_drop(struct state *state, uint64_t id);
 
@@ -72,5 +78,8 @@ void apply_migration_abort(struct entry *e);
 void apply_migration_done(struct entry *e);
 void apply_cluster_set(struct entry *e);
 void apply_guest_evict(struct entry *e);
+void apply_guest_protect(struct entry *e);
+void apply_guest_buddy(struct entry *e);
+void apply_guest_checkpoint(struct entry *e);
 
 #endif

@@ -129,6 +129,26 @@ static bool preemption_is_sane(const struct state *s, const struct guest *guest)
            (guest->placement.node == 0 && state_node(s, guest->clears) != NULL);
 }
 
+/* Newest first, each at a node that there is; none of a guest that is not protected. */
+static bool protection_is_sane(const struct state *s, const struct guest *guest)
+{
+    uint64_t above = s->index + 1;
+
+    if ((guest->spec.failover == FAILOVER_RESTORE) != (guest->spec.protect_ms != 0) ||
+        (guest->buddy != 0 && state_node(s, guest->buddy) == NULL))
+        return false;
+    for (size_t i = 0; i < MAX_CHECKPOINTS; i++) {
+        const struct checkpoint *checkpoint = &guest->checkpoints[i];
+
+        if (checkpoint->index == 0 ? checkpoint->node != 0
+                                   : guest->spec.protect_ms == 0 || checkpoint->index >= above ||
+                                         state_node(s, checkpoint->node) == NULL)
+            return false;
+        above = checkpoint->index;
+    }
+    return guest->spec.protect_ms != 0 || guest->buddy == 0;
+}
+
 static int check_guests(const struct state *s, struct err *err)
 {
     bool slot_taken[MAX_GUESTS] = {false};
@@ -144,6 +164,8 @@ static int check_guests(const struct state *s, struct err *err)
             return bad(err, "guest", guest->spec.name);
         if (!preemption_is_sane(s, guest))
             return bad(err, "the preemption of guest", guest->spec.name);
+        if (!protection_is_sane(s, guest))
+            return bad(err, "the protection of guest", guest->spec.name);
         if (guest->slot >= MAX_GUESTS || slot_taken[guest->slot])
             return bad(err, "the slot of guest", guest->spec.name);
         slot_taken[guest->slot] = true;

@@ -146,6 +146,11 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
         refuse(e, -EINVAL, "guest %s: its environment must be KEY=VALUE", spec->name);
     else if (spec->memory_mib == 0)
         refuse(e, -EINVAL, "guest %s: at least 1m of memory is needed", spec->name);
+    else if ((spec->failover == FAILOVER_RESTORE) != (spec->protect_ms != 0))
+        refuse(e, -EINVAL, "guest %s: restore needs a period of checkpoints, and has no use else",
+               spec->name);
+    else if (refuse_protection(e, spec, spec->protect_ms))
+        return true;
     else if (!health_is_valid(&spec->health))
         refuse(e, -EINVAL, "guest %s: its health check is out of bounds", spec->name);
     else if (refuse_image(e, spec))
@@ -241,6 +246,8 @@ void apply_guest_place(struct entry *e)
     else if (!refuse_placement(e, &guest->spec, placement)) {
         guest_put(guest, placement, e->index);
         guest->desired = DESIRED_RUNNING;
+        if (start || state_checkpoint_at(guest, placement->node, 0) == NULL)
+            guest_forget_checkpoints(guest);
     }
 }
 
@@ -275,6 +282,7 @@ void apply_guest_stopped(struct entry *e)
     if (guest->migration != 0)
         migration_drop(e->state, guest->migration);
     guest_unplace(guest, e->index);
+    guest_forget_checkpoints(guest);
     if (e->command->guest_stopped.exited) {
         guest->desired = DESIRED_STOPPED;
         guest_settled(guest);

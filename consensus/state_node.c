@@ -347,6 +347,7 @@ void apply_node_remove(struct entry *e)
     for (size_t i = 0; i < s->n_guests; i++) {
         if (s->guests[i].clears == node->id)
             s->guests[i].clears = 0;
+        guest_forget_holder(&s->guests[i], node->id);
     }
     node_facts_deinit(&node->facts);
     array_remove(s->nodes, &s->n_nodes, sizeof(*node), (size_t)(node - s->nodes));

@@ -175,6 +175,17 @@ bool guest_is_leaving(const struct guest *guest)
            (guest->desired == DESIRED_STOPPED || guest->preempted_by[0] != '\0');
 }
 
+const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t node, size_t nth)
+{
+    for (size_t i = 0; i < MAX_CHECKPOINTS; i++) {
+        const struct checkpoint *checkpoint = &guest->checkpoints[i];
+
+        if (checkpoint->index != 0 && checkpoint->node == node && nth-- == 0)
+            return checkpoint;
+    }
+    return NULL;
+}
+
 bool guest_may_give_way(const struct guest *guest)
 {
     return guest->placement.node != 0 && guest->migration == 0 &&

@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 5 };
+enum { SNAPSHOT_VERSION = 6 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -55,6 +55,9 @@ static void guest_encode(const struct guest *guest, struct writer *w)
     write_u64(w, guest->migration);
     write_string(w, guest->preempted_by);
     write_u64(w, guest->clears);
+    write_u64(w, guest->buddy);
+    for (int i = 0; i < MAX_CHECKPOINTS; i++)
+        checkpoint_encode(&guest->checkpoints[i], w);
 }
 
 static int guest_decode(struct reader *r, struct guest *ret)
@@ -69,6 +72,9 @@ static int guest_decode(struct reader *r, struct guest *ret)
     ret->migration = read_u64(r);
     read_string(r, ret->preempted_by, sizeof(ret->preempted_by));
     ret->clears = read_u64(r);
+    ret->buddy = read_u64(r);
+    for (int i = 0; i < MAX_CHECKPOINTS; i++)
+        checkpoint_decode(r, &ret->checkpoints[i]);
     return code;
 }
 

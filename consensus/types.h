@@ -128,6 +128,9 @@ enum failover_policy { FAILOVER_RESTART = 1, FAILOVER_STAY, FAILOVER_RESTORE };
 enum preempt_policy { PREEMPT_BY_CLUSTER = 0, PREEMPT_ON, PREEMPT_OFF };
 enum desired_state { DESIRED_RUNNING = 1, DESIRED_STOPPED };
 
+/* Bounds of `protect_ms`, and what it is when a guest says only `restore`. */
+enum { PROTECT_MIN_MS = 500, PROTECT_MAX_MS = 3600000, PROTECT_DEFAULT_MS = 10000 };
+
 enum health_kind { HEALTH_NONE = 0, HEALTH_TCP, HEALTH_EXEC };
 
 /* How its own node finds out whether a guest that runs also works; see consensus/health.h. */
@@ -153,6 +156,7 @@ struct guest_spec {
     uint32_t priority; /* higher comes back first; default 100 */
     enum restart_policy restart;
     enum failover_policy failover;
+    uint32_t protect_ms; /* RESTORE, and only then: a checkpoint so often */
     enum preempt_policy preempt;
     struct health_check health;
     char on[NAME_SIZE]; /* a node's name that it must run on, or "" */
@@ -175,6 +179,17 @@ struct placement {
     uint16_t cores[MAX_GUEST_CORES]; /* isolated core ids, ascending */
 };
 
+enum { MAX_CHECKPOINTS = 2 }; /* kept a guest; one more may be on its way */
+
+/* What a protected guest can resume from after a loss. */
+struct checkpoint {
+    uint64_t index;              /* of the command that named it; 0 = none */
+    uint64_t node;               /* holds it, whole and verified */
+    uint8_t digest[DIGEST_SIZE]; /* of its stream */
+    uint64_t size;               /* bytes of its stream */
+    uint32_t frozen_us;          /* so long the guest stood still for it */
+};
+
 struct guest {
     struct guest_spec spec;
     uint64_t created; /* index */
@@ -187,6 +202,8 @@ struct guest {
      * stopped, without one it waits. "" = none. */
     char preempted_by[NAME_SIZE];
     uint64_t clears; /* node that is being cleared for this guest, which waits; 0 = none */
+    uint64_t buddy;  /* node that its checkpoints go to; 0 = none yet */
+    struct checkpoint checkpoints[MAX_CHECKPOINTS]; /* newest first; only of a protected guest */
 };
 
 /* ---- migrations */

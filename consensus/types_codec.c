@@ -255,6 +255,7 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     write_u32(w, spec->priority);
     write_enum(w, spec->restart);
     write_enum(w, spec->failover);
+    write_u32(w, spec->protect_ms);
     write_u8(w, (uint8_t)spec->preempt);
     health_encode(&spec->health, w);
     write_string(w, spec->on);
@@ -279,6 +280,7 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     ret->priority = read_u32(r);
     ret->restart = (enum restart_policy)read_enum(r, RESTART_NEVER);
     ret->failover = (enum failover_policy)read_enum(r, FAILOVER_RESTORE);
+    ret->protect_ms = read_u32(r);
     ret->preempt = read_preempt(r);
     if (health_decode(r, &ret->health) < 0)
         return -ENOMEM;
@@ -435,4 +437,23 @@ void move_terms_decode(struct reader *r, struct move_terms *ret)
     ret->bandwidth_kbps = read_u32(r);
     if (ret->downtime_ms < 1 || ret->downtime_ms > MOVE_DOWNTIME_MAX_MS)
         reader_fail(r);
+}
+
+void checkpoint_encode(const struct checkpoint *checkpoint, struct writer *w)
+{
+    write_u64(w, checkpoint->index);
+    write_u64(w, checkpoint->node);
+    write_bytes(w, checkpoint->digest, sizeof(checkpoint->digest));
+    write_u64(w, checkpoint->size);
+    write_u32(w, checkpoint->frozen_us);
+}
+
+void checkpoint_decode(struct reader *r, struct checkpoint *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->index = read_u64(r);
+    ret->node = read_u64(r);
+    read_bytes(r, ret->digest, sizeof(ret->digest));
+    ret->size = read_u64(r);
+    ret->frozen_us = read_u32(r);
 }

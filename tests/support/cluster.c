@@ -145,18 +145,20 @@ int cluster_guest(struct cluster *c, const char *name, struct placement at,
                   enum failover_policy failover)
 {
     char *argv[] = {"server"};
-    struct command command = {.type = COMMAND_GUEST_CREATE,
-                              .guest_create = {.spec = {.kind = KIND_CELL,
-                                                        .image = "web",
-                                                        .slice = "red",
-                                                        .n_cores = at.n_cores,
-                                                        .memory_mib = 64,
-                                                        .priority = 100,
-                                                        .restart = RESTART_ALWAYS,
-                                                        .failover = failover,
-                                                        .n_argv = 1,
-                                                        .argv = argv},
-                                               .placement = at}};
+    struct command command = {
+        .type = COMMAND_GUEST_CREATE,
+        .guest_create = {.spec = {.kind = KIND_CELL,
+                                  .image = "web",
+                                  .slice = "red",
+                                  .n_cores = at.n_cores,
+                                  .memory_mib = 64,
+                                  .priority = 100,
+                                  .restart = RESTART_ALWAYS,
+                                  .failover = failover,
+                                  .protect_ms = failover == FAILOVER_RESTORE ? 5000 : 0,
+                                  .n_argv = 1,
+                                  .argv = argv},
+                         .placement = at}};
 
     snprintf(command.guest_create.spec.name, NAME_SIZE, "%s", name);
     return cluster_apply(c, &command);

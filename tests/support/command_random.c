@@ -103,6 +103,8 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->priority = prng_below(p, 200);
     ret->restart = (enum restart_policy)(1 + prng_below(p, RESTART_NEVER));
     ret->failover = (enum failover_policy)(1 + prng_below(p, FAILOVER_RESTORE));
+    if ((ret->failover == FAILOVER_RESTORE) != prng_one_in(p, 8))
+        ret->protect_ms = prng_one_in(p, 8) ? 1 : 5000;
     ret->preempt = (enum preempt_policy)prng_below(p, PREEMPT_OFF + 1);
     health_random(p, &ret->health);
     ret->n_constraints = labels_random(p, ret->constraints);
@@ -154,6 +156,25 @@ static void timers_random(struct prng *p, struct timers *ret)
 {
     for (unsigned i = 0; timers_key(i) != NULL; i++)
         *timers_at(ret, i) = prng_below(p, 3000);
+}
+
+static void protection_random(struct prng *p, struct command *c)
+{
+    if (c->type == COMMAND_GUEST_PROTECT) {
+        name_random(p, c->guest_protect.name);
+        c->guest_protect.protect_ms = prng_one_in(p, 2) ? 0 : prng_below(p, 9000);
+    } else if (c->type == COMMAND_GUEST_BUDDY) {
+        name_random(p, c->guest_buddy.name);
+        c->guest_buddy.node = prng_below(p, 8);
+    } else {
+        name_random(p, c->guest_checkpoint.name);
+        c->guest_checkpoint.epoch = prng_below(p, 100);
+        c->guest_checkpoint.checkpoint.node = prng_below(p, 8);
+        prng_bytes(p, c->guest_checkpoint.checkpoint.digest, DIGEST_SIZE);
+        c->guest_checkpoint.checkpoint.size = prng_next(p);
+        c->guest_checkpoint.checkpoint.frozen_us = prng_below(p, 100000);
+        c->guest_checkpoint.age_ms = prng_below(p, 1000);
+    }
 }
 
 static void node_command_random(struct prng *p, struct command *c)
@@ -267,6 +288,11 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
             name_random(p, c->guest_evict.victims[i].name);
             c->guest_evict.victims[i].epoch = prng_below(p, 100);
         }
+        break;
+    case COMMAND_GUEST_PROTECT:
+    case COMMAND_GUEST_BUDDY:
+    case COMMAND_GUEST_CHECKPOINT:
+        protection_random(p, c);
         break;
     case COMMAND_MIGRATION_RESERVE:
         name_random(p, c->migration_reserve.guest);

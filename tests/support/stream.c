@@ -144,6 +144,16 @@ static void fit_to_kind(struct stream *stream, struct guest_spec *spec)
     }
 }
 
+/* What can be protected, as a rule. */
+static void fit_protection(struct guest_spec *spec)
+{
+    bool is_possible = spec->kind == KIND_CELL && spec->on[0] == '\0';
+
+    if (spec->failover == FAILOVER_RESTORE && !is_possible)
+        spec->failover = FAILOVER_RESTART;
+    spec->protect_ms = spec->failover == FAILOVER_RESTORE ? PROTECT_DEFAULT_MS : 0;
+}
+
 static void next_create(struct stream *stream, const struct state *s, struct command *c)
 {
     struct guest_spec *spec = &c->guest_create.spec;
@@ -163,6 +173,8 @@ static void next_create(struct stream *stream, const struct state *s, struct com
         spec->slice[0] = '\0';
     if (!prng_one_in(&stream->prng, 8))
         fit_to_kind(stream, spec);
+    if (!prng_one_in(&stream->prng, 8))
+        fit_protection(spec);
     spec->memory_mib = prng_below(&stream->prng, 64);
     spec->n_constraints = 0;
     pick_place(stream, s, spec->n_cores, spec->image, &c->guest_create.placement);
@@ -220,6 +232,29 @@ static void next_evict(struct stream *stream, const struct state *s, struct comm
         memcpy(c->guest_evict.victims[n].name, victim->spec.name, NAME_SIZE);
         c->guest_evict.victims[n].epoch = victim->placement.epoch - prng_one_in(&stream->prng, 16);
         c->guest_evict.n_victims = (uint32_t)++n;
+    }
+}
+
+static void next_protection(struct stream *stream, const struct state *s, struct command *c)
+{
+    const struct guest *guest = NULL;
+
+    for (int tries = 0; tries < 16 && (guest == NULL || guest->spec.protect_ms == 0); tries++)
+        guest = pick_guest(stream, s);
+    if (guest == NULL)
+        return;
+    if (c->type == COMMAND_GUEST_PROTECT) {
+        memcpy(c->guest_protect.name, guest->spec.name, NAME_SIZE);
+        c->guest_protect.protect_ms = prng_one_in(&stream->prng, 8) ? 0 : PROTECT_DEFAULT_MS;
+    } else if (c->type == COMMAND_GUEST_BUDDY) {
+        memcpy(c->guest_buddy.name, guest->spec.name, NAME_SIZE);
+        c->guest_buddy.node = pick_node_id(stream, s);
+    } else {
+        memcpy(c->guest_checkpoint.name, guest->spec.name, NAME_SIZE);
+        c->guest_checkpoint.epoch = guest->placement.epoch - prng_one_in(&stream->prng, 8);
+        c->guest_checkpoint.checkpoint.node =
+            prng_one_in(&stream->prng, 8) ? pick_node_id(stream, s) : guest->buddy;
+        prng_bytes(&stream->prng, c->guest_checkpoint.checkpoint.digest, DIGEST_SIZE);
     }
 }
 
@@ -341,6 +376,8 @@ static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_GUEST_CREATE] = 40,      [COMMAND_GUEST_PLACE] = 20,
     [COMMAND_GUEST_STOP] = 5,         [COMMAND_GUEST_STOPPED] = 6,
     [COMMAND_GUEST_START] = 10,       [COMMAND_GUEST_REMOVE] = 4,
+    [COMMAND_GUEST_PROTECT] = 3,      [COMMAND_GUEST_BUDDY] = 12,
+    [COMMAND_GUEST_CHECKPOINT] = 20,
     [COMMAND_MIGRATION_RESERVE] = 30, [COMMAND_MIGRATION_COMMIT] = 10,
     [COMMAND_MIGRATION_ABORT] = 5,    [COMMAND_MIGRATION_DONE] = 10,
     [COMMAND_CLUSTER_SET] = 2,        [COMMAND_GUEST_EVICT] = 16,
@@ -406,6 +443,11 @@ static void fill(struct stream *stream, const struct state *s, struct command *c
         break;
     case COMMAND_GUEST_EVICT:
         next_evict(stream, s, c);
+        break;
+    case COMMAND_GUEST_PROTECT:
+    case COMMAND_GUEST_BUDDY:
+    case COMMAND_GUEST_CHECKPOINT:
+        next_protection(stream, s, c);
         break;
     case COMMAND_GUEST_STOPPED:
         next_stopped(stream, s, c);
