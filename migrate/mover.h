@@ -12,9 +12,11 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "migrate/look.h"
 
 struct guest_run;
+enum { CHECKPOINT_FREEZE_MS = 2000 };
 
 /* Where a guest lives on this node; paths are those of agent/guest/guest.h. */
 struct mover_guest {
@@ -26,9 +28,12 @@ struct mover_guest {
     const char *merged; /* the mount point of its root */
     const char *netns;
     const char *checkpoint; /* directory for image files, on tmpfs */
+    const char *snapshot;   /* likewise, of the guest as checkpoint() kept it */
     const char *log;
     const char *freezer; /* directory of its cgroup that freezes */
     const struct guest_run *run; /* for a mover that belongs to one kind of guest */
+    uint32_t ip;         /* 0 = no network */
+    bool is_kept;        /* activate: of a kept checkpoint, its connections come back closed */
 };
 
 struct mover_report {
@@ -63,6 +68,18 @@ struct mover_ops {
     /* Source: after an abort. Undoes what capture changed (network lock, checkpoint); the guest is
      * thawed by the caller. */
     int (*resume)(const struct mover_guest *guest, struct err *err);
+    /* Down to reset_peers: NULL where the mover keeps no checkpoints.
+     * Keeps it as it is now, in `snapshot`, and lets it go on; frozen from frozen_us until
+     * handed_over_us, at most CHECKPOINT_FREEZE_MS as far as can be told beforehand. */
+    int (*checkpoint)(const struct mover_guest *guest, struct mover_report *ret, struct err *err);
+    /* Writes what checkpoint() kept, as a stream of capture()'s kind, and removes it. */
+    int (*send)(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err);
+    /* receive() of such a stream out of a file, which must be the one with this digest. */
+    int (*receive_kept)(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
+                        struct mover_report *ret, struct err *err);
+    /* Has the other ends of connections that the checkpoint knew give them up; once its port is up.
+     * Joins the guest's network namespace for good. */
+    int (*reset_peers)(const struct mover_guest *guest, struct err *err);
     /* Either side, also after an activate that succeeded: removes checkpoint files and leftovers.
      */
     int (*discard)(const struct mover_guest *guest, struct err *err);

@@ -66,5 +66,9 @@ const struct mover_ops mover_criu_ops = {
     .receive = mover_receive,
     .activate = mover_activate,
     .resume = resume,
+    .checkpoint = mover_checkpoint,
+    .send = mover_send,
+    .receive_kept = mover_receive_kept,
+    .reset_peers = mover_reset_peers,
     .discard = mover_remove_checkpoint,
 };

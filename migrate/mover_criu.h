@@ -35,6 +35,12 @@ int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *
                   struct err *err); /* capture_criu.c */
 int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
                   struct err *err); /* receive_criu.c */
+int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret,
+                     struct err *err); /* checkpoint_criu.c, and down to mover_reset_peers */
+int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err);
+int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
+                       struct mover_report *ret, struct err *err);
+int mover_reset_peers(const struct mover_guest *guest, struct err *err);
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 
 #endif

@@ -234,7 +234,9 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
         .inherited = netns,
         .arguments = {"--restore-detached", "--root", guest->merged, "--inherit-fd", "fd[3]:net",
                       "--external", dev, "--external", shm, "--external", log,
-                      "--manage-cgroups=ignore", "--tcp-established", "--file-locks", "--pidfile",
+                      "--manage-cgroups=ignore",
+                      guest->is_kept ? "--tcp-close" : "--tcp-established", "--file-locks",
+                      "--pidfile",
                       paths->pid_file},
     };
     int r;

@@ -9,7 +9,7 @@
 
 const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '2'};
 
-void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE])
+void stream_record_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE])
 {
     struct writer w;
 
@@ -18,7 +18,7 @@ void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM
     write_u32(&w, record->size);
 }
 
-int stream_header_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret)
+int stream_record_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret)
 {
     struct reader r;
     uint8_t type;

@@ -57,9 +57,9 @@ struct stream_grammar {
     uint64_t n_data; /* bytes */
 };
 
-void stream_header_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE]);
+void stream_record_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE]);
 /* -EBADMSG: no such record, or one that is too large. */
-int stream_header_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret);
+int stream_record_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream_record *ret);
 
 /* Takes the next record with its payload. -EBADMSG: it must not come here, or says what it must
  * not. */

@@ -75,7 +75,7 @@ static int put_record(struct stream_out *out, enum stream_type type, const void 
     uint8_t header[STREAM_HEADER_SIZE];
     int r;
 
-    stream_header_encode(&record, header);
+    stream_record_encode(&record, header);
     r = put(out, header, sizeof(header), err);
     return r < 0 ? r : put(out, data, size, err);
 }
@@ -244,7 +244,7 @@ int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *
 
     if (r < 0)
         return r;
-    if (stream_header_decode(header, &record) < 0)
+    if (stream_record_decode(header, &record) < 0)
         return err_set(err, -EBADMSG, "the migration stream is broken: no such record");
     r = read_and_digest(in, in->payload, record.size, err);
     if (r == 0)
