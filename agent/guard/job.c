@@ -5,6 +5,8 @@
 #include <string.h>
 
 static const char *const names[JOB_KIND_END] = {
+    [JOB_CHECKPOINT] = "checkpoint", [JOB_SEND] = "send",
+    [JOB_RESTORE] = "restore", [JOB_RESET] = "reset",
     [JOB_START] = "start",     [JOB_TERMINATE] = "terminate",
     [JOB_EXEC] = "exec",       [JOB_LOOK] = "look",
     [JOB_CONSOLE] = "console", [JOB_CLEAN_UP] = "clean-up",
@@ -49,6 +51,7 @@ void job_encode(const struct job *job, struct writer *w)
     write_u32(w, job->pid);
     write_u64(w, job->start_time);
     write_bool(w, job->keep_upper);
+    write_bool(w, job->is_kept);
     write_bytes(w, job->digest, DIGEST_SIZE);
     write_u32(w, job->timeout_ms);
     write_u16(w, job->port);
@@ -92,6 +95,7 @@ int job_decode(const void *data, size_t size, struct job *ret)
     ret->pid = read_u32(&r);
     ret->start_time = read_u64(&r);
     ret->keep_upper = read_bool(&r);
+    ret->is_kept = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
     ret->timeout_ms = read_u32(&r);
     ret->port = read_u16(&r);

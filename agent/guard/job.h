@@ -22,6 +22,10 @@ enum job_kind {
     JOB_UNPACK,     /* digest, fd */
     JOB_DROP_IMAGE, /* digest */
     JOB_CHECK,      /* run, pid, timeout_ms, port or argv */
+    JOB_CHECKPOINT, /* run, pid -> frozen_us, handed_over_us (it runs again) */
+    JOB_SEND,       /* run, fd: what CHECKPOINT kept -> bytes */
+    JOB_RESTORE,    /* run, digest, fd: RECEIVE of a kept checkpoint */
+    JOB_RESET,      /* run: the other ends of its former connections */
     /* of the fabric executor: one after the other */
     JOB_SETUP,
     JOB_APPLY,  /* view */
@@ -39,6 +43,7 @@ struct job {
     uint32_t pid;
     uint64_t start_time; /* of that pid: another process under its number is left alone */
     bool keep_upper;
+    bool is_kept; /* ACTIVATE: of a kept checkpoint */
     uint8_t digest[DIGEST_SIZE];
     uint32_t timeout_ms; /* CHECK */
     uint16_t port;       /* CHECK: 0 = argv */

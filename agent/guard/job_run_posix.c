@@ -54,9 +54,12 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
                                     .merged = s->paths.merged,
                                     .netns = s->paths.netns,
                                     .checkpoint = s->paths.checkpoint,
+                                    .snapshot = s->paths.snapshot,
                                     .log = s->paths.log,
                                     .freezer = s->freezer,
-                                    .run = &job->run};
+                                    .run = &job->run,
+                                    .ip = job->run.vni != 0 ? job->run.ip : 0,
+                                    .is_kept = job->is_kept};
     return 0;
 }
 
@@ -289,11 +292,47 @@ static int activate(struct scene *s, struct job_result *ret, struct err *err)
     return rc;
 }
 
+static int checkpoint(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mover_report report = {0};
+    int rc = check_process(s->job, err);
+
+    if (rc == 0)
+        rc = s->kind->mover->checkpoint(&s->mover, &report, err);
+    ret->frozen_us = report.frozen_us;
+    ret->handed_over_us = report.handed_over_us;
+    return rc;
+}
+
+static int send_kept(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mover_report report = {0};
+    int rc = s->kind->mover->send(&s->mover, s->job->fds[0], &report, err);
+
+    ret->bytes = report.bytes;
+    return rc;
+}
+
+static int receive_kept(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mover_report report = {0};
+    int rc = s->kind->mover->receive_kept(&s->mover, s->job->fds[0], s->job->digest, &report, err);
+
+    ret->bytes = report.bytes;
+    return rc;
+}
+
 /* True of the jobs that need the kind's mover. */
 static bool is_move(enum job_kind kind)
 {
     return kind == JOB_CAPTURE || kind == JOB_RECEIVE || kind == JOB_ACTIVATE ||
            kind == JOB_RESUME || kind == JOB_DISCARD;
+}
+
+/* True of those that need one that keeps checkpoints. */
+static bool is_protection(enum job_kind kind)
+{
+    return kind == JOB_CHECKPOINT || kind == JOB_SEND || kind == JOB_RESTORE || kind == JOB_RESET;
 }
 
 static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err)
@@ -302,6 +341,9 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
 
     if (is_move(s->job->kind) && s->kind->mover == NULL)
         return err_set(err, -ENOTSUP, "a %s cannot be moved while it runs", s->kind->name);
+    if (is_protection(s->job->kind) &&
+        (s->kind->mover == NULL || s->kind->mover->checkpoint == NULL))
+        return err_set(err, -ENOTSUP, "no checkpoint can be taken of a %s", s->kind->name);
     switch (s->job->kind) {
     case JOB_START:
         return start(s, ret, err);
@@ -329,6 +371,15 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return receive(s, ret, err);
     case JOB_ACTIVATE:
         return activate(s, ret, err);
+    case JOB_CHECKPOINT:
+        return checkpoint(s, ret, err);
+    case JOB_SEND:
+        signal(SIGPIPE, SIG_IGN);
+        return send_kept(s, ret, err);
+    case JOB_RESTORE:
+        return receive_kept(s, ret, err);
+    case JOB_RESET:
+        return s->kind->mover->reset_peers(&s->mover, err);
     case JOB_RESUME:
         return s->kind->mover->resume(&s->mover, err);
     case JOB_DISCARD:

@@ -51,6 +51,9 @@ static const struct {
     [GUARD_DISCARD] = {"discard", HAS_COPY | HAS_MIGRATION},
     [GUARD_CHECK] = {"check", HAS_COPY | HAS_CHECK},
     [GUARD_FAIL] = {"fail", HAS_COPY | HAS_STOP},
+    [GUARD_CHECKPOINT] = {"checkpoint", HAS_COPY},
+    [GUARD_SEND] = {"send", HAS_COPY},
+    [GUARD_RESTORE] = {"restore", HAS_RUN | HAS_INDEX | HAS_DIGEST},
 };
 
 static const char *const state_names[] = {

@@ -52,6 +52,10 @@ enum guard_op {
                   * -EREMOTEIO when it did not, with words; another error: it was not checked */
     GUARD_FAIL,  /* copy + grace_ms: as STOP, but it counts as the guest's own end by a failure:
                   * it is EXITED then, with a status that is not 0 */
+    GUARD_CHECKPOINT, /* copy: kept as it is now, and goes on -> frozen_us, handed_over_us: since
+                       * and until when it stood still */
+    GUARD_SEND,       /* copy + fd: writes what CHECKPOINT kept -> bytes */
+    GUARD_RESTORE,    /* as START, out of the checkpoint with this digest: fd of its file */
     GUARD_OP_END
 };
 
@@ -96,13 +100,13 @@ struct guard_request {
     enum guard_connection connection; /* HELLO */
     uint8_t key[GUARD_KEY_SIZE];      /* HELLO: the board's */
     struct lease_ack ack;             /* ACK */
-    struct guest_run run;             /* START, PREPARE; owned */
-    uint64_t index;                   /* START, ACTIVATE: of the state that it was decided on */
-    struct guest_copy copy;           /* guest and epoch, where one is meant */
+    struct guest_run run;             /* START, RESTORE, PREPARE; owned */
+    uint64_t index;         /* START, RESTORE, ACTIVATE: of the state that it was decided on */
+    struct guest_copy copy; /* guest and epoch, where one is meant */
     uint64_t migration;
     uint32_t grace_ms;           /* STOP */
     bool keep_upper;             /* STOP: what the guest wrote stays for its next start here */
-    uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE */
+    uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE; RESTORE: the checkpoint's */
     struct fabric_view view;     /* FABRIC; owned */
     uint32_t timeout_ms;         /* CHECK */
     uint16_t port;               /* CHECK: of TCP; 0: argv is run */

@@ -35,6 +35,9 @@ static const struct {
     [GUARD_DISCARD] = {steps_discard, NULL, FDS_NONE, true},
     [GUARD_CHECK] = {steps_check, NULL, FDS_NONE, false},
     [GUARD_FAIL] = {steps_fail, NULL, FDS_NONE, true},
+    [GUARD_CHECKPOINT] = {steps_checkpoint, NULL, FDS_NONE, true},
+    [GUARD_SEND] = {steps_send, NULL, FDS_STREAM, false},
+    [GUARD_RESTORE] = {steps_restore, undo_start, FDS_FILE, true},
 };
 
 static bool is_mode(int fd, mode_t a, mode_t b)
@@ -84,8 +87,10 @@ static void refuse(struct work *work, const struct guard_request *request, uint3
 
 static const char *guest_of(const struct guard_request *request)
 {
-    return request->op == GUARD_START || request->op == GUARD_PREPARE ? request->run.spec.name
-                                                                      : request->copy.guest;
+    bool has_run =
+        request->op == GUARD_START || request->op == GUARD_RESTORE || request->op == GUARD_PREPARE;
+
+    return has_run ? request->run.spec.name : request->copy.guest;
 }
 
 void request_begin(struct work *work, struct guard_request *request, uint32_t client)

@@ -43,7 +43,7 @@ enum step check_run(struct operation *op)
     return STEP_NEXT;
 }
 
-static enum step start_check(struct work *work, struct operation *op)
+enum step step_start_check(struct work *work, struct operation *op)
 {
     struct guest_record *record = &op->guest->record;
     struct guest_run *run = &op->request.run;
@@ -234,8 +234,8 @@ enum step step_undo(struct work *work, struct operation *op)
     return op->has_begun ? STEP_NEXT : step_to_end(op);
 }
 
-const step_fn steps_start[] = {start_check, step_make_cgroup, start_prepare, step_plug,
-                               start_job,   step_take_pid,    step_port_up,  NULL};
+const step_fn steps_start[] = {step_start_check, step_make_cgroup, start_prepare, step_plug,
+                               start_job,        step_take_pid,    step_port_up,  NULL};
 const step_fn undo_start[] = {step_undo,          step_kill,   step_unplug, step_clean_up,
                               step_remove_cgroup, step_forget, NULL};
 
@@ -476,6 +476,20 @@ static enum step look_job(struct work *work, struct operation *op)
 }
 
 const step_fn steps_look[] = {look_job, NULL};
+
+static enum step send_job(struct work *work, struct operation *op)
+{
+    return job_beside(work, op, JOB_SEND);
+}
+
+static enum step send_done(struct work *work, struct operation *op)
+{
+    (void)work;
+    op->reply.bytes = op->result.bytes;
+    return STEP_NEXT;
+}
+
+const step_fn steps_send[] = {send_job, send_done, NULL};
 
 /* A guest that stands frozen cannot be blamed for saying nothing. */
 static enum step check_job(struct work *work, struct operation *op)

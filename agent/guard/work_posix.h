@@ -6,8 +6,8 @@
  *
  * Files: work_posix.c (loop, connections, answers), operation_posix.c (the engine), request_posix.c
  * (what is checked before anything is done), steps_run_posix.c (start, stop, exit),
- * steps_move_posix.c (migration), steps_fabric_posix.c (the switch and its death), adopt_posix.c (a
- * guard's restart).
+ * steps_move_posix.c (migration), steps_protect_posix.c (checkpoints), steps_fabric_posix.c (the
+ * switch and its death), adopt_posix.c (a guard's restart).
  */
 #ifndef SKEIN_AGENT_GUARD_WORK_POSIX_H
 #define SKEIN_AGENT_GUARD_WORK_POSIX_H
@@ -138,8 +138,11 @@ enum step save_record(struct work *work, struct operation *op);
 /* ---- steps_run_posix.c */
 extern const step_fn steps_start[], undo_start[], steps_stop[], steps_exit[], steps_destroy[],
     steps_end[], steps_freeze[], steps_thaw[], steps_exec[], steps_console[], steps_look[],
-    steps_logs[], steps_unpack[], steps_drop_image[], steps_check[], steps_fail[];
-/* Shared with steps_move_posix.c. The copy that the request means is here: -ENOENT, -ESTALE. */
+    steps_logs[], steps_unpack[], steps_drop_image[], steps_check[], steps_fail[], steps_send[];
+/* Shared with steps_move_posix.c and steps_protect_posix.c. Whether the run may start now, and then
+ * it is this guest's: needs a live lease. */
+enum step step_start_check(struct work *work, struct operation *op);
+/* The copy that the request means is here: -ENOENT, -ESTALE. */
 enum step check_copy(struct operation *op);
 /* What the codec cannot know of START's and PREPARE's run. */
 enum step check_run(struct operation *op);
@@ -160,6 +163,9 @@ int guest_follow_freezer(struct work *work, struct local_guest *guest, struct er
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],
     steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[],
     steps_clear[];
+
+/* ---- steps_protect_posix.c */
+extern const step_fn steps_checkpoint[], steps_restore[];
 
 /* ---- steps_fabric_posix.c */
 extern const step_fn steps_fabric[];

@@ -183,7 +183,7 @@ static void remove_above_if_empty(const char *path)
 
 static int cell_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
 {
-    const char *const always[] = {paths->checkpoint, paths->merged, paths->work};
+    const char *const always[] = {paths->checkpoint, paths->snapshot, paths->merged, paths->work};
     const char *const written[] = {paths->upper, paths->log};
     int r = cell_netns_remove(paths->netns, err);
 

@@ -27,6 +27,7 @@ void guest_paths_init(struct guest_paths *paths, const char *name,
     PATH(log, "/var/log/skein/guests/%s.log", name);
     PATH(netns, "/run/skein/netns/%s", name);
     PATH(checkpoint, "/run/skein/guests/%s/checkpoint", name);
+    PATH(snapshot, "/run/skein/guests/%s/snapshot", name);
 }
 
 void guest_run_deinit(struct guest_run *run)

@@ -44,6 +44,7 @@ struct guest_paths {
     char log[128];        /* /var/log/skein/guests/NAME.log: stdout and stderr */
     char netns[128];      /* /run/skein/netns/NAME */
     char checkpoint[128]; /* /run/skein/guests/NAME/checkpoint: tmpfs, during a migration only */
+    char snapshot[128];   /* /run/skein/guests/NAME/snapshot: of a protected guest */
 };
 
 struct guest_kind_ops {

@@ -264,6 +264,61 @@ static int fake_activate(const struct mover_guest *guest, pid_t *ret_pid, struct
     return 0;
 }
 
+/* The count is kept, and read out of a file again. */
+static int fake_checkpoint(const struct mover_guest *guest, struct mover_report *ret,
+                           struct err *err)
+{
+    char path[160], text[64] = "";
+    int fd, rc;
+
+    freeze(guest, true);
+    ret->frozen_us = clock_now_us();
+    snprintf(path, sizeof(path), "/run/fake/%s.count", guest->name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    rc = fd < 0 || read(fd, text, 13) < 0 ? -EIO : act("checkpoint", err);
+    if (fd >= 0)
+        close(fd);
+    snprintf(path, sizeof(path), "/run/fake/%s.snapshot", guest->name);
+    if (rc == 0)
+        write_text(path, text);
+    freeze(guest, false);
+    ret->handed_over_us = clock_now_us();
+    return rc;
+}
+
+static int fake_send(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                     struct err *err)
+{
+    char path[160], text[64] = "";
+    int from, rc = act("send", err);
+
+    snprintf(path, sizeof(path), "/run/fake/%s.snapshot", guest->name);
+    from = open(path, O_RDONLY | O_CLOEXEC);
+    if (rc == 0 && (from < 0 || read(from, text, 13) != 13))
+        rc = err_set(err, -ENOENT, "no snapshot");
+    if (rc == 0 && write(fd, text, 13) != 13)
+        rc = err_set(err, -EPIPE, "nobody reads");
+    if (from >= 0)
+        close(from);
+    ret->bytes = 13;
+    return rc;
+}
+
+static int fake_receive_kept(const struct mover_guest *guest, int fd,
+                             const uint8_t digest[DIGEST_SIZE], struct mover_report *ret,
+                             struct err *err)
+{
+    if (digest[0] == 0xbb)
+        return err_set(err, -EBADMSG, "the checkpoint is not the one that was kept");
+    return fake_receive(guest, fd, ret, err);
+}
+
+static int fake_reset_peers(const struct mover_guest *guest, struct err *err)
+{
+    (void)guest;
+    return act("reset", err);
+}
+
 static int fake_look(const struct mover_guest *guest, struct look *ret, struct err *err)
 {
     look_add(ret, "device", true, "guest %s has a device open", guest->name);
@@ -294,6 +349,10 @@ const struct mover_ops mover_criu_ops = {
     .receive = fake_receive,
     .activate = fake_activate,
     .resume = fake_resume,
+    .checkpoint = fake_checkpoint,
+    .send = fake_send,
+    .receive_kept = fake_receive_kept,
+    .reset_peers = fake_reset_peers,
     .discard = fake_discard,
 };
 

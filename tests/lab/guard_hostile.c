@@ -45,8 +45,10 @@ static void of_nobody(struct guard_request *r)
     strcpy(r->copy.guest, "nobody");
     r->copy.epoch = EPOCH;
     r->migration = 20;
-    r->fds[0] =
-        r->op == GUARD_CAPTURE || r->op == GUARD_RECEIVE || r->op == GUARD_LOOK ? a_socket : -1;
+    r->fds[0] = r->op == GUARD_CAPTURE || r->op == GUARD_RECEIVE || r->op == GUARD_LOOK ||
+                        r->op == GUARD_SEND
+                    ? a_socket
+                    : -1;
 }
 
 static void of_another_epoch(struct guard_request *r)
@@ -118,6 +120,36 @@ static void run_of_another_migration(struct guard_request *r)
 {
     run(r, "evil");
     r->migration = 21;
+}
+
+static void restore_from_a_directory(struct guard_request *r)
+{
+    run(r, "evil");
+    r->fds[0] = a_directory;
+}
+
+static void restore_of_an_old_decision(struct guard_request *r)
+{
+    run_of_an_old_decision(r);
+    r->fds[0] = a_file;
+}
+
+static void restore_without_a_file(struct guard_request *r)
+{
+    run(r, "evil");
+}
+
+static void restore_of_another_file(struct guard_request *r)
+{
+    run(r, "evil");
+    memset(r->digest, 0xbb, DIGEST_SIZE);
+    r->fds[0] = a_file;
+}
+
+static void restore_on_a_low_port(struct guard_request *r)
+{
+    run_on_a_low_port(r);
+    r->fds[0] = a_file;
 }
 
 static void command(struct guard_request *r)
@@ -239,6 +271,17 @@ static const struct attempt {
                      {"a descriptor with it", check_with_a_file, false, false}},
     [GUARD_FAIL] = {{"a descriptor with it", with_a_file, false, false},
                     {"on the lease connection", of_another_epoch, true, false}},
+    [GUARD_CHECKPOINT] = {{"nobody", of_nobody, false, false},
+                          {"another epoch", of_another_epoch, false, false},
+                          {"a descriptor with it", with_a_file, false, false}},
+    [GUARD_SEND] = {{"nobody", of_nobody, false, false},
+                    {"another epoch", of_another_epoch, false, false},
+                    {"a file for a stream", with_a_file, false, false}},
+    [GUARD_RESTORE] = {{"no file", restore_without_a_file, false, false},
+                       {"a directory", restore_from_a_directory, false, false},
+                       {"a port below the guests'", restore_on_a_low_port, false, false},
+                       {"a decision below the floor", restore_of_an_old_decision, false, false},
+                       {"another file than was kept", restore_of_another_file, false, false}},
 };
 _Static_assert(sizeof(attempts) / sizeof(attempts[0]) == GUARD_OP_END,
                "every operation of the guard is tried with bad arguments");
@@ -352,7 +395,7 @@ static unsigned cut_packets(void)
         int fd = guard_connect(GUARD_CONNECTION_WORK, &hello);
 
         request_of(&request, (enum guard_op)op);
-        if (op == GUARD_START || op == GUARD_PREPARE)
+        if (op == GUARD_START || op == GUARD_RESTORE || op == GUARD_PREPARE)
             run_of(&request, (enum guard_op)op, "evil", 20, PORT + 1);
         request.serial = 2;
         writer_init(&w, bytes, sizeof(bytes));

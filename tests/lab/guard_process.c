@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static const struct guard_tests *const parts[] = {&lease_tests, &guest_tests, &move_tests,
-                                                  &client_tests};
+                                                  &kept_tests, &client_tests};
 
 enum { N_PARTS = sizeof(parts) / sizeof(parts[0]), MAX_TESTS = 64 };
 

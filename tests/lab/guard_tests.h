@@ -13,6 +13,6 @@ struct guard_tests {
     size_t n;
 };
 
-extern const struct guard_tests lease_tests, guest_tests, move_tests, client_tests;
+extern const struct guard_tests lease_tests, guest_tests, move_tests, kept_tests, client_tests;
 
 #endif
