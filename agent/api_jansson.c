@@ -48,6 +48,7 @@ static const struct method methods[] = {
     {"guest.show", READ_LEADER, false, false, api_guest_show},
     {"guest.stop", ON_LEADER, false, false, api_write},
     {"guest.start", ON_LEADER, false, false, api_write},
+    {"guest.set", ON_LEADER, false, false, api_write},
     {"guest.rm", ON_LEADER, false, false, api_write},
     {"guest.check", ON_GUEST, false, false, api_guest_check},
     {"guest.migrate", ON_LEADER, false, false, api_write},

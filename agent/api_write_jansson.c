@@ -119,7 +119,8 @@ static json_t *result_of(struct api *api, const struct ticket *ticket, const str
 
     if (strcmp(ticket->method, "guest.migrate") == 0)
         return show_migrated(&show, ticket->name, answer);
-    if ((strcmp(ticket->method, "guest.run") == 0 || strcmp(ticket->method, "guest.start") == 0) &&
+    if ((strcmp(ticket->method, "guest.run") == 0 || strcmp(ticket->method, "guest.start") == 0 ||
+         strcmp(ticket->method, "guest.set") == 0) &&
         guest != NULL)
         return show_guest(&show, guest);
     if (strcmp(ticket->method, "slice.create") == 0 && slice != NULL)

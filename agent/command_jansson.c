@@ -150,6 +150,27 @@ static int labels(const json_t *params, const char *key, uint32_t *ret_n,
     return 0;
 }
 
+/* "failover" and "protect_ms" go together: each stands for the other where that is not said. */
+static int protection(const json_t *params, struct guest_spec *ret, struct err *err)
+{
+    const json_t *period = json_object_get(params, "protect_ms");
+    bool says_failover = json_string_value(json_object_get(params, "failover")) != NULL;
+    int rc = number32(params, "protect_ms", 0, UINT32_MAX, &ret->protect_ms, err);
+
+    if (rc < 0)
+        return rc;
+    if (ret->protect_ms != 0 && says_failover && ret->failover != FAILOVER_RESTORE)
+        return err_set(err, -EINVAL, "protect_ms: is for guests that restore, not %s",
+                       failover_policy_name(ret->failover));
+    if (ret->protect_ms != 0)
+        ret->failover = FAILOVER_RESTORE;
+    else if (ret->failover == FAILOVER_RESTORE && period != NULL && !json_is_null(period))
+        return err_set(err, -EINVAL, "protect_ms: who is to restore needs checkpoints");
+    else if (ret->failover == FAILOVER_RESTORE)
+        ret->protect_ms = PROTECT_DEFAULT_MS;
+    return 0;
+}
+
 static int policies(const json_t *params, struct guest_spec *ret, struct err *err)
 {
     const char *restart = json_string_value(json_object_get(params, "restart"));
@@ -170,12 +191,9 @@ static int policies(const json_t *params, struct guest_spec *ret, struct err *er
         return err_set(err, -EINVAL, "restart: '%.20s' is none of always, on-failure, never",
                        restart);
     if (failover != NULL && failover_policy_parse(failover, &ret->failover) < 0)
-        return err_set(err, -EINVAL, "failover: '%.20s' is none of restart, stay", failover);
-    if (ret->failover == FAILOVER_RESTORE)
-        return err_set(err, -EINVAL,
-                       "failover: 'restore' needs checkpoints, which this version does not keep; "
-                       "use restart or stay");
-    return 0;
+        return err_set(err, -EINVAL, "failover: '%.20s' is none of restart, stay, restore",
+                       failover);
+    return protection(params, ret, err);
 }
 
 static int health(const json_t *params, struct health_check *ret, struct err *err)
@@ -396,6 +414,19 @@ int move_terms_of_json(const json_t *params, struct move_terms *ret, struct err 
     return rc;
 }
 
+static int guest_set(const json_t *params, struct command *ret, struct err *err)
+{
+    const json_t *period = json_object_get(params, "protect_ms");
+    int rc = name_of_json(params, "name", ret->guest_protect.name, err);
+
+    ret->type = COMMAND_GUEST_PROTECT;
+    if (rc == 0 && (period == NULL || json_is_null(period)))
+        rc = err_set(err, -EINVAL, "'protect_ms' is missing: what is to be set?");
+    if (rc == 0)
+        rc = number32(params, "protect_ms", 0, UINT32_MAX, &ret->guest_protect.protect_ms, err);
+    return rc;
+}
+
 static int guest_migrate(const json_t *params, struct command *ret, struct err *err)
 {
     uint64_t node = 0;
@@ -460,6 +491,8 @@ int command_of_json(const char *method, const json_t *params, struct command *re
     }
     if (strcmp(method, "guest.run") == 0)
         return guest_run(params, ret, err);
+    if (strcmp(method, "guest.set") == 0)
+        return guest_set(params, ret, err);
     if (strcmp(method, "guest.migrate") == 0)
         return guest_migrate(params, ret, err);
     if (strcmp(method, "migration.cancel") == 0)

@@ -251,6 +251,7 @@ static const struct key keys[] = {
     TIMER(freeze_ms, 1, TIMERS_MAX_FREEZE_MS),
     NUMBER(disk_stall_ms, 100, 600000),
     NUMBER(stream_delay_ms, 0, 1000),
+    {"checkpoint_limit", set_memory, offsetof(struct config, checkpoint_limit_mib), 4, 0, 0},
     PLAIN(user, set_text),
     PLAIN(watchdog, set_directory),
 };
@@ -265,6 +266,7 @@ void config_init(struct config *config)
         .log_level = LOG_LEVEL_INFO,
         .disk_stall_ms = 5000,
         .stream_delay_ms = 25,
+        .checkpoint_limit_mib = 1024,
         .user = "skein",
     };
 }

@@ -50,7 +50,8 @@ struct config {
     char profile[CONFIG_PROFILE_SIZE]; /* of the cluster's timers; "" = not said */
     struct timers timers;              /* what is said of them one by one; 0 = not said */
     uint32_t disk_stall_ms;
-    uint32_t stream_delay_ms; /* that bulk streams may cause; 0 = they are not held back */
+    uint32_t stream_delay_ms;        /* that bulk streams may cause; 0 = they are not held back */
+    uint32_t checkpoint_limit_mib;   /* of disk, that others' checkpoints may take here */
     char user[CONFIG_USER_SIZE];     /* that skeind becomes */
     char watchdog[CONFIG_PATH_SIZE]; /* the board's, "/dev/watchdog"; "" = none */
 };

@@ -58,6 +58,7 @@ void core_free(struct core *core)
     free(core->node.moves);
     free(core->node.asked);
     free(core->node.paths);
+    free(core->taken);
     free(core->node.fabric_bytes);
     node_facts_deinit(&core->config.facts);
     state_deinit(&core->state);
@@ -179,7 +180,7 @@ static void guard_done(struct core *core, const struct core_event *event)
         list_arrived(core, event->reply);
         return;
     }
-    if (core_health_done(core, event->serial, event->reply))
+    if (core_health_done(core, event->serial, event->reply) || core_protect_sent(core, event))
         return;
     if (event->serial == node->fabric_serial) {
         core_goods_wired(core, event->reply);

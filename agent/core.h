@@ -114,6 +114,8 @@ enum core_action_type {
     CORE_MEMBERS, /* nodes, keys or addresses changed: the keyring and peers are to be made anew */
     CORE_EVENT,   /* record: for `events` and the log */
     CORE_STOP,    /* answer.text: this node was removed: end */
+    CORE_KEEP_CHECKPOINTS, /* those that the state names of this node; it may drop all others but
+                            * the newest of a guest that came and is not named yet */
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
                       * ends with -ECANCELED, a stream that waits for its request is closed */
     CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */
@@ -121,7 +123,8 @@ enum core_action_type {
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
  * `to` that says the migration's id; RECEIVE the accepted stream of that id from node `to` (the
  * shell waits for it, with a limit). A stream that cannot be had is answered as GUARD_DONE with its
- * error. */
+ * error. SEND gets a sealed stream to node `to`; GUARD_DONE comes once that node has said that it
+ * keeps the checkpoint, with its digest. RESTORE gets the checkpoint's file. */
 
 enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE, MEMBER_TRANSFER /* it leads */ };
 
@@ -252,6 +255,15 @@ struct guest_view {
     char text[REASON_SIZE]; /* of the last failed check, "" = none */
 };
 void core_guest_view(const struct core *core, const char *guest, struct guest_view *ret);
+/* How well a guest is protected, as this node knows it. */
+struct protection_view {
+    bool has_age; /* this node saw its newest checkpoint committed */
+    uint64_t age_ms;
+    bool is_told; /* the node that it runs on said: */
+    uint32_t interval_ms, n_failures;
+    char text[REASON_SIZE]; /* why the newest failed, "" = it did not */
+};
+void core_protection_view(const struct core *core, const char *guest, struct protection_view *ret);
 /* One word for people: "running", "starting", "frozen", "stopped", "pending" (no place),
  * "migrating", "lost", "unknown", … */
 const char *core_guest_state_word(const struct core *core, const char *guest);

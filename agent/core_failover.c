@@ -85,22 +85,46 @@ static struct timeline timeline_of(const struct core *core, const struct failove
     };
 }
 
+/* From the checkpoint that it resumed from to the beginning of the timeline. */
+static void add_lost(const struct core *core, const struct failover *f, struct timeline *ret)
+{
+    const struct guest *guest = state_guest(&core->state, f->guest);
+    const struct protection *p =
+        core_protection_at(core, guest->placement.node, f->guest, f->epoch);
+
+    ret->is_protected = guest->spec.failover == FAILOVER_RESTORE;
+    ret->is_resumed = ret->is_protected && p != NULL && p->resumed != 0;
+    for (size_t i = 0; ret->is_resumed && i < core->n_taken; i++) {
+        uint64_t taken_us = core->taken[i].taken_us;
+
+        if (core->taken[i].index != p->resumed)
+            continue;
+        ret->has_lost = true;
+        ret->lost_ms = f->began_us > taken_us ? (uint32_t)((f->began_us - taken_us) / 1000) : 0;
+    }
+}
+
 void core_timeline_record(struct core *core, const char *guest, uint64_t to,
                           const struct timeline *t)
 {
-    char lease[24] = "unknown", elected[32] = "";
+    char lease[24] = "unknown", elected[32] = "", lost[80] = "";
 
     if (t->has_lease_end)
         snprintf(lease, sizeof(lease), "%u", t->lease_end_ms);
     if (t->has_elected)
         snprintf(elected, sizeof(elected), "elected %u, ", t->elected_ms);
-    core_record(core, "failover", guest, to, 0,
-                "ms after %s%s%s: lease end %s, %scommitted %u, placed %u, started %u, serving %u",
-                t->since == TIMELINE_BEAT     ? "the last beat of "
-                : t->since == TIMELINE_ANSWER ? "the last answer of the leader "
-                                              : "the election, silence of ",
-                core_node_name(core, t->from), t->is_rebooted ? ", which rebooted" : "", lease,
-                elected, t->committed_ms, t->placed_ms, t->started_ms, t->serving_ms);
+    if (t->has_lost)
+        snprintf(lost, sizeof(lost), "; resumed from %u ms before", t->lost_ms);
+    else if (t->is_protected)
+        snprintf(lost, sizeof(lost), "; %s", t->is_resumed ? "resumed" : "started afresh");
+    core_record(
+        core, "failover", guest, to, 0,
+        "ms after %s%s%s: lease end %s, %scommitted %u, placed %u, started %u, serving %u%s",
+        t->since == TIMELINE_BEAT     ? "the last beat of "
+        : t->since == TIMELINE_ANSWER ? "the last answer of the leader "
+                                      : "the election, silence of ",
+        core_node_name(core, t->from), t->is_rebooted ? ", which rebooted" : "", lease, elected,
+        t->committed_ms, t->placed_ms, t->started_ms, t->serving_ms, lost);
     core_newest_record(core)->timeline = *t;
 }
 
@@ -112,6 +136,7 @@ static void tell(struct core *core, const struct failover *f, uint64_t to)
     memcpy(message.told.guest, f->guest, NAME_SIZE);
     message.told.node = to;
     message.told.timeline = timeline_of(core, f);
+    add_lost(core, f, &message.told.timeline);
     core_timeline_record(core, f->guest, to, &message.told.timeline);
     for (size_t i = 0; i < core->state.n_nodes; i++) {
         const struct node *node = &core->state.nodes[i];

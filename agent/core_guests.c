@@ -37,6 +37,8 @@ void core_guests_forget_busy(struct core *core)
         core->node.guests[i].busy = 0;
         core->node.guests[i].settled_by = 0;
         core->node.guests[i].health.serial = 0;
+        core->node.guests[i].protection.begun_us = 0;
+        core->node.guests[i].protection.serial = 0;
     }
 }
 
@@ -195,6 +197,12 @@ void core_guests_done(struct core *core, const struct asked *asked, const struct
         local->running_us = core->now;
         local->exit_seen = false;
     }
+    if (asked->op == GUARD_CHECKPOINT) {
+        core_protect_kept(core, local, reply);
+        return;
+    }
+    if (asked->op == GUARD_RESTORE)
+        core_protect_restored(core, local, reply);
     if (asked->op >= GUARD_PREPARE && asked->op <= GUARD_DISCARD)
         core_move_done(core, local, asked, reply);
     if (reply->code == 0 || core_guard_is_away(reply->code))
@@ -237,6 +245,10 @@ static void start(struct core *core, struct local_guest *local, const struct gue
     if (core->node.lapsed || core->state.index < core->node.floor_index ||
         !core_image_is_ready(core, guest->spec.image) || must_wait(core, local))
         return;
+    if (!local->has_report && core_protect_start(core, local, guest))
+        return;
+    local->n_restores = MAX_CHECKPOINTS; /* its life begins anew */
+    local->resumed = 0;
     request = core_ask(core, GUARD_START, local->name, epoch, 0);
     request->index = core->state.index;
     core_fill_run(core, guest, &guest->placement, epoch, &request->run);
@@ -331,6 +343,8 @@ static void owned(struct core *core, struct local_guest *local, const struct gue
         local->n_ends = 0;
         local->retry_us = 0;
         local->exit_seen = false;
+        local->n_restores = 0;
+        local->resumed = 0;
         local->claim.kind = 0;
     }
     if (is_captured) {
@@ -345,8 +359,8 @@ static void owned(struct core *core, struct local_guest *local, const struct gue
         start(core, local, guest);
     } else if (report->state == GUEST_EXITED) {
         exited(core, local, guest);
-    } else {
-        core_health_run(core, local, guest);
+    } else if (!core_health_run(core, local, guest)) {
+        core_protect_run(core, local, guest);
     }
 }
 

@@ -6,9 +6,11 @@
  *   core_node.c     the node's part: beats, acks to the guard
  *   core_guests.c   the node's part: makes the guard's guests equal to the state
  *   core_health.c   the node's part: health checks
+ *   core_protect.c  the node's part: checkpoints of guests, and starts out of them
  *   core_goods.c    the node's part: images, the switch, own facts
  *   core_leader.c   the leader's part: grants, losses, claims
  *   core_place.c    the leader's part: places what waits, and who gives way to it
+ *   core_buddy.c    … and where protected guests' checkpoints go
  *   core_failover.c … and the timeline of what a loss did
  *   core_ask.c      … and what others say of a silent node: shown, never decisive
  *   core_copies.c   the leader's part: copies of images that are more than these need
@@ -68,6 +70,22 @@ struct local_health {
     char text[REASON_SIZE]; /* of the last failure */
 };
 
+/* The checkpoints of one run of a protected guest. */
+struct local_protection {
+    uint64_t epoch;        /* of that run, … */
+    uint32_t pid;          /* … and its init; 0 = none yet */
+    uint64_t next_us;      /* when the next one is due */
+    uint64_t begun_us;     /* when the one under way was asked for; 0 = none is */
+    uint64_t to;           /* the node that it goes to */
+    uint32_t serial;       /* of its sending; 0 = it is not sent yet */
+    uint64_t frozen_at_us; /* when the guest stood still for it, … */
+    uint32_t frozen_us;    /* … and for how long */
+    uint32_t wanted_ms;    /* the period that `next_us` goes by */
+    bool is_stretched;
+    uint64_t taken_us; /* of the one in the report */
+    struct protection report;
+};
+
 struct local_guest {
     char name[NAME_SIZE];
     bool has_report;
@@ -81,6 +99,9 @@ struct local_guest {
     bool exit_seen;      /* the back-off for this exit is set */
     uint32_t n_ends;     /* since it last ran calmly */
     struct local_health health;
+    struct local_protection protection;
+    size_t n_restores;      /* checkpoints that are past trying, for its epoch */
+    uint64_t resumed;       /* index of the one that it came from, in its epoch; 0 = none */
     struct claim claim;     /* kind 0 = none */
     uint64_t capture_order; /* id of the migration that the leader ordered the capture of */
     uint64_t notice_us;     /* when the source is next told that the guest runs here */
@@ -178,6 +199,7 @@ struct node_part {
     uint8_t *fabric_bytes; /* of the view that the switch shows, or is being given */
     size_t fabric_size;
     uint64_t facts_retry_us;
+    bool has_tidied; /* its checkpoints: those that the state does not name went */
 
     size_t n_probes;
     struct probe probes[CORE_MAX_PROBES];
@@ -205,6 +227,8 @@ enum proposal_kind {
     PROPOSAL_FACTS,
     PROPOSAL_SAGA,
     PROPOSAL_DRAIN,
+    PROPOSAL_BUDDY,
+    PROPOSAL_CHECKPOINT,
     PROPOSAL_WISH,
 };
 
@@ -297,6 +321,11 @@ struct inquiry {
     struct helper helpers[CORE_MAX_HELPERS];
 };
 
+/* When a checkpoint of the state was taken, by this node's clock; it saw it committed. */
+struct taken {
+    uint64_t index, taken_us;
+};
+
 struct leader_part {
     struct detector detector;
     bool term_proposed;
@@ -344,6 +373,9 @@ struct core {
     struct core_member members[CORE_MAX_MEMBERS];
     size_t ended_at; /* ring */
     struct ended_move ended[CORE_ENDS_KEPT];
+
+    size_t n_taken;
+    struct taken *taken;
 
     struct node_part node;
     struct leader_part lead;
@@ -432,6 +464,38 @@ bool core_health_done(struct core *core, uint32_t serial, const struct guard_rep
 /* False when there is nothing to say. */
 bool core_condition_of(const struct core *core, const struct local_guest *local,
                        struct condition *ret);
+
+/* ---- checkpoints (core_protect.c) */
+
+/* It is placed here and runs: takes a checkpoint when one is due. */
+void core_protect_run(struct core *core, struct local_guest *local, const struct guest *guest);
+/* It is placed here and nothing of it is: asks for its start out of a checkpoint that is here.
+ * False: there is none, or all failed. */
+bool core_protect_start(struct core *core, struct local_guest *local, const struct guest *guest);
+/* The guard's answer to CHECKPOINT or RESTORE. */
+void core_protect_kept(struct core *core, struct local_guest *local,
+                       const struct guard_reply *reply);
+void core_protect_restored(struct core *core, struct local_guest *local,
+                           const struct guard_reply *reply);
+/* True when the answer was about a checkpoint's way to its buddy. */
+bool core_protect_sent(struct core *core, const struct core_event *event);
+/* False when there is nothing to say. */
+bool core_protection_of(const struct core *core, const struct local_guest *local,
+                        struct protection *ret);
+/* Once a run, when its state is current: what was not named any more while it was away goes. */
+void core_protect_tidy(struct core *core);
+/* A command was applied that names or ends checkpoints. */
+void core_protect_applied(struct core *core, const struct command *command,
+                          const struct outcome *outcome);
+
+/* ---- buddies (core_buddy.c) */
+
+void core_buddies_run(struct core *core);
+/* A place where the guest can resume. 1: found; 0: there is none; -EAGAIN: a node that keeps a
+ * checkpoint of it is silent: soon it is heard again, or lost. */
+int core_buddy_place(struct core *core, const struct guest *guest, struct placement *ret);
+const struct protection *core_protection_at(const struct core *core, uint64_t node,
+                                            const char *guest, uint64_t epoch);
 
 void core_goods_held(struct core *core, const uint8_t digest[DIGEST_SIZE]);
 void core_goods_failed(struct core *core, const uint8_t digest[DIGEST_SIZE]);

@@ -490,6 +490,7 @@ void core_lead_run(struct core *core)
     holders_run(core);
     core_copies_run(core);
     core_places_run(core);
+    core_buddies_run(core);
     core_failovers_run(core);
     core_asks_run(core);
     core_drains_run(core);

@@ -182,7 +182,8 @@ static void applied(struct core *core, const struct command *command, const stru
     if (command->type == COMMAND_NODE_LOST || command->type == COMMAND_NODE_REBOOTED)
         core_failover_lost(core, command->node_event.node, command->type == COMMAND_NODE_REBOOTED,
                            outcome->index);
-    if (command->type != COMMAND_IMAGE_HELD)
+    core_protect_applied(core, command, outcome);
+    if (command->type != COMMAND_IMAGE_HELD && command->type != COMMAND_GUEST_CHECKPOINT)
         core->node.fabric_dirty = true;
     stop_when_removed(core, command, outcome);
 }

@@ -119,7 +119,8 @@ static void fill_guests(const struct core *core, struct node_report *ret)
     struct claim *claims = calloc(node->n_guests + node->n_images + 1, sizeof(*claims));
 
     ret->conditions = calloc(node->n_guests + 1, sizeof(*ret->conditions));
-    if (guests == NULL || claims == NULL || ret->conditions == NULL)
+    ret->protections = calloc(node->n_guests + 1, sizeof(*ret->protections));
+    if (guests == NULL || claims == NULL || ret->conditions == NULL || ret->protections == NULL)
         abort();
     for (size_t i = 0; i < node->n_guests; i++) {
         const struct local_guest *local = &node->guests[i];
@@ -131,6 +132,9 @@ static void fill_guests(const struct core *core, struct node_report *ret)
         if (ret->n_conditions < MAX_NODE_GUESTS &&
             core_condition_of(core, local, &ret->conditions[ret->n_conditions]))
             ret->n_conditions++;
+        if (ret->n_protections < MAX_NODE_GUESTS &&
+            core_protection_of(core, local, &ret->protections[ret->n_protections]))
+            ret->n_protections++;
     }
     ret->guests = guests;
     ret->claims = claims;
@@ -345,6 +349,7 @@ void core_node_run(struct core *core)
     }
     core_goods_run(core);
     core_moves_tidy(core);
+    core_protect_tidy(core);
     core_guests_run(core);
     core_probes_run(core);
 }

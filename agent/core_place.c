@@ -146,10 +146,16 @@ void core_places_run(struct core *core)
     while ((guest = next_waiting(core, guest)) != NULL) {
         struct placement placement;
         struct err err = {0};
+        int resumes = core_buddy_place(core, guest, &placement);
 
-        if (core_place(core, &guest->spec, 0, &placement, NULL, &err) == 0) {
+        if (resumes > 0 ||
+            (resumes == 0 && core_place(core, &guest->spec, 0, &placement, NULL, &err) == 0)) {
             propose_place(core, guest, &placement);
             return;
+        }
+        if (resumes < 0) {
+            core_wake_at(&core->lead.wake_us, core->now + (uint64_t)CORE_RETRY_MS * 1000);
+            continue;
         }
         if (propose_evict(core, guest))
             return;

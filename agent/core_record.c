@@ -35,6 +35,13 @@ void core_subject_of(const struct core *core, const struct command *command,
         subject_guest(ret, command->guest_evict.name);
         ret->node = command->guest_evict.node;
         break;
+    case COMMAND_GUEST_PROTECT:
+        subject_guest(ret, command->guest_protect.name);
+        break;
+    case COMMAND_GUEST_BUDDY:
+        subject_guest(ret, command->guest_buddy.name);
+        ret->node = command->guest_buddy.node;
+        break;
     case COMMAND_GUEST_STOPPED:
         subject_guest(ret, command->guest_stopped.name);
         break;
@@ -96,6 +103,16 @@ static void record_guest(struct core *core, const struct command *command,
     else if (command->type == COMMAND_GUEST_STOPPED && guest != NULL &&
              guest->preempted_by[0] != '\0')
         snprintf(text, sizeof(text), "it gave way to guest %s", guest->preempted_by);
+    else if (command->type == COMMAND_GUEST_PLACE && guest != NULL && guest->spec.protect_ms != 0)
+        snprintf(text, sizeof(text), "%s",
+                 guest->checkpoints[0].index != 0 ? "it goes on from a checkpoint that is there"
+                                                  : "no checkpoint is there: it starts afresh");
+    else if (command->type == COMMAND_GUEST_PROTECT && command->guest_protect.protect_ms != 0)
+        snprintf(text, sizeof(text), "a checkpoint every %u ms", command->guest_protect.protect_ms);
+    else if (command->type == COMMAND_GUEST_PROTECT)
+        snprintf(text, sizeof(text), "off");
+    else if (command->type == COMMAND_GUEST_BUDDY)
+        snprintf(text, sizeof(text), "its checkpoints go there");
     else if (command->type == COMMAND_GUEST_EVICT)
         say_victims(command, text);
     else if (command->type == COMMAND_MIGRATION_ABORT)
@@ -157,6 +174,7 @@ void core_record_command(struct core *core, const struct command *command,
     }
     switch (command->type) {
     case COMMAND_IMAGE_HELD:
+    case COMMAND_GUEST_CHECKPOINT: /* too often to be told */
         break;
     case COMMAND_SLICE_CREATE:
         core_record(core, what, NULL, 0, outcome->index, "%s", command->slice_create.slice.name);

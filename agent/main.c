@@ -7,6 +7,7 @@
 
 #include "agent/api_jansson.h"
 #include "agent/api_server_czmq.h"
+#include "agent/checkpoints_uv.h"
 #include "agent/privileges_linux.h"
 #include "agent/pump_czmq_uv.h"
 #include "agent/skeind_uv.h"
@@ -47,10 +48,11 @@ static int open_api(struct skeind *s, struct err *err)
 /* Everything that needs no cluster. */
 static int start(struct skeind *s, struct err *err)
 {
-    char images[CONFIG_PATH_SIZE + 16];
+    char images[CONFIG_PATH_SIZE + 16], checkpoints[CONFIG_PATH_SIZE + 16];
     int rc;
 
     snprintf(images, sizeof(images), "%s/images", s->config.data_dir);
+    snprintf(checkpoints, sizeof(checkpoints), "%s/checkpoints", s->config.data_dir);
     s->pump = pump_new(s->loop);
     s->api = api_new(s);
     if (s->pump == NULL || s->api == NULL)
@@ -59,6 +61,9 @@ static int start(struct skeind *s, struct err *err)
     watch_signal(s, &s->term, SIGTERM);
     watch_signal(s, &s->interrupt, SIGINT);
     rc = image_store_open(images, &s->store, err);
+    if (rc == 0)
+        rc = checkpoints_new(s->loop, checkpoints, (uint64_t)s->config.checkpoint_limit_mib << 20,
+                             &s->checkpoints, err);
     if (rc == 0)
         rc = skeind_guard_start(s, err);
     if (rc == 0)

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 4 };
+enum { MESSAGE_VERSION = 5 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -16,6 +16,7 @@ void node_report_deinit(struct node_report *report)
     free(report->claims);
     free(report->conditions);
     free(report->moves);
+    free(report->protections);
     free(report->images);
     memset(report, 0, sizeof(*report));
 }
@@ -127,6 +128,38 @@ static void read_move(struct reader *r, struct move_report *ret)
     ret->blackout_us = read_u32(r);
 }
 
+static void write_protection(const struct protection *p, struct writer *w)
+{
+    write_string(w, p->guest);
+    write_u64(w, p->epoch);
+    write_u64(w, p->resumed);
+    write_u64(w, p->node);
+    write_bytes(w, p->digest, DIGEST_SIZE);
+    write_u64(w, p->size);
+    write_u32(w, p->frozen_us);
+    write_u32(w, p->age_ms);
+    write_u32(w, p->interval_ms);
+    write_u32(w, p->n_failures);
+    write_string(w, p->text);
+}
+
+static void read_protection(struct reader *r, struct protection *ret)
+{
+    read_string(r, ret->guest, sizeof(ret->guest));
+    ret->epoch = read_u64(r);
+    ret->resumed = read_u64(r);
+    ret->node = read_u64(r);
+    read_bytes(r, ret->digest, DIGEST_SIZE);
+    ret->size = read_u64(r);
+    ret->frozen_us = read_u32(r);
+    ret->age_ms = read_u32(r);
+    ret->interval_ms = read_u32(r);
+    ret->n_failures = read_u32(r);
+    read_string(r, ret->text, sizeof(ret->text));
+    if (!name_is_valid(ret->guest))
+        reader_fail(r);
+}
+
 static void write_node_report(const struct node_report *report, struct writer *w)
 {
     write_u32(w, report->n_guests);
@@ -141,6 +174,9 @@ static void write_node_report(const struct node_report *report, struct writer *w
     write_u32(w, report->n_moves);
     for (uint32_t i = 0; i < report->n_moves; i++)
         write_move(&report->moves[i], w);
+    write_u32(w, report->n_protections);
+    for (uint32_t i = 0; i < report->n_protections; i++)
+        write_protection(&report->protections[i], w);
     write_u32(w, report->n_images);
     for (uint32_t i = 0; i < report->n_images; i++)
         write_bytes(w, report->images[i], DIGEST_SIZE);
@@ -178,6 +214,10 @@ static void read_node_report(struct reader *r, struct node_report *ret)
     ret->moves = room(r, n, sizeof(*ret->moves));
     for (; !r->failed && ret->n_moves < n; ret->n_moves++)
         read_move(r, &ret->moves[ret->n_moves]);
+    n = read_count(r, MAX_NODE_GUESTS);
+    ret->protections = room(r, n, sizeof(*ret->protections));
+    for (; !r->failed && ret->n_protections < n; ret->n_protections++)
+        read_protection(r, &ret->protections[ret->n_protections]);
     n = read_count(r, MAX_IMAGES);
     ret->images = room(r, n, sizeof(*ret->images));
     for (; !r->failed && ret->n_images < n; ret->n_images++)

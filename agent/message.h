@@ -82,6 +82,21 @@ struct condition {
     char text[REASON_SIZE]; /* the last failure's words */
 };
 
+/* What a node says of a protected guest that runs on it. */
+struct protection {
+    char guest[NAME_SIZE];
+    uint64_t epoch;
+    uint64_t resumed; /* index of the checkpoint that this copy began with; 0 = it started afresh */
+    uint64_t node;    /* holds its newest checkpoint of this run, whole; 0 = none yet: … */
+    uint8_t digest[DIGEST_SIZE]; /* … zeroes, as … */
+    uint64_t size;               /* … bytes, … */
+    uint32_t frozen_us;          /* … how long the guest stood still for it, … */
+    uint32_t age_ms;             /* … and when it did, before the report was made */
+    uint32_t interval_ms;        /* between checkpoints, as it is held: the wanted one, or longer */
+    uint32_t n_failures;         /* checkpoints that failed, in a row */
+    char text[REASON_SIZE];      /* why; "" */
+};
+
 /* What a node says of a migration that it is an end of. */
 struct move_report {
     uint64_t id;
@@ -101,6 +116,8 @@ struct node_report {
     struct condition *conditions; /* heap, owned */
     uint32_t n_moves;
     struct move_report *moves; /* heap, owned */
+    uint32_t n_protections;
+    struct protection *protections; /* heap, owned */
     uint32_t n_images;
     uint8_t (*images)[DIGEST_SIZE]; /* held, verified and unpacked; heap, owned */
 };

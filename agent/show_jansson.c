@@ -298,6 +298,30 @@ static json_t *health_check_of(const struct health_check *health)
                      "start_ms", (json_int_t)health->start_ms);
 }
 
+static json_t *protection_of(const struct show *show, const struct guest *guest)
+{
+    const struct checkpoint *newest = &guest->checkpoints[0];
+    struct protection_view view;
+    json_t *ret;
+
+    if (guest->spec.protect_ms == 0)
+        return json_null();
+    core_protection_view(show->core, guest->spec.name, &view);
+    ret =
+        json_pack("{s:I, s:o, s:o, s:o, s:I, s:o}", "wanted_ms", (json_int_t)guest->spec.protect_ms,
+                  "interval_ms", number_or_null(view.is_told, view.interval_ms), "buddy",
+                  text_or_null(node_name(show, guest->buddy)), "checkpoint", json_null(),
+                  "failures", (json_int_t)view.n_failures, "failure_text", text_or_null(view.text));
+    if (newest->index != 0)
+        json_object_set_new(
+            ret, "checkpoint",
+            json_pack("{s:I, s:o, s:o, s:I, s:f}", "index", (json_int_t)newest->index, "node",
+                      text_or_null(node_name(show, newest->node)), "age_ms",
+                      number_or_null(view.has_age, view.age_ms), "size_bytes",
+                      (json_int_t)newest->size, "frozen_ms", newest->frozen_us / 1000.0));
+    return ret;
+}
+
 static void add_spec(const struct guest_spec *spec, json_t *ret)
 {
     json_object_set_new(ret, "slice", text_or_null(spec->slice));
@@ -350,6 +374,7 @@ json_t *show_guest(const struct show *show, const struct guest *guest)
     json_object_set_new(ret, "ends_lately", json_integer(view.n_ends));
     json_object_set_new(ret, "next_start_ms",
                         number_or_null(view.next_start_ms != 0, view.next_start_ms));
+    json_object_set_new(ret, "protection", protection_of(show, guest));
     json_object_set_new(ret, "migration", migration_of(show, guest));
     json_object_set_new(ret, "preempted_by", text_or_null(guest->preempted_by));
     json_object_set_new(ret, "clears", text_or_null(node_name(show, guest->clears)));
@@ -433,13 +458,15 @@ static json_t *timeline_of(const struct show *show, const struct timeline *t)
 
     if (t->from == 0)
         return json_null();
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "from",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "from",
                      text_or_null(node_name(show, t->from)), "cause",
                      t->is_rebooted ? "rebooted" : "lost", "since", since[t->since], "lease_end_ms",
                      number_or_null(t->has_lease_end, t->lease_end_ms), "elected_ms",
                      number_or_null(t->has_elected, t->elected_ms), "committed_ms",
                      (int)t->committed_ms, "placed_ms", (int)t->placed_ms, "started_ms",
-                     (int)t->started_ms, "serving_ms", (int)t->serving_ms);
+                     (int)t->started_ms, "serving_ms", (int)t->serving_ms, "resumed",
+                     t->is_protected ? json_boolean(t->is_resumed) : json_null(), "lost_ms",
+                     number_or_null(t->has_lost, t->lost_ms));
 }
 
 json_t *show_record(const struct show *show, const struct core_record *record, uint64_t time_ms)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/api_jansson.h"
+#include "agent/checkpoints_uv.h"
 #include "agent/skeind_uv.h"
 #include "agent/stream_uv.h"
 #include "base/clean.h"
@@ -199,6 +200,7 @@ static int start_network(struct skeind *s, struct err *err)
         .context = s,
         .on_migration = skeind_migration_stream,
         .on_flows = s->config.stream_delay_ms != 0 ? skeind_stream_flows : NULL,
+        .on_checkpoint = skeind_checkpoint_stream,
     };
     int rc;
 
@@ -370,6 +372,8 @@ void skeind_cluster_stop(struct skeind *s)
     if (s->streams != NULL)
         streams_close(s->streams);
     s->streams = NULL;
+    checkpoints_free(s->checkpoints); /* whose streams have ended */
+    s->checkpoints = NULL;
     peers_close(s->peers);
     s->peers = NULL;
 }

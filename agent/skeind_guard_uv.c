@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/checkpoints_uv.h"
 #include "agent/guard/key_posix.h"
 #include "agent/skeind_uv.h"
 #include "agent/stream_uv.h"
@@ -170,6 +171,18 @@ static void ask_unpack(struct skeind *s, struct guard_request *request)
     send_work(s, request, fd);
 }
 
+static void ask_restore(struct skeind *s, struct guard_request *request)
+{
+    int fd = s->checkpoints != NULL ? checkpoints_read(s->checkpoints, request->digest) : -ENOENT;
+
+    if (fd < 0) {
+        guard_failed(s, request, fd, "the checkpoint is not here any more");
+        guard_request_deinit(request);
+        return;
+    }
+    send_work(s, request, fd);
+}
+
 static void transfer_remove(struct skeind *s, size_t at)
 {
     s->transfers[at] = s->transfers[--s->n_transfers];
@@ -285,6 +298,12 @@ void skeind_ask_guard(struct skeind *s, struct core_action *action)
     switch (request.op) {
     case GUARD_UNPACK:
         ask_unpack(s, &request);
+        break;
+    case GUARD_SEND:
+        skeind_send_checkpoint(s, &request, action->to);
+        break;
+    case GUARD_RESTORE:
+        ask_restore(s, &request);
         break;
     case GUARD_CAPTURE:
         ask_capture(s, &request, action->to);

@@ -167,6 +167,9 @@ static void carry_out(struct skeind *s, struct core_action *action)
     case CORE_PACE:
         streams_set_pace(s->streams, action->to, action->rate_kbps);
         break;
+    case CORE_KEEP_CHECKPOINTS:
+        skeind_keep_checkpoints(s);
+        break;
     case CORE_END_STREAM:
         skeind_end_transfer(s, action->migration);
         break;
@@ -265,6 +268,8 @@ static void on_sweep(uv_timer_t *timer)
         skeind_sweep_links(s);
     if (s->core != NULL)
         skeind_sweep_known(s);
+    if (s->core != NULL)
+        skeind_sweep_sendings(s);
     skeind_sweep_transfers(s);
     api_sweep(s->api);
 }

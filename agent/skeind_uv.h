@@ -4,6 +4,7 @@
  *   main.c                 settings, privileges, loop
  *   skeind_uv.c            events into core, actions out of it, timers
  *   skeind_guard_uv.c      the guard's connection, descriptors for its work
+ *   skeind_protect_uv.c    checkpoints on their way
  *   skeind_replica_uv.c    the replicated log
  *   skeind_links_uv.c      measures the uplink, and what of it is bulk streams
  *   skeind_cluster_uv.c    being a member: start, what to remember, ways into a cluster
@@ -25,10 +26,12 @@
 
 struct api;
 struct api_server;
+struct checkpoints;
 struct keyring;
 struct pump;
 struct replica;
 struct replica_copy;
+struct sending;
 struct streams;
 struct skeind;
 
@@ -66,6 +69,8 @@ struct skeind {
     struct api *api;
     struct api_server *server;
     struct image_store *store;
+    struct checkpoints *checkpoints;
+    struct sending *sendings;
     struct guard_client *guard;
     char guard_path[CONFIG_PATH_SIZE + 16];
     uint8_t guard_key[GUARD_KEY_SIZE];
@@ -139,6 +144,14 @@ void skeind_end_transfer(struct skeind *s, uint64_t migration);
 /* Sends a request of the shell's own; takes it. */
 void skeind_guard_send(struct skeind *s, struct guard_request *request, guard_reply_cb cb,
                        void *context);
+
+/* ---- skeind_protect_uv.c */
+
+void skeind_send_checkpoint(struct skeind *s, struct guard_request *request, uint64_t to);
+void skeind_checkpoint_stream(void *context, uint64_t from, uint64_t created, uint64_t epoch,
+                              int fd);
+void skeind_keep_checkpoints(struct skeind *s);
+void skeind_sweep_sendings(struct skeind *s);
 
 /* ---- skeind_links_uv.c */
 

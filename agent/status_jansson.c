@@ -176,6 +176,28 @@ static void warn_of_condition(const struct show *show, const struct guest *guest
              guest->spec.name, view.n_ends, guest->spec.name);
 }
 
+static void warn_of_protection(const struct show *show, const struct guest *guest, json_t *warnings)
+{
+    struct protection_view view;
+
+    if (guest->spec.protect_ms == 0 || guest->desired != DESIRED_RUNNING ||
+        guest->placement.node == 0)
+        return;
+    core_protection_view(show->core, guest->spec.name, &view);
+    if (guest->buddy == 0)
+        warn(warnings, "guest %s is not protected: no other node has room for it",
+             guest->spec.name);
+    else if (view.n_failures > 0)
+        warn(warnings, "guest %s: its newest checkpoint failed (%u in a row): %s", guest->spec.name,
+             view.n_failures, view.text);
+    else if (guest->buddy == guest->placement.node)
+        warn(warnings, "guest %s is not protected: it runs where its checkpoints are",
+             guest->spec.name);
+    else if (view.is_told && view.interval_ms > guest->spec.protect_ms)
+        warn(warnings, "guest %s: a checkpoint every %u ms, not every %u ms as wanted",
+             guest->spec.name, view.interval_ms, guest->spec.protect_ms);
+}
+
 struct counts {
     int running, pending;
 };
@@ -191,6 +213,7 @@ static struct counts count_guests(const struct show *show, json_t *warnings)
 
         counts.running += strcmp(word, "running") == 0;
         warn_of_condition(show, guest, warnings);
+        warn_of_protection(show, guest, warnings);
         if (guest->desired != DESIRED_RUNNING || guest->placement.node != 0)
             continue;
         counts.pending++;

@@ -48,9 +48,13 @@ void stream_header_encode(const struct stream_header *header, uint8_t ret[STREAM
     if (header->kind == STREAM_IMAGE) {
         write_bytes(&w, header->digest, DIGEST_SIZE);
         write_u64(&w, header->offset);
-    } else {
+    } else if (header->kind == STREAM_MIGRATION) {
         write_u64(&w, header->migration);
         write_bytes(&w, zeroes, DIGEST_SIZE);
+    } else {
+        write_u64(&w, header->created);
+        write_u64(&w, header->epoch);
+        write_bytes(&w, zeroes, DIGEST_SIZE - sizeof(uint64_t));
     }
 }
 
@@ -70,6 +74,9 @@ int stream_header_decode(const uint8_t data[STREAM_HEADER_SIZE], struct stream_h
         header.offset = read_u64(&r);
     } else if (header.kind == STREAM_MIGRATION) {
         header.migration = read_u64(&r);
+    } else if (header.kind == STREAM_CHECKPOINT) {
+        header.created = read_u64(&r);
+        header.epoch = read_u64(&r);
     } else {
         return -EBADMSG;
     }
@@ -102,7 +109,7 @@ static void unlist(struct stream_job *job)
 
 static void tell(struct stream_job *job, int status)
 {
-    bool hand_over = status == 0 && job->header.kind == STREAM_MIGRATION;
+    bool hand_over = status == 0 && job->header.kind != STREAM_IMAGE;
 
     if (job->fetched != NULL)
         job->fetched(job->context, status);
@@ -243,7 +250,7 @@ static int step_header(struct stream_job *job)
     r = stream_header_decode(job->buffer, &job->header);
     if (r < 0)
         return r;
-    if (job->header.kind == STREAM_MIGRATION)
+    if (job->header.kind != STREAM_IMAGE)
         return 1;
     begin_to_serve(job);
     return 0;

@@ -3,7 +3,9 @@
  *
  * A stream's first bytes, little-endian: u32 magic, u8 version, u8 kind, u16 0, then 40 bytes: an
  * image's digest and the offset (u64) from which it is wanted, or the id of a migration (u64) and
- * zeroes. An image's holder answers u64 size (of the whole; 0: not here) and the bytes from there.
+ * zeroes, or of a checkpoint when its guest was created (u64), the epoch of the copy that it is of
+ * (u64) and zeroes. An image's holder answers u64 size (of the whole; 0: not here) and the bytes
+ * from there.
  */
 #ifndef SKEIN_AGENT_STREAM_JOB_UV_H
 #define SKEIN_AGENT_STREAM_JOB_UV_H
@@ -16,13 +18,14 @@
 
 enum { STREAM_HEADER_SIZE = 48 };
 
-enum stream_kind { STREAM_IMAGE = 1, STREAM_MIGRATION };
+enum stream_kind { STREAM_IMAGE = 1, STREAM_MIGRATION, STREAM_CHECKPOINT };
 
 struct stream_header {
     enum stream_kind kind;
     uint8_t digest[DIGEST_SIZE]; /* IMAGE */
     uint64_t offset;             /* IMAGE */
     uint64_t migration;          /* MIGRATION */
+    uint64_t created, epoch;     /* CHECKPOINT: of a guest */
 };
 
 void stream_header_encode(const struct stream_header *header, uint8_t ret[STREAM_HEADER_SIZE]);
@@ -44,7 +47,7 @@ struct stream_jobs {
 
 enum {
     STREAM_JOBS_MAX = 128,
-    STREAM_IDLE_MS = 15000, /* a stream that does not get on for so long ends; … */
+    STREAM_IDLE_MS = 15000,      /* a stream that does not get on for so long ends; … */
     STREAM_FETCH_IDLE_MS = 5000, /* … one that is fetched goes on from another node */
 };
 
@@ -52,8 +55,8 @@ enum {
  * returned
  * (-ENOBUFS, -ENOMEM). */
 
-/* Reads the header; for a migration `fd` is handed over (status 0), for an image it is served and
- * `done` tells how that ended, with fd -1. */
+/* Reads the header; for an image it is served, and `done` tells how that ended, with fd -1; else
+ * `fd` is handed over (status 0). */
 typedef void (*stream_accepted_cb)(void *context, int status, uint64_t from,
                                    const struct stream_header *header, int fd);
 int stream_job_accept(struct stream_jobs *jobs, int fd, const struct link_peer *peer,

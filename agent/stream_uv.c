@@ -77,12 +77,18 @@ static void order_told(void *argument)
     free(order);
 }
 
-static void migration_arrived(void *argument)
+static void stream_arrived(void *argument)
 {
     struct order *order = argument;
     const struct streams_config *config = &order->streams->config;
 
-    config->on_migration(config->context, order->node, order->header.migration, order->fd);
+    if (order->header.kind == STREAM_MIGRATION)
+        config->on_migration(config->context, order->node, order->header.migration, order->fd);
+    else if (config->on_checkpoint != NULL)
+        config->on_checkpoint(config->context, order->node, order->header.created,
+                              order->header.epoch, order->fd);
+    else
+        close(order->fd);
     free(order);
 }
 
@@ -151,8 +157,8 @@ static void begin_order(struct order *order, int fd)
     int r;
 
     if (order->fetched != NULL) {
-        r = stream_job_fetch(&order->streams->jobs, fd, order->header.digest,
-                             steal(&order->upload), order_done, order);
+        r = stream_job_fetch(&order->streams->jobs, fd, order->header.digest, steal(&order->upload),
+                             order_done, order);
         if (r < 0)
             order_done(order, r);
         return;
@@ -227,7 +233,7 @@ static void on_accepted(void *context, int status, uint64_t from,
     struct streams *streams = context;
     struct order *order;
 
-    if (status < 0 || header->kind != STREAM_MIGRATION)
+    if (status < 0 || header->kind == STREAM_IMAGE)
         return;
     order = calloc(1, sizeof(*order));
     if (order == NULL || make_blocking(fd) < 0) {
@@ -236,7 +242,7 @@ static void on_accepted(void *context, int status, uint64_t from,
         return;
     }
     *order = (struct order){.streams = streams, .node = from, .header = *header, .fd = fd};
-    if (mailbox_post(streams->outbox, migration_arrived, order) < 0) {
+    if (mailbox_post(streams->outbox, stream_arrived, order) < 0) {
         close(fd);
         free(order);
     }
@@ -366,6 +372,17 @@ int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migr
 
     order.header.kind = STREAM_MIGRATION;
     order.header.migration = migration;
+    return send_order(streams, &order);
+}
+
+int streams_open_checkpoint(struct streams *streams, uint64_t node, uint64_t created,
+                            uint64_t epoch, stream_opened_cb cb, void *context)
+{
+    struct order order = {.node = node, .opened = cb, .context = context};
+
+    order.header.kind = STREAM_CHECKPOINT;
+    order.header.created = created;
+    order.header.epoch = epoch;
     return send_order(streams, &order);
 }
 

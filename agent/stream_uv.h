@@ -1,12 +1,12 @@
 /* stream_uv: the thread that carries bulk data between nodes (port 7402, sealed, lowest traffic
  * class).
  *
- * A stream begins with a fixed header that says what it is: an image wanted from its holder, or the
- * state of a migrating guest. What is sent to one node is held back by a rate for all of it
- * (agent/pace.h), but for migrations: a guest stands still while its state crosses, so every
- * millisecond that its stream waits is a millisecond more of its downtime, and the least that can
- * be sent then is on its way already. Images are served and fetched whole by this thread; a migration's
- * stream is only made here and handed to the main thread, which gives it to the guard.
+ * A stream begins with a fixed header that says what it is: an image wanted from its holder, the
+ * state of a migrating guest, or a guest's checkpoint. What is sent to one node is held back by a
+ * rate for all of it (agent/pace.h), but for migrations: a guest stands still while its state
+ * crosses, so every millisecond that its stream waits is a millisecond more of its downtime, and
+ * the least that can be sent then is on its way already. Images are served and fetched whole by
+ * this thread; the other streams are only made here and handed to the main thread.
  *
  * Every function is called on the main thread, and every callback comes there.
  */
@@ -40,6 +40,8 @@ struct streams_config {
     /* What streams that may be held back send, by node: each PACE_STEP_MS while there are any, and
      * once when there are none any more (n 0). NULL: none is held back. */
     void (*on_flows)(void *context, const struct pace_flow *flows, uint32_t n);
+    /* Likewise of a checkpoint, of the copy of this epoch of the guest created then. */
+    void (*on_checkpoint)(void *context, uint64_t from, uint64_t created, uint64_t epoch, int fd);
 };
 
 /* `fd` (blocking) is the callee's when status is 0; else -errno: no such stream could be had. */
@@ -54,6 +56,8 @@ int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migr
                            stream_opened_cb cb, void *context);
 /* All streams to the node that may be held back share this from now on. */
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps);
+int streams_open_checkpoint(struct streams *streams, uint64_t node, uint64_t created,
+                            uint64_t epoch, stream_opened_cb cb, void *context);
 /* Fetches an image from a holder into the store. */
 int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t digest[DIGEST_SIZE],
                         stream_fetched_cb cb, void *context);

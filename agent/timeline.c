@@ -7,6 +7,10 @@ void timeline_encode(const struct timeline *t, struct writer *w)
     write_u8(w, (uint8_t)t->since);
     write_bool(w, t->has_lease_end);
     write_bool(w, t->has_elected);
+    write_bool(w, t->is_protected);
+    write_bool(w, t->is_resumed);
+    write_bool(w, t->has_lost);
+    write_u32(w, t->lost_ms);
     write_u32(w, t->lease_end_ms);
     write_u32(w, t->elected_ms);
     write_u32(w, t->committed_ms);
@@ -24,6 +28,10 @@ void timeline_decode(struct reader *r, struct timeline *ret)
     since = read_u8(r);
     ret->has_lease_end = read_bool(r);
     ret->has_elected = read_bool(r);
+    ret->is_protected = read_bool(r);
+    ret->is_resumed = read_bool(r);
+    ret->has_lost = read_bool(r);
+    ret->lost_ms = read_u32(r);
     ret->lease_end_ms = read_u32(r);
     ret->elected_ms = read_u32(r);
     ret->committed_ms = read_u32(r);

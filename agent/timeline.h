@@ -16,8 +16,11 @@ struct timeline {
     uint64_t from; /* node that the guest was lost with; 0 = there is no timeline */
     bool is_rebooted;
     enum timeline_since since;
-    bool has_lease_end; /* of the last lease that this leader granted */
-    bool has_elected;   /* ANSWER: when the leader was elected */
+    bool has_lease_end;            /* of the last lease that this leader granted */
+    bool has_elected;              /* ANSWER: when the leader was elected */
+    bool is_protected, is_resumed; /* RESTORE; and from a checkpoint, not afresh */
+    bool has_lost;
+    uint32_t lost_ms; /* from that checkpoint to the moment that the rest is counted from */
     uint32_t lease_end_ms, elected_ms, committed_ms, placed_ms, started_ms, serving_ms;
 };
 

@@ -70,6 +70,13 @@ static int check_value(struct arg_value *value, struct err *err)
     case VALUE_RATE:
         rc = parse_rate_kbps(text, &small, err);
         break;
+    case VALUE_PERIOD:
+        if (strcmp(text, "off") == 0)
+            return 0;
+        rc = parse_duration_ms(text, &value->number, err);
+        if (rc == 0 && value->number == 0)
+            rc = err_set(err, -EINVAL, "'%s' is no period; say off for none", text);
+        return rc;
     case VALUE_SECONDS:
     case VALUE_MS:
         rc = parse_duration_ms(text, &value->number, err);

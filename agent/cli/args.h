@@ -24,6 +24,7 @@ enum value_type {
     VALUE_RATE,     /* "20mbit" -> kbit/s */
     VALUE_SECONDS,  /* "1h" -> s */
     VALUE_MS,       /* "300ms" -> ms */
+    VALUE_PERIOD,   /* likewise, or "off" -> 0 */
     VALUE_ADDRESS,  /* IPv4 */
     VALUE_SUBNET,   /* a.b.c.d/p */
     VALUE_LABEL,    /* key=value */

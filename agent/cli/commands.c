@@ -72,6 +72,8 @@ static const struct value_spec guest_flags[] = {
     LIST(VALUE_ENV, "env", "env", "KEY=VALUE", "environment"),
     FLAG(VALUE_RESTART, "restart", "restart", "POLICY", "always, on-failure or never (always)"),
     FLAG(VALUE_FAILOVER, "failover", "failover", "POLICY", "restart, stay or restore (restart)"),
+    FLAG(VALUE_PERIOD, "protect", "protect_ms", "TIME",
+         "restore: a checkpoint so often, which another node keeps (10s)"),
     FLAG(VALUE_NUMBER, "priority", "priority", "N", "higher comes back first (100)"),
     FLAG(VALUE_ON_OFF, "preempt", "preempt", "on|off",
          "fits nowhere: less important guests give way to it (as 'cluster preemption' says)"),
@@ -82,6 +84,11 @@ static const struct value_spec guest_flags[] = {
     FLAG(VALUE_NUMBER, "health-retries", "health_retries", "N", "failures in a row that count (3)"),
     FLAG(VALUE_MS, "health-start", "health_start_ms", "TIME",
          "after a start, failures do not count for so long (0)"),
+    END};
+
+static const struct value_spec set_flags[] = {
+    {VALUE_PERIOD, "protect", "protect_ms", "TIME|off",
+     "a checkpoint so often, to resume from after a loss; off: none", 0, false, true},
     END};
 
 static const struct value_spec migrate_flags[] = {
@@ -172,6 +179,8 @@ const struct command_spec commands[] = {
     {"guest", "stop", "guest.stop", "Stops a guest; it stays known.", name_operand, NULL, false,
      false},
     {"guest", "start", "guest.start", "Starts a stopped guest.", name_operand, NULL, false, false},
+    {"guest", "set", "guest.set", "Changes how a guest is protected.", name_operand, set_flags,
+     false, false},
     {"guest", "rm", "guest.rm", "Removes a stopped guest.", name_operand, NULL, false, false},
     {"guest", "migrate", "guest.migrate", "Moves a running guest, live.", name_operand,
      migrate_flags, false, false},

@@ -24,6 +24,7 @@ static json_t *value_of(const struct arg_value *value)
     case VALUE_RATE:
     case VALUE_SECONDS:
     case VALUE_MS:
+    case VALUE_PERIOD:
         return json_integer((json_int_t)value->number);
     case VALUE_ON_OFF:
         return json_boolean(strcmp(value->text, "on") == 0);

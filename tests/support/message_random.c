@@ -65,6 +65,18 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->moves[i].bytes = prng_next(p);
         ret->moves[i].blackout_us = prng_below(p, 1000000);
     }
+    ret->n_protections = prng_below(p, 3);
+    ret->protections = room(ret->n_protections, sizeof(*ret->protections));
+    for (uint32_t i = 0; i < ret->n_protections; i++) {
+        name_random(p, ret->protections[i].guest);
+        ret->protections[i].epoch = prng_next(p) % 100;
+        ret->protections[i].resumed = prng_next(p) % 100;
+        ret->protections[i].node = prng_next(p) % 9;
+        prng_bytes(p, ret->protections[i].digest, DIGEST_SIZE);
+        ret->protections[i].size = prng_next(p);
+        ret->protections[i].age_ms = prng_below(p, 1000);
+        ret->protections[i].interval_ms = prng_below(p, 1000);
+    }
     ret->n_images = prng_below(p, 3);
     ret->images = room(ret->n_images, sizeof(*ret->images));
     for (uint32_t i = 0; i < ret->n_images; i++)
@@ -130,6 +142,10 @@ static void timeline_random(struct prng *p, struct timeline *ret)
     ret->since = TIMELINE_BEAT + prng_below(p, TIMELINE_ELECTION);
     ret->has_lease_end = prng_one_in(p, 2);
     ret->has_elected = prng_one_in(p, 2);
+    ret->is_protected = prng_one_in(p, 2);
+    ret->is_resumed = prng_one_in(p, 2);
+    ret->has_lost = prng_one_in(p, 2);
+    ret->lost_ms = prng_below(p, 1000);
     ret->lease_end_ms = prng_below(p, 1000);
     ret->elected_ms = prng_below(p, 1000);
     ret->committed_ms = prng_below(p, 1000);

@@ -164,9 +164,14 @@ static uint64_t work_us(const struct guard_request *request)
 {
     switch (request->op) {
     case GUARD_START:
+    case GUARD_RESTORE:
     case GUARD_PREPARE:
     case GUARD_ACTIVATE:
         return WORLD_START_US;
+    case GUARD_CHECKPOINT:
+        return WORLD_FREEZE_US;
+    case GUARD_SEND:
+        return WORLD_COPY_US;
     case GUARD_CAPTURE:
         return WORLD_COPY_US;
     case GUARD_CHECK:
@@ -273,6 +278,19 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
         copy->exit_status = 143;
         copy->pid = 0;
         return 0;
+    case GUARD_CHECKPOINT:
+        if (copy == NULL || copy->state != GUEST_RUNNING)
+            return -EAGAIN;
+        reply->handed_over_us = w->now;
+        reply->frozen_us = w->now - WORLD_FREEZE_US;
+        return 0;
+    case GUARD_SEND:
+        w->n_checkpoints++;
+        reply->bytes = 1000;
+        return 0;
+    case GUARD_RESTORE:
+        w->restored = request->digest[0];
+        return do_start(w, g, request);
     case GUARD_PREPARE:
         return do_prepare(g, request);
     case GUARD_CAPTURE:
@@ -327,6 +345,7 @@ static void reply_to(struct world *w, struct world_pending *p)
     } else {
         reply.code = do_work(w, p->to, p->request, &reply);
     }
+    done.digest[0] = w->n_checkpoints; /* SEND's */
     if (reply.code < 0)
         snprintf(reply.text, sizeof(reply.text), "made to fail (%s)", strerror(-reply.code));
     reply.n_reports = p->request->op == GUARD_LIST ? g->n_guests : 0;
@@ -423,7 +442,9 @@ static void ask_guard(struct world *w, unsigned i, struct core_action *action)
 {
     struct world_pending *p;
 
-    p = later(w, PENDING_REPLY, i, work_us(action->guard));
+    p = later(w, PENDING_REPLY, i,
+              action->guard->op == GUARD_SEND && w->send_us != 0 ? w->send_us
+                                                                 : work_us(action->guard));
     p->request = action->guard;
     p->serial = action->guard->serial;
     action->guard = NULL;
@@ -815,7 +836,8 @@ void world_create(struct world *w, const char *name, enum restart_policy restart
     spec->memory_mib = 64;
     spec->priority = 100;
     spec->restart = restart;
-    spec->failover = FAILOVER_RESTART;
+    spec->failover = w->protect_ms != 0 ? FAILOVER_RESTORE : FAILOVER_RESTART;
+    spec->protect_ms = w->protect_ms;
     spec->health = w->health;
     spec->n_argv = 1;
     spec->argv = calloc(1, sizeof(char *));

@@ -20,6 +20,7 @@ enum {
     WORLD_START_US = 20000,
     WORLD_COPY_US = 50000,
     WORLD_CHECK_US = 30000,
+    WORLD_FREEZE_US = 15000, /* for a checkpoint */
     WORLD_RECORD_SIZE = 16384,
 };
 
@@ -61,6 +62,10 @@ struct world {
     int fail_code;
     struct health_check health; /* of guests created from now on: tcp or none */
     int check_code;             /* what their checks answer */
+    uint32_t protect_ms;        /* likewise: they restore; 0 = they do not */
+    uint64_t send_us;           /* of a checkpoint's way to its buddy; 0 = as a capture */
+    uint8_t n_checkpoints;      /* that reached their buddies: the first byte of their digests */
+    uint8_t restored;           /* the same of the newest that a guard was given */
     uint32_t n_checks;          /* that guards did */
     unsigned successor;         /* that the leader hands over to; the test lets it lead */
     unsigned n_stopped;         /* nodes that were told that they are removed */

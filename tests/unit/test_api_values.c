@@ -161,6 +161,19 @@ static void wishes_become_commands(void **context)
                            &err),
                      0);
     assert_int_equal(command.slice_create.slice.rate_kbps, 20000);
+    assert_int_equal(parse("guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"restore\"}",
+                           &command, &err),
+                     0);
+    assert_int_equal(command.guest_create.spec.protect_ms, PROTECT_DEFAULT_MS);
+    command_deinit(&command);
+    assert_int_equal(
+        parse("guest.run", "{\"name\":\"a\",\"image\":\"i\",\"protect_ms\":5000}", &command, &err),
+        0);
+    assert_int_equal(command.guest_create.spec.failover, FAILOVER_RESTORE);
+    assert_int_equal(command.guest_create.spec.protect_ms, 5000);
+    command_deinit(&command);
+    assert_int_equal(parse("guest.set", "{\"name\":\"a\",\"protect_ms\":0}", &command, &err), 0);
+    assert_int_equal(command.type, COMMAND_GUEST_PROTECT);
     assert_int_equal(parse("node.uncordon", "{\"name\":\"n1\"}", &command, &err), 0);
     assert_false(command.node_flag.flag);
     assert_int_equal(parse("guest.migrate", "{\"name\":\"web\",\"to_id\":9}", &command, &err), 0);
@@ -193,8 +206,13 @@ static void wrong_wishes_are_named(void **context)
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"memory\":0}", "memory", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"env\":[\"x\"]}", "env: 'x'", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"argv\":[1]}", "argv: each", -EINVAL},
-        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"restore\"}", "failover",
-         -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"wait\"}",
+         "failover: 'wait' is none of restart, stay, restore", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"stay\",\"protect_ms\":5000}",
+         "protect_ms: is for guests that restore, not stay", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"restore\",\"protect_ms\":0}",
+         "protect_ms: who is to restore", -EINVAL},
+        {"guest.set", "{\"name\":\"a\"}", "'protect_ms' is missing", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"label\":[]}", "label: must", -EINVAL},
         {"guest.migrate", "{\"name\":\"a\",\"mode\":\"fast\"}", "mode: must be auto", -EINVAL},
         {"guest.migrate", "{\"name\":\"a\",\"mode\":1}", "mode: must be auto", -EINVAL},

@@ -230,9 +230,9 @@ static void header_bounds_are_kept(void **state)
     struct stream_record record;
 
     (void)state;
-    assert_int_equal(stream_header_decode(unknown, &record), -EBADMSG);
-    assert_int_equal(stream_header_decode(zero, &record), -EBADMSG);
-    assert_int_equal(stream_header_decode(huge, &record), -EBADMSG);
+    assert_int_equal(stream_record_decode(unknown, &record), -EBADMSG);
+    assert_int_equal(stream_record_decode(zero, &record), -EBADMSG);
+    assert_int_equal(stream_record_decode(huge, &record), -EBADMSG);
 }
 
 static void writer_says_when_the_reader_is_gone(void **state)
