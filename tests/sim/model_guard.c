@@ -54,6 +54,14 @@ static void push_reply(struct sim *sim, struct sim_node *node, uint32_t core_run
     sim_push(sim, event, channel_delay(sim, node));
 }
 
+const char *guard_guest_of(const struct guard_request *request)
+{
+    bool has_run =
+        request->op == GUARD_START || request->op == GUARD_RESTORE || request->op == GUARD_PREPARE;
+
+    return has_run ? request->run.spec.name : request->copy.guest;
+}
+
 void guard_reply(struct sim *sim, struct sim_node *node, uint32_t core_run,
                  const struct guard_request *request, int code, const char *text,
                  struct guard_reply *reply)
@@ -70,10 +78,7 @@ void guard_reply(struct sim *sim, struct sim_node *node, uint32_t core_run,
     snprintf(reply->text, sizeof(reply->text), "%s", text);
     if (code < 0)
         sim_trace(sim, node, "guard: %s %s: %s", guard_op_name(request->op),
-                  request->op == GUARD_START || request->op == GUARD_PREPARE
-                      ? request->run.spec.name
-                      : request->copy.guest,
-                  text);
+                  guard_guest_of(request), text);
     push_reply(sim, node, core_run, reply, false);
 }
 

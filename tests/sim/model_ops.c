@@ -134,13 +134,24 @@ static void refuse(struct sim *sim, struct sim_node *node, int guest, int code, 
     ops_finish(sim, node, guest, code, text, NULL);
 }
 
+/* A checkpoint on its way to its buddy; what it is called by is the model's own count. */
+static void send_kept(struct sim *sim, struct sim_node *node, struct guard_request *request,
+                      uint32_t core_run)
+{
+    struct guard_reply reply;
+    bool failed = fails(sim);
+
+    guard_reply_init(&reply);
+    reply.bytes = ++sim->n_checkpoints;
+    guard_reply(sim, node, core_run, request, failed ? -EREMOTEIO : 0, failed ? "a fault" : "",
+                &reply);
+    guard_request_free(request);
+}
+
 void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *request,
                uint32_t core_run)
 {
-    const char *name = request->op == GUARD_START || request->op == GUARD_PREPARE
-                           ? request->run.spec.name
-                           : request->copy.guest;
-    int guest = sim_guest_of(name);
+    int guest = sim_guest_of(guard_guest_of(request));
     struct sim_copy *copy;
 
     if (request->op == GUARD_FABRIC || request->op == GUARD_UNPACK ||
@@ -153,6 +164,10 @@ void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *req
     }
     if (guest < 0)
         abort();
+    if (request->op == GUARD_SEND) {
+        send_kept(sim, node, request, core_run);
+        return;
+    }
     copy = copy_of(node, guest);
     if (copy->op != NULL || copy->is_finishing) {
         if (copy->n_waiting == 4) {
@@ -269,6 +284,34 @@ static void stop(struct sim *sim, struct sim_node *node, int guest)
     ops_after(sim, node, guest,
               copy->op->grace_ms > 0 && sim_chance(sim, 700) ? sim_between(sim, 5 * MS, 400 * MS)
                                                              : sim_between(sim, 2 * MS, 30 * MS));
+}
+
+/* ---- checkpoints */
+
+static void keep(struct sim *sim, struct sim_node *node, int guest)
+{
+    struct sim_copy *copy = copy_of(node, guest);
+
+    if (copy->state != GUEST_RUNNING || copy->frozen_by != 0 ||
+        copy->epoch != copy->op->copy.epoch || node->guard.holder.lapsed)
+        refuse(sim, node, guest, -EAGAIN, "does not run now");
+    else
+        ops_after(sim, node, guest, sim_between(sim, 10 * MS, 100 * MS));
+}
+
+static void kept(struct sim *sim, struct sim_node *node, int guest)
+{
+    uint64_t now = node_clock(sim, node);
+    struct guard_reply reply;
+
+    if (fails(sim)) {
+        refuse(sim, node, guest, -EIO, "a fault");
+        return;
+    }
+    guard_reply_init(&reply);
+    reply.frozen_us = now > 10 * MS ? now - 10 * MS : now;
+    reply.handed_over_us = now;
+    ops_finish(sim, node, guest, 0, "", &reply);
 }
 
 /* ---- the source and the target of a migration */
@@ -425,7 +468,11 @@ static void begin(struct sim *sim, struct sim_node *node, int guest)
 {
     switch (copy_of(node, guest)->op->op) {
     case GUARD_START:
+    case GUARD_RESTORE:
         start(sim, node, guest);
+        break;
+    case GUARD_CHECKPOINT:
+        keep(sim, node, guest);
         break;
     case GUARD_STOP:
         stop(sim, node, guest);
@@ -466,7 +513,11 @@ void ops_done(struct sim *sim, struct sim_node *node, int guest, uint32_t token)
     }
     switch (copy->op->op) {
     case GUARD_START:
+    case GUARD_RESTORE:
         started(sim, node, guest);
+        break;
+    case GUARD_CHECKPOINT:
+        kept(sim, node, guest);
         break;
     case GUARD_ACTIVATE:
         activated(sim, node, guest);

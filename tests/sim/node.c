@@ -131,6 +131,7 @@ static void carry_out(struct sim *sim, struct sim_node *node, struct core_action
     case CORE_PACE:
     case CORE_PROGRESS:
     case CORE_MEMBERS:
+    case CORE_KEEP_CHECKPOINTS:
         break;
     }
 }
@@ -193,6 +194,8 @@ static void guard_said(struct sim *sim, struct sim_node *node, const struct even
     struct guard_reply *reply = event->data;
     struct core_event out = {.type = CORE_GUARD_DONE, .serial = reply->serial, .reply = reply};
 
+    if (reply->op == GUARD_SEND)
+        memcpy(out.digest, &reply->bytes, sizeof(reply->bytes));
     if (event->a == 1 && reply->event == GUARD_EVENT_LIST)
         out = (struct core_event){
             .type = CORE_GUARD_LIST, .n_reports = reply->n_reports, .reports = reply->reports};

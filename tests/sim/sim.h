@@ -264,6 +264,7 @@ struct sim {
     struct users *users;
     struct oracle *oracle;
     uint64_t ran[SIM_GUESTS]; /* highest epoch of which a copy ran */
+    uint64_t n_checkpoints;
     /* of this seed */
     bool checks_quorum, sticky_votes, noops, hangs_guards;
     uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille,
@@ -361,6 +362,8 @@ void guard_hello(const struct sim_node *node, struct guard_hello *ret);
 void guard_want_stamp(struct sim *sim, struct sim_node *node);
 void guard_take_ack(struct sim *sim, struct sim_node *node, struct lease_ack *ack); /* takes it */
 void guard_ask(struct sim *sim, struct sim_node *node, struct guard_request *request); /* takes */
+/* The guest that a request is about. */
+const char *guard_guest_of(const struct guard_request *request);
 void guard_reply(struct sim *sim, struct sim_node *node, uint32_t core_run,
                  const struct guard_request *request, int code, const char *text,
                  struct guard_reply *reply);

@@ -7,6 +7,7 @@
 #include "tests/sim/sim.h"
 
 enum { MAX_ATTEMPTS = 8 }; /* ticket = request * MAX_ATTEMPTS + attempt */
+enum { PROTECT_PERIOD_MS = 1000 };
 
 struct attempt {
     uint8_t node;
@@ -114,7 +115,9 @@ static struct request *new_request(struct sim *sim)
         .memory_mib = 32 + sim_below(sim, 128),
         .priority = 50 + sim_below(sim, 100),
         .restart = sim_chance(sim, 800) ? RESTART_ALWAYS : 1 + sim_below(sim, 3),
-        .failover = sim_chance(sim, 850) ? FAILOVER_RESTART : FAILOVER_STAY,
+        .failover = sim_chance(sim, 750)   ? FAILOVER_RESTART
+                    : sim_chance(sim, 500) ? FAILOVER_RESTORE
+                                           : FAILOVER_STAY,
         .preempt = sim_chance(sim, 300) ? PREEMPT_ON : PREEMPT_BY_CLUSTER,
         .has_slice = sim_chance(sim, 500),
         .is_bound = sim_chance(sim, 60),
@@ -144,8 +147,9 @@ static void fill_spec(const struct request *r, struct guest_spec *spec)
     spec->priority = r->priority;
     spec->restart = r->restart;
     spec->failover = r->failover;
+    spec->protect_ms = r->failover == FAILOVER_RESTORE ? PROTECT_PERIOD_MS : 0;
     spec->preempt = r->preempt;
-    if (r->is_bound)
+    if (r->is_bound && r->failover != FAILOVER_RESTORE)
         snprintf(spec->on, sizeof(spec->on), "n%d", r->target >= 0 ? r->target + 1 : 1);
     spec->argv = calloc(1, sizeof(*spec->argv));
     if (spec->argv == NULL)
