@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -152,6 +153,19 @@ static void look_at_namespaces(const struct looking *l, pid_t pid, const char *w
     }
 }
 
+/* CRIU reads the limits of every process; those of another user's the kernel shows only to who has
+ * CAP_SYS_RESOURCE. */
+static void look_at_limits(struct look *look, pid_t pid, const char *who)
+{
+    struct rlimit limit;
+
+    if (prlimit(pid, RLIMIT_CPU, NULL, &limit) < 0 && errno == EPERM)
+        look_add(look, "limits", true,
+                 "%s belongs to another user than root, and its limits cannot be read here "
+                 "(CAP_SYS_RESOURCE)",
+                 who);
+}
+
 static bool look_at_process(pid_t pid, void *context)
 {
     struct looking *l = context;
@@ -167,6 +181,7 @@ static bool look_at_process(pid_t pid, void *context)
         1024;
     if (proc_number(pid, "status", "TracerPid") != 0)
         look_add(l->look, "ptrace", true, "%s is being traced (ptrace)", who);
+    look_at_limits(l->look, pid, who);
     look_at_namespaces(l, pid, who);
     look_at_files(pid, &l->sockets, l->look);
     return true;

@@ -187,12 +187,26 @@ static void look_at_anonymous(const struct held *held, struct look *look)
     look_add(look, code, true, "%s has %.80s open (descriptor %d)", held->who, name, held->number);
 }
 
+/* The name that it was opened by is gone, another one is not: the image has no way to it. */
+static bool has_lost_its_name(const struct held *held)
+{
+    static const char gone[] = " (deleted)";
+    size_t size = strlen(held->link);
+
+    return S_ISREG(held->status.st_mode) && held->status.st_nlink > 0 && size >= sizeof(gone) &&
+           strcmp(held->link + size - strlen(gone), gone) == 0;
+}
+
 /* What looks like a file and is none that CRIU knows. */
 static void look_at_file(const struct held *held, const char *path, struct look *look)
 {
     enum { MESSAGE_QUEUE = 0x19800202, SECRET_MEMORY = 0x5345434d }; /* file system's magic */
     struct statfs place;
 
+    if (has_lost_its_name(held))
+        look_add(look, "deleted-link", true,
+                 "%s has %.80s open (descriptor %d), which has another name yet", held->who,
+                 held->link, held->number);
     if (statfs(path, &place) < 0)
         return;
     if (place.f_type == MESSAGE_QUEUE)

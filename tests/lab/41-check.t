@@ -66,6 +66,8 @@ misfit mqueue message-queue
 misfit secret secret-memory
 misfit mptcp socket
 misfit inotify watch
+misfit link deleted-link
+[ $((0x$(on 1 sed -n 's/^CapEff:.//p' /proc/self/status) >> 24 & 1)) = 1 ] || misfit user limits
 
 # The plain one moves as it was said.
 before=$(migrations)

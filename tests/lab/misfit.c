@@ -1,7 +1,7 @@
 /* misfit: holds, for ever, one thing that CRIU cannot move, so that the look before a move has
  * something to find. Exits 3 where this kernel has no such thing.
  *
- *     misfit ptrace|mqueue|secret|mptcp|inotify|unix PATH
+ *     misfit ptrace|mqueue|secret|mptcp|inotify|link|user|unix PATH
  *
  * `unix` connects to the socket at PATH, which another guest or the node listens on.
  */
@@ -40,6 +40,14 @@ static int connect_to(const char *path)
     return fd < 0 ? fd : connect(fd, (struct sockaddr *)&address, sizeof(address));
 }
 
+/* A file with two names, of which the one that it was opened by is gone. */
+static int lose_a_name(void)
+{
+    int fd = open("/tmp/first", O_RDWR | O_CREAT, 0600);
+
+    return fd < 0 || link("/tmp/first", "/tmp/second") < 0 || unlink("/tmp/first") < 0 ? -1 : fd;
+}
+
 static int take_hold(const char *what, const char *path)
 {
     if (strcmp(what, "ptrace") == 0)
@@ -52,6 +60,10 @@ static int take_hold(const char *what, const char *path)
         return socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
     if (strcmp(what, "inotify") == 0)
         return inotify_add_watch(inotify_init1(IN_CLOEXEC), "/bin", IN_CREATE);
+    if (strcmp(what, "user") == 0) /* where root may not read its limits */
+        return setuid(101);
+    if (strcmp(what, "link") == 0)
+        return lose_a_name();
     return connect_to(path);
 }
 
