@@ -1,0 +1,59 @@
+#!/bin/bash
+# A guest full of what a guest can hold (tests/lab/selfcheck) is moved to another node and back, twice, and looks at itself after
+# each move: threads, children, memory, signals, files, locks, channels, timers, connections to a guest that stays.
+# limit: 120
+. "$(dirname "$0")/lib.sh"
+build=$("$skein_root/deploy/build")
+
+logged() { on 1 skein guest logs "$1" | grep -q "$2"; }
+move() { on 1 skein guest migrate full --to "$1" --timeout 60s; }
+# What a move has made on node K beyond what a guest has
+leftovers() {
+    on "$1" sh -c 'find /run/skein/guests /var/lib/skein/guests -maxdepth 2 \( -name "checkpoint*" -o -name "*.new" \)
+        grep -E "checkpoint" /proc/self/mounts; pgrep -x criu; true'
+}
+is_clean() { [ -z "$(leftovers 1; leftovers 2)" ]; }
+# look WHEN: every check of the guest is a point
+look() {
+    local line n=0
+    on 1 skein guest exec full -- /bin/selfcheck ask >"$work/answers" 2>&1
+    while read -r line; do
+        case $line in
+            'ok '*) point ok "$1: ${line#ok * - }" ;;
+            'not ok '*) point no "$1: ${line#not ok * - }" ;;
+            1..*) n=${line#1..} ;;
+        esac
+    done <"$work/answers"
+    ok "$1: it has looked at all" test "$n" -gt 30 || sed 's/^/#   /' "$work/answers"
+}
+
+ok 'a cluster of three' lab up -n 3 --join || bail 'no cluster'
+"$skein_root/deploy/make-image" "$work/root"
+install -m 755 "$build/tests/lab/selfcheck/selfcheck" "$work/root/bin/"
+tar --create --file "$work/image.tar" --directory "$work/root" --owner 0 --group 0 .
+on 1 sh -c 'cat >/tmp/image.tar' <"$work/image.tar"
+ok 'an image' on 1 skein image add full /tmp/image.tar
+ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
+ok 'a peer that stays' on 1 skein guest run peer --image full --slice red --on n3 --memory 32m -- /bin/selfcheck peer
+ok 'it listens' wait_until 10 logged peer 'selfcheck: peer'
+# CRIU reads the limits of a process of another user only with this capability (24: CAP_SYS_RESOURCE).
+users=users
+if [ $((0x$(on 1 sed -n 's/^CapEff:.//p' /proc/self/status) >> 24 & 1)) = 0 ]; then
+    users=''
+    skip 'processes of other users' 'root of this machine lacks CAP_SYS_RESOURCE; 41-check shows that it is named'
+fi
+ok 'a guest full of everything' on 1 skein guest run full --image full --slice red --memory 128m --restart never -- \
+    /bin/selfcheck serve "$(json 1 .ip skein guest show peer)" $users
+ok 'it is set up' wait_until 20 logged full 'ready' || { on 1 skein guest logs full; bail 'it is not'; }
+look 'before'
+is 'nothing speaks against a move' "$(on 1 skein guest migrate full --check -f json | jq -r '[.reasons[] | select(.severity == "obstacle") | .code] | join(" ")')" ''
+home=$(json 1 .node skein guest show full)
+away=n1
+[ "$home" != n1 ] || away=n2
+for to in "$away" "$home" "$away" "$home"; do
+    ok "it moves to $to" move "$to"
+    is 'it is there' "$(json 1 '"\(.node) \(.state)"' skein guest show full)" "$to running"
+    look "on $to"
+done
+ok 'nothing of the moves stays' wait_until 10 is_clean
+done_testing
