@@ -157,20 +157,24 @@ static bool digest_to_drop(const struct core *core, const struct command *comman
     return image != NULL;
 }
 
+/* The guest stays, or is again, where it was. */
+static bool is_undone(const struct command *command)
+{
+    return command->type == COMMAND_MIGRATION_ABORT || command->type == COMMAND_MIGRATION_RETURN;
+}
+
 /* A migration, before the command that ends it. */
 static bool move_to_end(const struct core *core, const struct command *command,
                         struct ended_move *ret)
 {
-    bool ends = command->type == COMMAND_MIGRATION_DONE || command->type == COMMAND_MIGRATION_ABORT;
+    bool ends = command->type == COMMAND_MIGRATION_DONE || is_undone(command);
     const struct migration *m =
         ends ? state_migration(&core->state, command->migration_step.id) : NULL;
 
     if (m == NULL)
         return false;
-    *ret = (struct ended_move){.id = m->id,
-                               .from = m->from,
-                               .to = m->to,
-                               .was_aborted = command->type == COMMAND_MIGRATION_ABORT};
+    *ret = (struct ended_move){
+        .id = m->id, .from = m->from, .to = m->to, .was_aborted = is_undone(command)};
     memcpy(ret->text, command->migration_step.reason, sizeof(ret->text));
     return true;
 }
@@ -235,7 +239,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
     if (outcome.code == 0 && outcome.index == event->index) {
         applied(core, &command, &outcome);
         core_record_command(core, &command, &subject, &outcome);
-        if (command.type == COMMAND_MIGRATION_ABORT)
+        if (is_undone(&command))
             core_drain_failed(core, subject.guest, command.migration_step.reason);
         if (drops)
             core_goods_dropped(core, digest);

@@ -238,25 +238,9 @@ static void act(struct core *core, struct local_guest *local, const struct migra
         core_ask(core, GUARD_DISCARD, local->name, local->report.epoch, m->id);
         break;
     case SAGA_RESUME: /* only once it is over: core_guests.c */
-    case SAGA_START_FRESH:
     case SAGA_REST:
         break;
     }
-}
-
-/* The target owns a guest of which nothing came across alive: as after a loss, it starts anew. */
-static void start_fresh(struct core *core, struct local_guest *local, const struct migration *m)
-{
-    const struct guest *guest = state_guest(&core->state, m->guest);
-    struct guard_request *request;
-
-    if (core->node.lapsed || core->state.index < core->node.floor_index)
-        return;
-    request = core_ask(core, GUARD_START, local->name, m->target.epoch, 0);
-    request->index = core->state.index;
-    core_fill_run(core, guest, &m->target, m->target.epoch, &request->run);
-    core_record(core, "migration-restart", local->name, core->config.id, m->id,
-                "it could not be brought to life here: it starts afresh");
 }
 
 /* Captured by an earlier run of ours (or of the guard): how far it came is not known. Only an abort
@@ -314,8 +298,6 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
     }
     if (is_in_the_way(core, local, m))
         clear_the_way(core, local);
-    else if (deed == SAGA_START_FRESH)
-        start_fresh(core, local, m);
     else
         act(core, local, m, deed);
 }

@@ -56,10 +56,14 @@ void core_subject_of(const struct core *core, const struct command *command,
     case COMMAND_MIGRATION_COMMIT:
     case COMMAND_MIGRATION_ABORT:
     case COMMAND_MIGRATION_DONE:
+    case COMMAND_MIGRATION_RETURN:
         m = state_migration(&core->state, command->migration_step.id);
         if (m != NULL) {
             subject_guest(ret, m->guest);
-            ret->node = command->type == COMMAND_MIGRATION_ABORT ? m->from : m->to;
+            ret->node = command->type == COMMAND_MIGRATION_ABORT ||
+                                command->type == COMMAND_MIGRATION_RETURN
+                            ? m->from
+                            : m->to;
         }
         break;
     case COMMAND_NODE_CORDON:
@@ -115,7 +119,7 @@ static void record_guest(struct core *core, const struct command *command,
         snprintf(text, sizeof(text), "its checkpoints go there");
     else if (command->type == COMMAND_GUEST_EVICT)
         say_victims(command, text);
-    else if (command->type == COMMAND_MIGRATION_ABORT)
+    else if (command->type == COMMAND_MIGRATION_ABORT || command->type == COMMAND_MIGRATION_RETURN)
         snprintf(text, sizeof(text), "%s", command->migration_step.reason);
     core_record(core, command_type_name(command->type), subject->guest, place_of(core, subject),
                 outcome->index, "%s", text);

@@ -16,34 +16,31 @@ const struct move_report *core_move_report(const struct core *core, uint64_t nod
     return NULL;
 }
 
+/* The source was lost, or booted again, since the migration began: what it had is gone. */
+static bool source_is_gone(const struct core *core, const struct migration *m)
+{
+    const struct node *source = state_node(&core->state, m->from);
+
+    return source == NULL || source->state != NODE_UP || source->epoch > m->id;
+}
+
 static enum saga_copy heard_copy(const struct core *core, const struct migration *m, bool is_source)
 {
     const struct peer *peer = core_peer(core, is_source ? m->from : m->to);
     const struct guard_report *report = NULL;
+    uint64_t since = m->phase == MIGRATION_COMMITTED ? m->target.epoch : m->id;
 
-    /* A report of a state before the reservation says nothing of it. */
-    if (peer == NULL || !peer->has_report || peer->applied_index < m->id)
+    if (is_source && source_is_gone(core, m))
+        return SAGA_COPY_NONE;
+    /* A report of a state before the reservation says nothing of it, nor one of before the commit
+     * what became of that. */
+    if (peer == NULL || !peer->has_report || peer->applied_index < since)
         return SAGA_COPY_UNHEARD;
     for (uint32_t i = 0; i < peer->report.n_guests; i++) {
         if (strcmp(peer->report.guests[i].guest, m->guest) == 0)
             report = &peer->report.guests[i];
     }
     return core_copy_of(report, m, is_source);
-}
-
-/* The target owns it and could not even start it afresh: from here on its restart policy rules. */
-static bool cannot_start(const struct core *core, const struct migration *m)
-{
-    const struct peer *peer = core_peer(core, m->to);
-
-    for (uint32_t i = 0; peer != NULL && i < peer->report.n_claims; i++) {
-        const struct claim *claim = &peer->report.claims[i];
-
-        if (claim->kind == CLAIM_START_FAILED && strcmp(claim->guest, m->guest) == 0 &&
-            m->target.epoch != 0 && claim->epoch == m->target.epoch)
-            return true;
-    }
-    return false;
 }
 
 static void leader_facts(const struct core *core, const struct migration *m, struct saga_facts *ret)
@@ -60,8 +57,6 @@ static void leader_facts(const struct core *core, const struct migration *m, str
         .source_text = source != NULL ? source->text : "",
         .target_text = target != NULL ? target->text : "",
     };
-    if (cannot_start(core, m))
-        ret->target = SAGA_COPY_ENDED;
 }
 
 static void propose_step(struct core *core, const struct saga *saga, enum command_type type)
@@ -71,7 +66,7 @@ static void propose_step(struct core *core, const struct saga *saga, enum comman
     if (core_is_proposed(core, PROPOSAL_SAGA, saga->id, NULL))
         return;
     command.migration_step.id = saga->id;
-    if (type == COMMAND_MIGRATION_ABORT)
+    if (type == COMMAND_MIGRATION_ABORT || type == COMMAND_MIGRATION_RETURN)
         memcpy(command.migration_step.reason, saga->reason, sizeof(saga->reason));
     core_propose(core, &command, PROPOSAL_SAGA, saga->id, NULL);
 }
@@ -105,6 +100,9 @@ static void saga_run(struct core *core, struct saga *saga, const struct migratio
         break;
     case SAGA_PROPOSE_DONE:
         propose_step(core, saga, COMMAND_MIGRATION_DONE);
+        break;
+    case SAGA_PROPOSE_RETURN:
+        propose_step(core, saga, COMMAND_MIGRATION_RETURN);
         break;
     }
     core_wake_at(&core->lead.wake_us, saga_deadline(saga));

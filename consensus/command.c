@@ -75,6 +75,7 @@ static const struct {
     [COMMAND_GUEST_PROTECT] = {"guest-protect", BODY_GUEST_PROTECT},
     [COMMAND_GUEST_BUDDY] = {"guest-buddy", BODY_GUEST_BUDDY},
     [COMMAND_GUEST_CHECKPOINT] = {"guest-checkpoint", BODY_GUEST_CHECKPOINT},
+    [COMMAND_MIGRATION_RETURN] = {"migration-return", BODY_MIGRATION_STEP},
 };
 
 static enum body body_of(enum command_type type)

@@ -45,6 +45,7 @@ enum command_type {
     COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
     COMMAND_GUEST_EVICT,    /* less important guests of one node give way to one that waits */
     COMMAND_IMAGE_RELEASE,  /* nodes need not hold copies any more that are surplus */
+    COMMAND_MIGRATION_RETURN, /* committed, but not to be restored: it goes on at the source */
     COMMAND_TYPE_END
 };
 

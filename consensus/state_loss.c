@@ -23,19 +23,28 @@ static struct node *event_node_or_refuse(struct entry *e)
     return node;
 }
 
+/* A guest that stays may run on alone after a loss: only a reboot says that it does not. */
+static bool may_run_on(const struct guest *guest, bool rebooted)
+{
+    return guest->spec.failover == FAILOVER_STAY && !rebooted;
+}
+
 /* A migration ends with either of its nodes, but for one that is committed and loses only its
- * source: its guest is at the target already. */
-static void drop_migrations(struct state *s, uint64_t node)
+ * source: its guest is at the target already. One that is committed and loses its target leaves the
+ * source's frozen copy, which goes on. */
+static void drop_migrations(struct state *s, uint64_t node, bool rebooted)
 {
     for (size_t i = s->n_migrations; i-- > 0;) {
         const struct migration *m = &s->migrations[i];
 
+        if (m->to == node && !may_run_on(state_guest(s, m->guest), rebooted) &&
+            migration_return(s, m->id))
+            continue;
         if (m->to == node || (m->from == node && m->phase == MIGRATION_RESERVED))
             migration_drop(s, m->id);
     }
 }
 
-/* A guest that stays may run on alone after a loss: only a reboot says that it does not. */
 static void release_guests(struct state *s, uint64_t node, uint64_t index, bool rebooted)
 {
     for (size_t i = 0; i < s->n_guests; i++) {
@@ -71,7 +80,7 @@ void apply_node_lost(struct entry *e)
     }
     node->state = NODE_LOST;
     node->epoch = e->index;
-    drop_migrations(e->state, node->id);
+    drop_migrations(e->state, node->id, false);
     release_guests(e->state, node->id, e->index, false);
     e->outcome->id = node->id;
 }
@@ -99,7 +108,7 @@ void apply_node_rebooted(struct entry *e)
     if (first) /* nothing of an earlier boot was ever seen */
         return;
     node->epoch = e->index;
-    drop_migrations(e->state, node->id);
+    drop_migrations(e->state, node->id, true);
     release_guests(e->state, node->id, e->index, true);
 }
 

@@ -18,6 +18,20 @@ void migration_drop(struct state *state, uint64_t id)
                  (size_t)(m - state->migrations));
 }
 
+bool migration_return(struct state *state, uint64_t id)
+{
+    const struct migration *m = state_migration(state, id);
+    struct guest *guest = m != NULL ? guest_of(state, m->guest) : NULL;
+    const struct node *source = m != NULL ? state_node(state, m->from) : NULL;
+
+    if (guest == NULL || m->phase != MIGRATION_COMMITTED || source == NULL ||
+        source->state != NODE_UP || source->epoch > id) /* lost or rebooted meanwhile */
+        return false;
+    guest->placement = m->source;
+    migration_drop(state, id);
+    return true;
+}
+
 static bool refuse_guest(struct entry *e, const char *name, const struct guest *guest)
 {
     uint64_t epoch = e->command->migration_reserve.source_epoch;
@@ -115,6 +129,15 @@ void apply_migration_abort(struct entry *e)
 {
     if (migration_or_refuse(e, MIGRATION_RESERVED) != NULL)
         migration_drop(e->state, e->command->migration_step.id);
+}
+
+void apply_migration_return(struct entry *e)
+{
+    const struct migration *m = migration_or_refuse(e, MIGRATION_COMMITTED);
+
+    if (m != NULL && !migration_return(e->state, m->id))
+        refuse(e, -ESTALE, "the source of migration %llu has no copy any more",
+               (unsigned long long)e->command->migration_step.id);
 }
 
 void apply_migration_done(struct entry *e)

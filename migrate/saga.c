@@ -37,8 +37,7 @@ static enum saga_deed target_committed(const struct saga_local *local)
         return local->switch_ready && local->lease_live ? SAGA_ACTIVATE : SAGA_REST;
     if (local->copy == SAGA_COPY_RECEIVED || local->copy == SAGA_COPY_PREPARED)
         return SAGA_DISCARD;
-    return local->copy == SAGA_COPY_NONE || local->copy == SAGA_COPY_ENDED ? SAGA_START_FRESH
-                                                                           : SAGA_REST;
+    return SAGA_REST; /* also without a copy: the leader says what becomes of the guest */
 }
 
 enum saga_deed saga_target(const struct saga_local *local)
@@ -57,19 +56,20 @@ enum saga_deed saga_target(const struct saga_local *local)
 
 /* ---- leader */
 
-#define STEP(step) (1u << (step))
+#define STEP(step)   (1u << (step))
+#define AFTER_COMMIT (STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING) | STEP(SAGA_RETURNING))
 
 /* From where to where; a new leader may find any step's facts, so that steps may be skipped. */
 static const unsigned legal[SAGA_STEP_END] = {
-    [SAGA_PREPARING] = STEP(SAGA_COPYING) | STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) |
-                       STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING),
-    [SAGA_COPYING] =
-        STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) | STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING),
-    [SAGA_VERIFIED] = STEP(SAGA_ABORTING) | STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING),
-    [SAGA_COMMITTED] = STEP(SAGA_RUNNING),
-    [SAGA_RUNNING] = STEP(SAGA_COMMITTED),
+    [SAGA_PREPARING] =
+        STEP(SAGA_COPYING) | STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) | AFTER_COMMIT,
+    [SAGA_COPYING] = STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) | AFTER_COMMIT,
+    [SAGA_VERIFIED] = STEP(SAGA_ABORTING) | AFTER_COMMIT,
+    [SAGA_COMMITTED] = STEP(SAGA_RUNNING) | STEP(SAGA_RETURNING),
+    [SAGA_RUNNING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RETURNING),
     /* the commit of an earlier leader may win over our abort */
-    [SAGA_ABORTING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING),
+    [SAGA_ABORTING] = AFTER_COMMIT,
+    [SAGA_RETURNING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING), /* the source lost its copy */
 };
 
 bool saga_step_is_legal(enum saga_step from, enum saga_step to)
@@ -82,6 +82,7 @@ const char *saga_step_name(enum saga_step step)
     static const char *const names[SAGA_STEP_END] = {
         [SAGA_PREPARING] = "preparing", [SAGA_COPYING] = "copying", [SAGA_VERIFIED] = "verified",
         [SAGA_COMMITTED] = "committed", [SAGA_RUNNING] = "running", [SAGA_ABORTING] = "aborting",
+        [SAGA_RETURNING] = "returning",
     };
 
     return (unsigned)step < SAGA_STEP_END && names[step] != NULL ? names[step] : "?";
@@ -157,6 +158,20 @@ static enum saga_advice step_reserved(struct saga *saga, const struct saga_facts
     return facts->source == SAGA_COPY_RUNNING ? order_capture(saga, now) : SAGA_WAIT;
 }
 
+/* The target owns it and has no copy; nor will it ever have one by this migration. */
+static enum saga_advice step_without_target(struct saga *saga, const struct saga_facts *facts,
+                                            uint64_t now)
+{
+    if (facts->source != SAGA_COPY_HANDED_OVER && facts->source != SAGA_COPY_BUSY) {
+        move_to(saga, SAGA_COMMITTED, now);
+        return facts->source == SAGA_COPY_UNHEARD ? SAGA_WAIT : SAGA_PROPOSE_DONE;
+    }
+    snprintf(saga->reason, sizeof(saga->reason), "%s",
+             facts->target_failed ? facts->target_text : "the target lost what it had received");
+    move_to(saga, SAGA_RETURNING, now);
+    return SAGA_PROPOSE_RETURN;
+}
+
 enum saga_advice saga_step(struct saga *saga, const struct saga_facts *facts, uint64_t now)
 {
     if (facts->phase == SAGA_PHASE_RESERVED)
@@ -165,6 +180,8 @@ enum saga_advice saga_step(struct saga *saga, const struct saga_facts *facts, ui
         move_to(saga, SAGA_RUNNING, now);
         return SAGA_PROPOSE_DONE;
     }
+    if (facts->target == SAGA_COPY_NONE)
+        return step_without_target(saga, facts, now);
     move_to(saga, SAGA_COMMITTED, now);
     return SAGA_WAIT;
 }

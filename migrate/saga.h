@@ -10,8 +10,14 @@
  *   COPYING    running → …     prepared → …     leader tells the source to capture
  *   VERIFIED   handed over     received         leader proposes the commit
  *   COMMITTED  handed over     received → …     target: ACTIVATE
+ *   RETURNING  handed over     none             leader proposes return; then source: RESUME
  *   RUNNING    handed over     running          leader proposes done; then source: DISCARD
  *   ABORTING   any             any              leader proposes abort; then RESUME and DISCARD
+ *
+ * A target that owns the guest and cannot restore it throws away what it received, and does nothing
+ * by itself: once its guard reports no copy, none can come to life there, and the source's frozen
+ * copy may go on under its old epoch. Where there is none either, the migration is done, and the
+ * target starts its guest anew, as after any loss.
  */
 #ifndef SKEIN_MIGRATE_SAGA_H
 #define SKEIN_MIGRATE_SAGA_H
@@ -66,9 +72,8 @@ enum saga_deed {
     SAGA_RECEIVE,
     SAGA_CAPTURE,
     SAGA_ACTIVATE,
-    SAGA_RESUME,      /* source: thaw, it stays the owner */
-    SAGA_DISCARD,     /* this copy is not needed any more */
-    SAGA_START_FRESH, /* target owns the guest, but has nothing to bring to life */
+    SAGA_RESUME,  /* source: thaw, it is the owner still, or again */
+    SAGA_DISCARD, /* this copy is not needed any more */
 };
 
 enum saga_deed saga_source(const struct saga_local *local);
@@ -83,6 +88,7 @@ enum saga_step {
     SAGA_COMMITTED,
     SAGA_RUNNING,
     SAGA_ABORTING,
+    SAGA_RETURNING, /* the target could not bring it to life: back to the source */
     SAGA_STEP_END
 };
 
@@ -108,6 +114,7 @@ enum saga_advice {
     SAGA_PROPOSE_COMMIT,
     SAGA_PROPOSE_ABORT, /* saga->reason says why */
     SAGA_PROPOSE_DONE,
+    SAGA_PROPOSE_RETURN, /* likewise */
 };
 
 /* A leader meets a migration: its own new one, or one that it found. */

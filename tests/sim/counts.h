@@ -73,9 +73,9 @@
     X(MIGRATION_RESERVED, "migration reserved")                                                    \
     X(MIGRATION_COMMITTED, "migration committed")                                                  \
     X(MIGRATION_ABORTED, "migration aborted")                                                      \
+    X(MIGRATION_RETURNED, "migration committed, and returned to its source")                       \
     X(MIGRATION_DONE, "migration done")                                                            \
     X(MIGRATION_DROPPED, "migration ended by a loss")                                              \
-    X(START_FRESH, "migrated guest started afresh")                                                \
     /* users */                                                                                    \
     X(ANSWER_DONE, "answer: done")                                                                 \
     X(ANSWER_REFUSED, "answer: refused")                                                           \

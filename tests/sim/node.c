@@ -73,8 +73,6 @@ static void fetch_image(struct sim *sim, struct sim_node *node, const struct cor
 
 static void record(struct sim *sim, struct sim_node *node, const struct core_record *record)
 {
-    if (strcmp(record->what, "migration-restart") == 0)
-        sim_count(sim, COUNT_START_FRESH);
     sim_trace(sim, node, "%s%s%s %s", record->what, record->guest[0] != '\0' ? " " : "",
               record->guest, record->text);
 }

@@ -190,6 +190,9 @@ static void note(struct sim *sim, const struct command *c, const struct outcome 
     case COMMAND_MIGRATION_ABORT:
         end_move(sim, id, MOVE_ABORTED, COUNT_MIGRATION_ABORTED);
         break;
+    case COMMAND_MIGRATION_RETURN:
+        end_move(sim, id, MOVE_ABORTED, COUNT_MIGRATION_RETURNED);
+        break;
     case COMMAND_MIGRATION_DONE:
         end_move(sim, id, MOVE_DONE, COUNT_MIGRATION_DONE);
         break;

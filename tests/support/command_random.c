@@ -305,6 +305,7 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
     case COMMAND_MIGRATION_COMMIT:
     case COMMAND_MIGRATION_ABORT:
     case COMMAND_MIGRATION_DONE:
+    case COMMAND_MIGRATION_RETURN:
         c->migration_step.id = prng_below(p, 100);
         snprintf(c->migration_step.reason, REASON_SIZE, "reason %u", prng_below(p, 9));
         break;

@@ -382,6 +382,7 @@ static const uint8_t weights[COMMAND_TYPE_END] = {
     [COMMAND_MIGRATION_ABORT] = 5,    [COMMAND_MIGRATION_DONE] = 10,
     [COMMAND_CLUSTER_SET] = 2,        [COMMAND_GUEST_EVICT] = 16,
     [COMMAND_IMAGE_RELEASE] = 3,
+    [COMMAND_MIGRATION_RETURN] = 3,
 };
 
 static enum command_type pick_type(struct stream *stream)
@@ -458,6 +459,7 @@ static void fill(struct stream *stream, const struct state *s, struct command *c
     case COMMAND_MIGRATION_COMMIT:
     case COMMAND_MIGRATION_ABORT:
     case COMMAND_MIGRATION_DONE:
+    case COMMAND_MIGRATION_RETURN:
         next_step(stream, s, c);
         break;
     case COMMAND_IMAGE_ADD:

@@ -499,22 +499,29 @@ static void test_failed_migration_leaves_the_guest_where_it_was(void **unused)
     }
 }
 
-static void test_guest_that_cannot_be_activated_starts_afresh(void **unused)
+/* Behind the commit, too: what the source holds is whole. */
+static void test_guest_that_cannot_be_activated_goes_on_where_it_was(void **unused)
 {
     struct world w;
     unsigned from, at = 0;
+    uint64_t epoch;
 
     (void)unused;
     lives(&w, 3);
     from = created(&w, "web", RESTART_ALWAYS);
+    epoch = state_guest(world_state(&w), "web")->placement.epoch;
     w.fail_op = GUARD_ACTIVATE;
     w.fail_code = -EIO;
     world_migrate(&w, "web", from % 3 + 1);
     assert_true(world_answered(&w, 5000));
-    assert_int_equal(w.answer.kind, ANSWER_DONE);
-    assert_string_equal(w.answer.mode, "restart");
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "made to fail"));
+    world_run(&w, 300);
     assert_int_equal(world_n_running(&w, "web", &at), 1);
-    assert_int_equal(at, from % 3 + 1);
+    assert_int_equal(at, from);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.epoch, epoch);
+    assert_null(world_copy(&w, from % 3 + 1, "web"));
+    assert_int_equal(world_state(&w)->n_migrations, 0);
     world_deinit(&w);
 }
 
@@ -980,7 +987,7 @@ int main(void)
         cmocka_unit_test(test_in_maintenance_no_node_is_lost),
         cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
         cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
-        cmocka_unit_test(test_guest_that_cannot_be_activated_starts_afresh),
+        cmocka_unit_test(test_guest_that_cannot_be_activated_goes_on_where_it_was),
         cmocka_unit_test(test_migration_survives_the_death_of_either_end),
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),

@@ -76,7 +76,7 @@ static void test_target_does(void **unused)
           .lease_live = true,
           .switch_ready = true},
          SAGA_DISCARD},
-        {"committed, nothing here", {.phase = COMMITTED, .copy = SAGA_COPY_NONE}, SAGA_START_FRESH},
+        {"committed, nothing here", {.phase = COMMITTED, .copy = SAGA_COPY_NONE}, SAGA_REST},
         {"committed and running", {.phase = COMMITTED, .copy = SAGA_COPY_RUNNING}, SAGA_REST},
         {"aborted while prepared", {.phase = OVER, .copy = SAGA_COPY_PREPARED}, SAGA_DISCARD},
         {"aborted while received", {.phase = OVER, .copy = SAGA_COPY_RECEIVED}, SAGA_DISCARD},
@@ -110,7 +110,8 @@ static const char *copy_name(enum saga_copy copy)
 
 static const char *advice_name(enum saga_advice advice)
 {
-    static const char *const names[] = {"wait", "order capture", "commit", "abort", "done"};
+    static const char *const names[] = {"wait",  "order capture", "commit",
+                                        "abort", "done",          "return"};
 
     return names[advice];
 }
@@ -132,14 +133,14 @@ static void check_transcript(const struct sight *sights, size_t n, const char *e
                                    .source_text = "disk",
                                    .target_text = "memory"};
         enum saga_advice advice = saga_step(&saga, &facts, s->ms * 1000);
+        bool is_undone = advice == SAGA_PROPOSE_ABORT || advice == SAGA_PROPOSE_RETURN;
         size_t used = strlen(text);
 
         snprintf(text + used, sizeof(text) - used, "[%6llu] %s %s/%s%s > %s: %s%s%s\n",
                  (unsigned long long)s->ms, phases[s->phase], copy_name(s->source),
                  copy_name(s->target), s->source_failed || s->target_failed ? " failed" : "",
-                 saga_step_name(saga.step), advice_name(advice),
-                 advice == SAGA_PROPOSE_ABORT ? ", " : "",
-                 advice == SAGA_PROPOSE_ABORT ? saga.reason : "");
+                 saga_step_name(saga.step), advice_name(advice), is_undone ? ", " : "",
+                 is_undone ? saga.reason : "");
     }
     assert_string_equal(text, expected);
 }
@@ -270,13 +271,43 @@ static void test_new_leader_picks_up(void **unused)
                      "[     9] committed captured/received > committed: wait\n");
 }
 
+/* It is the cluster that says where a guest goes on which its new owner could not restore. */
+static void test_a_restore_that_fails(void **unused)
+{
+    static const struct sight returned[] = {
+        {0, COMMITTED, SAGA_COPY_HANDED_OVER, SAGA_COPY_RECEIVED, 0, 0},
+        {10, COMMITTED, SAGA_COPY_HANDED_OVER, SAGA_COPY_BUSY, 0, 0},
+        {20, COMMITTED, SAGA_COPY_HANDED_OVER, SAGA_COPY_RECEIVED, 0, 1},
+        {30, COMMITTED, SAGA_COPY_HANDED_OVER, SAGA_COPY_NONE, 0, 1},
+    };
+    static const struct sight unheard[] = {
+        {0, COMMITTED, SAGA_COPY_UNHEARD, SAGA_COPY_NONE, 0, 1},
+        {10, COMMITTED, SAGA_COPY_BUSY, SAGA_COPY_NONE, 0, 0}, /* its skeind started again */
+        {20, COMMITTED, SAGA_COPY_NONE, SAGA_COPY_NONE, 0, 1}, /* it booted */
+    };
+
+    (void)unused;
+    check_transcript(returned, N(returned),
+                     "[     0] committed captured/received > committed: wait\n"
+                     "[    10] committed captured/busy > committed: wait\n"
+                     "[    20] committed captured/received failed > committed: wait\n"
+                     "[    30] committed captured/none failed > returning: return, memory\n");
+    check_transcript(
+        unheard, N(unheard),
+        "[     0] committed ?/none failed > committed: wait\n"
+        "[    10] committed busy/none > returning: return, the target lost what it had "
+        "received\n"
+        "[    20] committed none/none failed > committed: done\n");
+}
+
 static void test_no_step_leads_back_before_the_commit(void **unused)
 {
     (void)unused;
     for (unsigned from = SAGA_COMMITTED; from <= SAGA_RUNNING; from++) {
         for (unsigned to = SAGA_PREPARING; to < SAGA_STEP_END; to++)
-            assert_int_equal(saga_step_is_legal(from, to),
-                             to != from && (to == SAGA_COMMITTED || to == SAGA_RUNNING));
+            assert_int_equal(
+                saga_step_is_legal(from, to),
+                to != from && (to == SAGA_COMMITTED || to == SAGA_RUNNING || to == SAGA_RETURNING));
     }
     for (unsigned to = SAGA_PREPARING; to <= SAGA_VERIFIED; to++)
         assert_false(saga_step_is_legal(SAGA_ABORTING, to));
@@ -291,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_moves_that_fail),
         cmocka_unit_test(test_who_runs_meanwhile_may_take_longer),
         cmocka_unit_test(test_new_leader_picks_up),
+        cmocka_unit_test(test_a_restore_that_fails),
         cmocka_unit_test(test_no_step_leads_back_before_the_commit),
     };
 

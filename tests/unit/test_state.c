@@ -826,6 +826,55 @@ static void reservations_are_refused_where_they_make_no_sense(void **state)
     assert_refused(c, -ESTALE, "guest b is meant to be stopped");
 }
 
+static void a_return_gives_the_guest_back_to_the_source(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t id = reserved(c), epoch = place_of(c, "web")->epoch;
+
+    cluster_step(c, COMMAND_MIGRATION_RETURN, id);
+    assert_int_equal(c->out.code, -ESTALE); /* not committed yet: an abort does it */
+    assert_int_equal(cluster_step(c, COMMAND_MIGRATION_COMMIT, id), 0);
+    assert_int_equal(cluster_step(c, COMMAND_MIGRATION_RETURN, id), 0);
+    assert_int_equal(place_of(c, "web")->node, cluster_node(c, "n2"));
+    assert_int_equal(place_of(c, "web")->epoch, epoch);
+    assert_int_equal(state_guest(&c->state, "web")->migration, 0);
+    assert_int_equal(state_check(&c->state, NULL), 0);
+    cluster_step(c, COMMAND_MIGRATION_DONE, id);
+    assert_int_equal(c->out.code, -ENOENT);
+    assert_int_equal(cluster_guest(c, "b", cluster_place(c, "n3", 1, 1), FAILOVER_RESTART), 0);
+}
+
+/* A source that went away and came back has no frozen copy: nothing returns to it. */
+static void nothing_returns_to_a_source_that_was_away(void **state)
+{
+    static const enum command_type events[] = {COMMAND_NODE_LOST, COMMAND_NODE_REBOOTED};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct cluster c;
+        uint64_t id;
+
+        cluster_form(&c, 3);
+        cluster_event(&c, COMMAND_NODE_REBOOTED, "n2", 1);
+        cluster_event(&c, COMMAND_NODE_REBOOTED, "n3", 1);
+        id = reserved(&c);
+        cluster_step(&c, COMMAND_MIGRATION_COMMIT, id);
+        cluster_event(&c, events[i % 2], "n2", 2);
+        if (i % 2 == 0)
+            cluster_event(&c, COMMAND_NODE_RETURNED, "n2", 2);
+        if (i < 2) {
+            cluster_step(&c, COMMAND_MIGRATION_RETURN, id);
+            assert_int_equal(c.out.code, -ESTALE);
+            assert_int_equal(place_of(&c, "web")->node, cluster_node(&c, "n3"));
+        } else {
+            cluster_event(&c, COMMAND_NODE_LOST, "n3", 2);
+            assert_int_equal(place_of(&c, "web")->node, 0);
+        }
+        assert_int_equal(state_check(&c.state, NULL), 0);
+        cluster_deinit(&c);
+    }
+}
+
 /* What is left when a node goes away at each step: by loss and by reboot alike. */
 static void losses_during_a_migration(void **state)
 {
@@ -839,17 +888,18 @@ static void losses_during_a_migration(void **state)
         {false, "n2", "", false, false},
         {false, "n3", "n2", false, true},
         {true, "n2", "n3", true, true},
-        {true, "n3", "", false, false},
+        {true, "n3", "n2", false, false},
     };
 
     (void)state;
     for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
         struct cluster c;
-        uint64_t id, epoch;
+        uint64_t id, epoch, source_epoch;
 
         cluster_form(&c, 3);
         cluster_event(&c, COMMAND_NODE_REBOOTED, rows[i / 2].lost, 1);
         id = reserved(&c);
+        source_epoch = place_of(&c, "web")->epoch;
         if (rows[i / 2].committed)
             cluster_step(&c, COMMAND_MIGRATION_COMMIT, id);
         epoch = place_of(&c, "web")->epoch;
@@ -858,6 +908,8 @@ static void losses_during_a_migration(void **state)
         assert_int_equal(c.out.code, 0);
         assert_int_equal(place_of(&c, "web")->node, cluster_node(&c, rows[i / 2].guest_on));
         assert_true((place_of(&c, "web")->epoch == epoch) == rows[i / 2].same_epoch);
+        if (strcmp(rows[i / 2].guest_on, "n2") == 0) /* as its copy there is */
+            assert_int_equal(place_of(&c, "web")->epoch, source_epoch);
         assert_true((state_migration(&c.state, id) != NULL) == rows[i / 2].in_flight);
         assert_true((state_guest(&c.state, "web")->migration != 0) == rows[i / 2].in_flight);
         assert_int_equal(state_check(&c.state, NULL), 0);
@@ -957,8 +1009,10 @@ int main(void)
         TEST(a_reboot_gives_every_guest_a_new_epoch),
         TEST(a_migration_runs_through),
         TEST(an_abort_leaves_the_guest_at_the_source),
+        TEST(a_return_gives_the_guest_back_to_the_source),
         TEST(reservations_are_refused_where_they_make_no_sense),
         cmocka_unit_test(losses_during_a_migration),
+        cmocka_unit_test(nothing_returns_to_a_source_that_was_away),
         cmocka_unit_test(a_guest_that_stays_stays_with_its_owner),
         TEST(a_guest_that_ends_ends_its_migration),
         cmocka_unit_test(a_node_begins_with_the_leases_of_its_cluster),
