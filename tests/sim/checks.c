@@ -239,7 +239,7 @@ const char *check_settled(struct sim *sim)
         what = say(sim, "the migration of %s is not over", state->migrations[0].guest);
     for (int i = 0; what == NULL && i < SIM_GUESTS; i++)
         what = check_placed(sim, state, i);
-    if (what == NULL && sim->now >= SIM_END_US) /* the whole state costs its bytes: once */
+    if (what == NULL && sim->now >= sim->end_us) /* the whole state costs its bytes: once */
         what = check_states(sim, state_digest(state));
     return what;
 }

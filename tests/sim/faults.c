@@ -39,8 +39,10 @@ void faults_setup(struct sim *sim)
         for (unsigned k = 0; k < sim->n; k++)
             default_link(sim, &sim->links[i][k]);
     }
+    sim_push(sim, sim_event(EV_CALM, NULL, ACTOR_NONE), sim->calm_us);
+    if (sim->options->script != NULL)
+        return;
     sim_push(sim, event, SIM_FAULTS_FROM_US);
-    sim_push(sim, sim_event(EV_CALM, NULL, ACTOR_NONE), SIM_CALM_FROM_US);
     if (sim->n == 3) /* one of them for sure, all of them over the seeds */
         fault_after(sim, FAULT_MASK, NULL,
                     sim_between(sim, SIM_FAULTS_FROM_US, SIM_CALM_FROM_US - 15000 * MS));
@@ -129,14 +131,20 @@ static bool may_disturb_guard(struct sim *sim, struct sim_node *node)
     return true;
 }
 
-static void crash_guard(struct sim *sim, struct sim_node *node)
+void fault_crash_guard(struct sim *sim, struct sim_node *node, uint64_t down_us)
 {
     if (!may_disturb_guard(sim, node))
         return;
     sim_count(sim, COUNT_GUARD_CRASH);
     guard_crash(sim, node);
-    boot_later(sim, node, ACTOR_GUARD,
-               sim->hangs_guards ? sim_between(sim, MS, 2000 * MS) : sim_between(sim, MS, 15 * MS));
+    boot_later(sim, node, ACTOR_GUARD, down_us);
+}
+
+static void crash_guard(struct sim *sim, struct sim_node *node)
+{
+    fault_crash_guard(sim, node,
+                      sim->hangs_guards ? sim_between(sim, MS, 2000 * MS)
+                                        : sim_between(sim, MS, 15 * MS));
 }
 
 static void stall_guard(struct sim *sim, struct sim_node *node)
@@ -438,7 +446,7 @@ static void calm(struct sim *sim)
 void faults_handle(struct sim *sim, struct event *event)
 {
     if (event->kind == EV_HEAL) {
-        if (!sim->is_calm)
+        if (!sim->is_calm || sim->options->script != NULL)
             heal(sim, event);
     } else if (event->kind == EV_CALM) {
         calm(sim);

@@ -39,6 +39,7 @@ void fault_cut(struct sim *sim, unsigned from, unsigned to, uint64_t us);
 /* Every message takes `delay_us` to twice that. */
 void fault_slow(struct sim *sim, unsigned from, unsigned to, uint64_t delay_us, uint64_t us);
 void fault_crash_skeind(struct sim *sim, struct sim_node *node, uint64_t down_us);
+void fault_crash_guard(struct sim *sim, struct sim_node *node, uint64_t down_us);
 void fault_power(struct sim *sim, struct sim_node *node, uint64_t down_us);
 void fault_heal_links_of(struct sim *sim, unsigned node);
 /* Who leads by the log's word; NULL = nobody, or it cannot act. */

@@ -2,6 +2,7 @@
  *
  *   sim [--seeds N] [--first S] [--jobs N]   N seeds from S on; 3 and 5 nodes in turns
  *   sim --seed S [--verbose]                 one seed, with its transcript as it happens
+ *   sim --table [--first S]                  source, target, leader struck at each step of a move
  *   sim --hunt [--bug NUMBER] [--seeds N]    every planted bug must be found within N seeds
  *
  *   --nodes 3|5      of that many nodes only
@@ -31,6 +32,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: sim [--seeds N] [--first S] [--jobs N] [--nodes 3|5] [--drift-ppm N]\n"
                     "       sim --seed S [--verbose] [--nodes 3|5] [--drift-ppm N]\n"
+                    "       sim --table [--first S]\n"
                     "       sim --hunt [--bug NUMBER] [--seeds N]\n");
     return 2;
 }
@@ -38,14 +40,20 @@ static int usage(void)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},  {"nodes", required_argument, NULL, 'k'},
-        {"jobs", required_argument, NULL, 'j'},  {"drift-ppm", required_argument, NULL, 'd'},
-        {"hunt", no_argument, NULL, 'h'},        {"bug", required_argument, NULL, 'b'},
-        {"verbose", no_argument, NULL, 'v'},     {0},
+        {"seeds", required_argument, NULL, 'n'},
+        {"first", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},
+        {"nodes", required_argument, NULL, 'k'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"drift-ppm", required_argument, NULL, 'd'},
+        {"hunt", no_argument, NULL, 'h'},
+        {"bug", required_argument, NULL, 'b'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"table", no_argument, NULL, 't'},
+        {0},
     };
     struct run run = {.first = 1, .n_seeds = DEFAULT_SEEDS, .n_jobs = 1};
-    bool is_single = false, hunts = false;
+    bool is_single = false, hunts = false, is_table = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -61,6 +69,8 @@ int main(int argc, char **argv)
             run.options.drift_ppm = (uint32_t)strtoul(optarg, NULL, 10);
         else if (c == 'h')
             hunts = run.options.ends_with_calm = true;
+        else if (c == 't')
+            is_table = true;
         else if (c == 'v')
             run.verbose = true;
         else if (c == 'b')
@@ -73,6 +83,8 @@ int main(int argc, char **argv)
         run.n_jobs == 0 || run.n_jobs > 64)
         return usage();
     signal(SIGABRT, run_on_abort);
+    if (is_table)
+        return script_table(run.first);
     if (hunts)
         return hunt_all(&run);
     return is_single ? run_single(&run) : run_many(&run);

@@ -227,6 +227,7 @@ static void received(struct sim *sim, struct sim_move *move, bool is_whole)
         return;
     if (is_whole) {
         copy->state = GUEST_RECEIVED;
+        copy->life = sim->nodes[move->from].guard.copies[move->guest].life;
         sim_trace(sim, node, "has received g%d", move->guest);
     }
     ops_finish(sim, node, move->guest, is_whole ? 0 : -EPIPE, is_whole ? "" : "the stream broke",

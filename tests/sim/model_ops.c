@@ -226,6 +226,7 @@ static void start(struct sim *sim, struct sim_node *node, int guest)
     copy->has_copy = true;
     copy->is_destroyed = false;
     copy->n_starts = n_starts;
+    copy->life = ++sim->n_lives;
     copy->pid = ++node->guard.pids;
     sim_trace(sim, node, "starts g%d of epoch %llu", guest, (unsigned long long)copy->epoch);
     guard_news(sim, node);

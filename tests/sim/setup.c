@@ -112,6 +112,17 @@ static void draw(struct sim *sim)
     sim->doubled_permille = sim_below(sim, 30);
 }
 
+/* Only what a script says goes wrong. */
+static void be_calm(struct sim *sim)
+{
+    sim->is_calm = true;
+    sim->hangs_guards = false;
+    sim->op_failure_permille = sim->in_move_permille = sim->aim_permille = 0;
+    sim->doubled_permille = 0;
+    sim->calm_us = SCRIPT_CALM_US;
+    sim->end_us = SCRIPT_END_US;
+}
+
 /* Every second clock runs at an end of what is allowed. */
 static int32_t draw_drift(struct sim *sim)
 {
@@ -128,6 +139,10 @@ void setup_sim(struct sim *sim, uint64_t seed, unsigned n_nodes)
     sim->prng.state = seed * 0x9e3779b97f4a7c15u + 1;
     sim->n = n_nodes;
     draw(sim);
+    sim->calm_us = SIM_CALM_FROM_US;
+    sim->end_us = SIM_END_US;
+    if (sim->options->script != NULL)
+        be_calm(sim);
     for (unsigned i = 0; i < sim->n; i++) {
         struct sim_node *node = &sim->nodes[i];
 

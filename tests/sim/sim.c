@@ -205,10 +205,12 @@ static void look(struct sim *sim)
 {
     const char *what = check_settled(sim);
 
-    if (what == NULL && sim->now >= SIM_END_US) {
+    if (what == NULL && sim->now >= sim->end_us) {
         users_check_end(sim);
+        if (sim->options->script != NULL)
+            script_check(sim);
         sim->is_over = true;
-    } else if (what != NULL && sim->now > SIM_CALM_FROM_US + SIM_SETTLE_LIMIT_US) {
+    } else if (what != NULL && sim->now > sim->calm_us + SIM_SETTLE_LIMIT_US) {
         sim_fail(sim, "not settled %d s after the last fault: %s", SIM_SETTLE_LIMIT_US / 1000000,
                  what);
     } else {
@@ -260,6 +262,8 @@ void sim_run(struct sim *sim)
             sim->is_over = true;
         dispatch(sim, &event);
         event_dispose(&event);
+        if (sim->options->script != NULL && !sim->has_failed)
+            script_step(sim);
     }
 }
 

@@ -19,6 +19,7 @@
 #include "agent/guard/holder.h"
 #include "tests/sim/counts.h"
 #include "tests/sim/queue.h"
+#include "tests/sim/script.h"
 #include "tests/support/prng.h"
 
 enum {
@@ -169,6 +170,7 @@ struct sim_copy {
     bool has_copy;     /* something of it may run: a lift that does not list it destroys it */
     bool is_destroyed; /* by a lift: nothing of it runs any more */
     bool is_unfrozen;  /* the capture has begun, the freeze has not */
+    uint64_t life;     /* of what runs: moves with it, and is another one after a new start */
     /* the operation under way */
     struct guard_request *op;
     uint32_t op_core_run;
@@ -237,6 +239,7 @@ struct sim_move {
 struct options {
     uint32_t drift_ppm;  /* 0 = within the margin */
     bool ends_with_calm; /* what comes after is of no interest */
+    struct script *script; /* NULL: users and faults as the seed draws them */
 };
 
 struct users;
@@ -265,6 +268,8 @@ struct sim {
     struct oracle *oracle;
     uint64_t ran[SIM_GUESTS]; /* highest epoch of which a copy ran */
     uint64_t n_checkpoints;
+    uint64_t n_lives;
+    uint64_t calm_us, end_us; /* from when on nothing goes wrong; when it is over, if it has settled */
     /* of this seed */
     bool checks_quorum, sticky_votes, noops, hangs_guards;
     uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille,
@@ -410,6 +415,8 @@ bool aims_at_lease_end(struct sim *sim, struct sim_node *node);
 /* ---- users.c */
 void users_setup(struct sim *sim);
 void users_free(struct sim *sim);
+/* A plain request, to one node; `target` is that of a migration. */
+void users_ask(struct sim *sim, enum command_type type, int guest, int target, unsigned node);
 void users_handle(struct sim *sim, struct event *event);
 void users_answer(struct sim *sim, struct sim_node *node, uint64_t ticket,
                   const struct answer *answer);

@@ -41,7 +41,8 @@ void users_setup(struct sim *sim)
     sim->users = calloc(1, sizeof(*sim->users));
     if (sim->users == NULL)
         abort();
-    sim_push(sim, sim_event(EV_USER, NULL, ACTOR_NONE), 900 * MS);
+    if (sim->options->script == NULL)
+        sim_push(sim, sim_event(EV_USER, NULL, ACTOR_NONE), 900 * MS);
 }
 
 void users_free(struct sim *sim)
@@ -94,18 +95,23 @@ static enum command_type draw_type(struct sim *sim)
     return choices[i].type;
 }
 
-static struct request *new_request(struct sim *sim)
+static struct request *add_request(struct sim *sim)
 {
     struct users *users = sim->users;
-    struct request *r;
 
     if (users->n == users->capacity) {
         users->capacity = users->capacity == 0 ? 128 : users->capacity * 2;
-        users->requests = realloc(users->requests, users->capacity * sizeof(*r));
+        users->requests = realloc(users->requests, users->capacity * sizeof(*users->requests));
         if (users->requests == NULL)
             abort();
     }
-    r = &users->requests[users->n++];
+    return &users->requests[users->n++];
+}
+
+static struct request *new_request(struct sim *sim)
+{
+    struct request *r = add_request(sim);
+
     *r = (struct request){
         .type = draw_type(sim),
         .guest = (int)sim_below(sim, SIM_GUESTS),
@@ -230,6 +236,22 @@ static void send_later(struct sim *sim, uint64_t number, unsigned node, uint64_t
     if (event.a % MAX_ATTEMPTS != 0)
         sim_count(sim, COUNT_RETRY);
     sim_push(sim, event, delay);
+}
+
+void users_ask(struct sim *sim, enum command_type type, int guest, int target, unsigned node)
+{
+    *add_request(sim) = (struct request){
+        .type = type,
+        .guest = guest,
+        .target = target,
+        .n_cores = 1,
+        .memory_mib = 64,
+        .priority = 100,
+        .restart = RESTART_ALWAYS,
+        .failover = FAILOVER_RESTART,
+        .has_slice = true,
+    };
+    send_later(sim, sim->users->n - 1, node, 0);
 }
 
 static void ask(struct sim *sim, const struct event *event)
