@@ -169,10 +169,13 @@ void skeind_checkpoint_stream(void *context, uint64_t from, uint64_t created, ui
 {
     struct skeind *s = context;
 
-    if (s->core != NULL && s->checkpoints != NULL && is_expected(s, from, created, epoch))
-        checkpoints_receive(s->checkpoints, created, fd);
-    else
+    if (s->core == NULL || s->checkpoints == NULL || !is_expected(s, from, created, epoch)) {
         close(fd);
+        return;
+    }
+    if (!skeind_is_past(s, core_state(s->core)->index))
+        skeind_keep_checkpoints(s); /* of those that were never named only the newest stays */
+    checkpoints_receive(s->checkpoints, created, fd);
 }
 
 static bool is_named(void *context, const uint8_t digest[DIGEST_SIZE])

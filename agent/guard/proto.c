@@ -339,6 +339,8 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
     case GUARD_CAPTURE:
     case GUARD_RECEIVE:
     case GUARD_ACTIVATE:
+    case GUARD_CHECKPOINT:
+    case GUARD_SEND:
         write_u64(w, reply->bytes);
         write_u64(w, reply->frozen_us);
         write_u64(w, reply->handed_over_us);
@@ -374,6 +376,8 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
     case GUARD_CAPTURE:
     case GUARD_RECEIVE:
     case GUARD_ACTIVATE:
+    case GUARD_CHECKPOINT:
+    case GUARD_SEND:
         ret->bytes = read_u64(r);
         ret->frozen_us = read_u64(r);
         ret->handed_over_us = read_u64(r);

@@ -212,6 +212,8 @@ static void replies_are_read_back(void **state)
             {"web", 5, 0, GUEST_RUNNING, 0, 0, 100, 1},
             {"db", 6, 9, GUEST_EXITED, FROZEN_BY_LEASE | FROZEN_BY_USER, -1, 0, 2},
         };
+        bool is_timed = op == GUARD_CAPTURE || op == GUARD_RECEIVE || op == GUARD_ACTIVATE ||
+                        op == GUARD_CHECKPOINT || op == GUARD_SEND;
         struct guard_reply reply, back;
 
         guard_reply_init(&reply);
@@ -233,6 +235,8 @@ static void replies_are_read_back(void **state)
         assert_int_equal(back.stamp.sequence, op == GUARD_STAMP ? 8 : 0);
         assert_int_equal(back.lease_left_ms, op == GUARD_ACK ? 500 : 0);
         assert_int_equal(back.status, op == GUARD_EXEC ? 137 : 0);
+        assert_int_equal(back.bytes, is_timed ? 1 << 20 : 0);
+        assert_int_equal(back.handed_over_us, is_timed ? 99 : 0);
         assert_int_equal(back.n_reports, op == GUARD_LIST ? 2 : 0);
         if (op == GUARD_LIST) {
             assert_string_equal(back.reports[1].guest, "db");
