@@ -1,7 +1,8 @@
 #!/bin/bash
 # Images by need: one copy, fetched where a guest goes, kept there until its room is wanted, and never the last one dropped.
+# Not part of tests/run yet: bash tests/lab/later/copies.t
 # limit: 120
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 . "$skein_root/deploy/look.sh"
 
 holders() { json 1 '.holders | join(" ")' skein image show "$1"; }
