@@ -66,21 +66,21 @@ ok 'with what it wrote meanwhile' wait_until 20 disk_holds after---
 
 # Deaths on the way
 before=$(last_count)
-here skein guest migrate vm1 --to "n$b" --detach >/dev/null 2>&1
+here skein guest migrate vm1 --to "n$b" >/dev/null 2>&1 &
 incoming() { look_processes $qemu | grep -q "^n$b "; }
 ok 'a move begins' wait_until 30 incoming
-ok 'the target loses power' lab kill "$b"
+ok 'the target loses power' lab kill "n$b"
 ok 'the machine goes on at the source' wait_until 20 counts_on "$((before + 200))"
 ok 'once' wait_until 20 runs_at "$a"
 is 'with its disk and its connection' "$(count_log | grep -c 'connection=new\|lost') $(disk_holds after--- && echo yes)" '0 yes'
-ok 'the target is back' lab start "$b"
+ok 'the target is back' lab start "n$b"
 comes_back() { json "$watcher" ".[] | select(.name == \"n$b\") | .state" skein node list | grep -qx up; }
 ok 'and in the cluster' wait_until 30 comes_back
 is_settled() { [ "$(json "$watcher" length skein migration list)" = 0 ]; }
 ok 'no move is left' wait_until 20 is_settled
-here skein guest migrate vm1 --to "n$b" --detach >/dev/null 2>&1
+here skein guest migrate vm1 --to "n$b" >/dev/null 2>&1 &
 ok 'another one begins' wait_until 30 incoming
-ok 'the source loses power before the commit' lab kill "$a"
+ok 'the source loses power before the commit' lab kill "n$a"
 runs_anew() { runs_at "$b" || runs_at "$watcher"; }
 boots() { says 'boot 1 of its disk' && [ "$(show .node)" != "n$a" ]; }
 ok 'it is started anew elsewhere' wait_until 60 boots
