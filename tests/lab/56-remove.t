@@ -53,4 +53,24 @@ ok 'back again it learns that it was removed' wait_until 30 is_out "$out"
 ok 'it joins again' rejoin "$out" "$watcher"
 ok 'and votes' wait_until 15 votes "$watcher" 3
 
+# A node that is cut off is removed and begins a cluster of its own, whose terms and indexes are lower: the frozen copy that it
+# still has is the old cluster's, and goes; a guest of the same name is the new one's
+ok 'the guest moves to it' on "$watcher" skein guest migrate web --to "n$out"
+old=$(look_running counter)
+lab cut "n$out"
+ok 'cut off it is lost' wait_until 15 is_lost "$watcher" "n$out"
+ok 'and removed' on "$watcher" skein node remove "n$out"
+lab heal "n$out"
+ok 'healed it learns that it was removed' wait_until 30 is_out "$out"
+is 'its copy of the guest is still there, frozen' "$(look_processes counter | grep -c "^$old$") $(look_running counter | grep -c "^n$out ")" '1 0'
+ok 'it begins a cluster of its own' on "$out" skein init
+old_is_gone() { [ ! -e "/proc/${old#* }" ] || look_is_zombie "${old#* }"; }
+ok 'the old copy goes' wait_until 10 old_is_gone
+on "$out" sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
+ok 'an image' on "$out" skein image add web /tmp/web.tar
+ok 'a slice' on "$out" skein slice create red --subnet 10.7.0.0/24
+ok 'a guest of the same name' on "$out" skein guest run web --image web --slice red --cores 1 --memory 32m -- /bin/counter 7000
+is 'runs there' "$(look_running counter | grep -c "^n$out ")" 1
+is 'and one in the old cluster' "$(look_running counter | grep -vc "^n$out ")" 1
+
 done_testing
