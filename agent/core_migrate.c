@@ -319,13 +319,20 @@ static bool is_step(enum guard_op op)
            op == GUARD_ACTIVATE;
 }
 
+/* The target owns the guest already, and its switch does not follow: nothing is lost but time. */
+static bool waits_for_switch(const struct asked *asked, int code)
+{
+    return asked->op == GUARD_ACTIVATE && code == -ETIMEDOUT;
+}
+
 /* The guard did not do it, for a reason that has nothing to do with the migration: it is asked for
  * again. A stream that broke has the codes of a connection that broke, and means failure. */
 static bool is_left_undone(const struct asked *asked, int code)
 {
     if (asked->op == GUARD_CAPTURE || asked->op == GUARD_RECEIVE)
         return code == -ENOTCONN || code == -ECANCELED;
-    return core_guard_is_away(code) || (asked->op == GUARD_ACTIVATE && core_guard_says_later(code));
+    return core_guard_is_away(code) || waits_for_switch(asked, code) ||
+           (asked->op == GUARD_ACTIVATE && core_guard_says_later(code));
 }
 
 void core_move_done(struct core *core, struct local_guest *local, const struct asked *asked,
@@ -334,6 +341,9 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
     const struct migration *m = state_migration(&core->state, asked->migration);
     struct local_move *move;
 
+    if (waits_for_switch(asked, reply->code))
+        core_record(core, "migration-waits", asked->guest, core->config.id, asked->migration,
+                    "%s; what came across stays, and is tried again", reply->text);
     if (!is_step(asked->op) || is_left_undone(asked, reply->code))
         return;
     move = move_made(core, asked->migration);

@@ -124,6 +124,19 @@ int openflow_connect(struct openflow *o, bool *ret_is_new, struct err *err)
     return 0;
 }
 
+int openflow_probe(struct openflow *o, struct err *err)
+{
+    struct refusal refusal;
+    int code = send_plain(o, OPENFLOW_BARRIER_REQUEST, ++o->xid);
+
+    if (code == 0)
+        code = wait_for(o, OPENFLOW_BARRIER_REPLY, &refusal);
+    if (code == 0)
+        return 0;
+    openflow_deinit(o); /* the answer may come yet: it would be taken for the next one's */
+    return err_set(err, code, "br-int does not answer: %s", strerror(-code));
+}
+
 /* ---- meters: not part of a bundle */
 
 static const struct meter *meter_of(const struct openflow *o, uint32_t vni)

@@ -29,5 +29,7 @@ int openflow_connect(struct openflow *o, bool *ret_is_new, struct err *err);
  * that no rule names any more stays. After an error it is not connected. */
 int openflow_apply(struct openflow *o, const struct meter *meters, uint32_t n_meters,
                    struct rules *rules, struct err *err);
+/* Done when the switch has answered; it is connected. After an error it is not. */
+int openflow_probe(struct openflow *o, struct err *err);
 
 #endif

@@ -45,6 +45,8 @@ void wiring_free(struct wiring *wiring); /* NULL is fine */
 int wiring_setup(struct wiring *wiring, struct err *err);
 /* Makes the rules equal to the view, in one bundle. */
 int wiring_apply(struct wiring *wiring, const struct fabric_view *view, struct err *err);
+/* Done when the switch answers, within seconds. Changes nothing. */
+int wiring_probe(struct wiring *wiring, struct err *err);
 /* Makes the guest's namespace (named, /run/skein/netns/GUEST), its veth (host side "g" and the port
  * number), addresses, and the port on br-int; or a tap of that name, which the guest's emulator
  * opens. */

@@ -256,6 +256,18 @@ int wiring_apply(struct wiring *w, const struct fabric_view *view, struct err *e
     return code;
 }
 
+int wiring_probe(struct wiring *w, struct err *err)
+{
+    bool is_new;
+    int code = openflow_connect(&w->openflow, &is_new, err);
+
+    if (code == 0)
+        code = openflow_probe(&w->openflow, err);
+    if (is_new) /* wiring_apply() must know that it begins with nothing */
+        openflow_deinit(&w->openflow);
+    return code;
+}
+
 /* ---- guests' ports */
 
 /* Namespace and cable, new unless both stand as they should. */

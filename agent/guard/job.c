@@ -17,6 +17,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_SETUP] = "setup",     [JOB_APPLY] = "apply",
     [JOB_PLUG] = "plug",       [JOB_UNPLUG] = "unplug",
     [JOB_WATCH] = "watch",     [JOB_CHECK] = "check",
+    [JOB_PROBE] = "probe",
 };
 
 const char *job_kind_name(enum job_kind kind)

@@ -31,6 +31,7 @@ enum job_kind {
     JOB_APPLY,  /* view */
     JOB_PLUG,   /* run */
     JOB_UNPLUG, /* run */
+    JOB_PROBE,  /* done when the switch answers */
     JOB_WATCH,  /* ends when the switch has died; beside the others */
     JOB_KIND_END
 };

@@ -508,6 +508,9 @@ void job_run_fabric(const void *context, struct job *job, struct job_result *ret
     case JOB_UNPLUG:
         rc = unplug(c, &job->run, &err);
         break;
+    case JOB_PROBE:
+        rc = wiring_probe(c->wiring, &err);
+        break;
     case JOB_WATCH:
         rc = watch(&err);
         break;

@@ -77,7 +77,7 @@ static void run_steps(struct work *work, struct operation *op)
         op->begun_us = clock_now_us();
     while (op->steps != NULL && op->steps[op->at] != NULL) {
         op->wake_us = UINT64_MAX;
-        op->is_soft = false;
+        op->is_soft = op->awaits_switch = false;
         switch (op->steps[op->at](work, op)) {
         case STEP_NEXT:
             op->at++;
@@ -213,6 +213,15 @@ enum step operation_again(struct operation *op, uint64_t us)
     return STEP_AGAIN;
 }
 
+enum step operation_await_switch(struct operation *op, uint64_t limit_us)
+{
+    if (op->until_us == 0)
+        op->until_us = clock_now_us() + limit_us;
+    op->wake_us = op->until_us;
+    op->awaits_switch = true;
+    return STEP_AGAIN;
+}
+
 enum step operation_job(struct work *work, struct operation *op, struct executor *executor,
                         struct job *job)
 {
@@ -289,6 +298,14 @@ void operation_result(struct work *work, struct executor *executor, const struct
     op->until_us = 0;
     run_steps(work, op);
     run_blocked(work);
+}
+
+void operations_switch_changed(struct work *work)
+{
+    for (struct operation *op = work->operations; op != NULL; op = op->next) {
+        if (op->awaits_switch)
+            op->wake_us = 0; /* at the end of this turn of the loop */
+    }
 }
 
 void operations_wake(struct work *work, uint64_t now)

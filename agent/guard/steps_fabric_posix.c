@@ -16,6 +16,7 @@ static void take_view(struct work *work, struct operation *op)
     work->view = op->request.view;
     op->request.view = (struct fabric_view){0};
     work->has_view = true;
+    operations_switch_changed(work);
 }
 
 static enum step view_job(struct work *work, struct operation *op, const struct fabric_view *view)
@@ -62,6 +63,8 @@ static enum step watch(struct work *work, struct operation *op)
 
     log_info("the switch is set up%s", work->has_view ? ", with the last rules" : "");
     work->n_setup_failures = 0;
+    work->is_switch_up = true;
+    operations_switch_changed(work);
     job_init(&job);
     job.kind = JOB_WATCH;
     return operation_job(work, op, &work->config.fabric, &job);
@@ -70,6 +73,7 @@ static enum step watch(struct work *work, struct operation *op)
 static enum step died(struct work *work, struct operation *op)
 {
     (void)op;
+    work->is_switch_up = false;
     log_warn("the switch has died: it is set up again");
     fabric_begin(work);
     return STEP_NEXT;

@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/guard/clock_posix.h"
 #include "agent/guard/job_run_posix.h"
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 
-enum { SWITCH_POLL_US = 1000 };
+enum {
+    SWITCH_UP_LIMIT_US = 5000000,   /* while the source stands frozen, and may be thawed */
+    SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit, for which there is no way back */
+};
 
 static enum step move_job(struct work *work, struct operation *op, enum job_kind kind)
 {
@@ -172,6 +176,28 @@ static enum step receive_job(struct work *work, struct operation *op)
     return move_job(work, op, JOB_RECEIVE);
 }
 
+/* Before the hand-over is said to be whole: a guest whose switch is dead or hangs would be cut off
+ * here, while it can still stay where it was. A switch that starts again is waited for. */
+static enum step receive_await_switch(struct work *work, struct operation *op)
+{
+    if (op->guest->record.run.vni == 0 || work->is_switch_up)
+        return STEP_NEXT;
+    if (op->until_us != 0 && clock_now_us() >= op->until_us)
+        return operation_fail(op, -EHOSTDOWN, "the switch of this node is down");
+    return operation_await_switch(op, SWITCH_UP_LIMIT_US);
+}
+
+static enum step receive_probe(struct work *work, struct operation *op)
+{
+    struct job job;
+
+    if (op->guest->record.run.vni == 0)
+        return STEP_NEXT;
+    job_init(&job);
+    job.kind = JOB_PROBE;
+    return operation_job(work, op, &work->config.fabric, &job);
+}
+
 static enum step receive_done(struct work *work, struct operation *op)
 {
     reply_report(op);
@@ -179,7 +205,8 @@ static enum step receive_done(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_receive[] = {receive_check, receive_job, receive_done, NULL};
+const step_fn steps_receive[] = {receive_check, receive_job,  receive_await_switch,
+                                 receive_probe, receive_done, NULL};
 
 /* ---- target: it owns the guest now and brings it to life */
 
@@ -235,7 +262,12 @@ static enum step activate_await_switch(struct work *work, struct operation *op)
         if (guest_follow_freezer(work, op->guest, &err) < 0)
             return operation_fail(op, err.code, "%s", err.text);
     }
-    return is_known ? STEP_NEXT : operation_again(op, SWITCH_POLL_US);
+    if (is_known)
+        return STEP_NEXT;
+    if (op->until_us != 0 && clock_now_us() >= op->until_us)
+        return operation_fail(op, -ETIMEDOUT,
+                              "the switch of this node does not take the guest's rules");
+    return operation_await_switch(op, SWITCH_VIEW_LIMIT_US);
 }
 
 static enum step activate_done(struct work *work, struct operation *op)

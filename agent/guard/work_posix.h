@@ -49,10 +49,11 @@ struct operation {
     bool is_soft;   /* its job may fail: that is said and passed over */
     uint32_t job;   /* that runs for it; 0 = none */
     struct job_result result;
-    uint64_t begun_us; /* its first step */
-    uint64_t wake_us;  /* UINT64_MAX = only a job's end */
-    uint64_t until_us; /* a step's own limit; 0 at its first call */
-    uint32_t round;    /* of the last try to run it while blocked */
+    uint64_t begun_us;  /* its first step */
+    uint64_t wake_us;   /* UINT64_MAX = only a job's end */
+    uint64_t until_us;  /* a step's own limit; 0 at its first call */
+    bool awaits_switch; /* woken when the switch is set up, or shows a newer view */
+    uint32_t round;     /* of the last try to run it while blocked */
     struct guard_reply reply;
     struct err err;                    /* the first failure */
     struct operation *next_waiting;    /* behind the guest's current one */
@@ -93,6 +94,7 @@ struct work {
     bool has_news;             /* a LIST event is due */
     bool was_lapsed;           /* as last told */
     uint32_t n_setup_failures; /* of the switch, one after the other */
+    bool is_switch_up;         /* set up, and not seen to die since */
     bool has_view;
     struct fabric_view view; /* the last that was applied: again after the switch died */
     uint8_t packet[GUARD_PACKET_MAX];
@@ -120,11 +122,15 @@ enum step operation_fail(struct operation *op, int code, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 /* Calls the step again after `us`. */
 enum step operation_again(struct operation *op, uint64_t us);
+/* Calls the step again when something of the switch has changed, or at op->until_us, which is set
+ * `limit_us` from its first call. */
+enum step operation_await_switch(struct operation *op, uint64_t limit_us);
 /* Leaves out the steps that are left. */
 enum step step_to_end(struct operation *op);
 void operation_result(struct work *work, struct executor *executor,
                       const struct job_result *result);
 void operations_wake(struct work *work, uint64_t now);
+void operations_switch_changed(struct work *work);
 uint64_t operations_next_wake(const struct work *work);
 /* The guest's init has ended, or its copy was destroyed by a lift: does what is due unless an
  * operation is at it (then when that ends). True: it began; the guest may be freed already. */

@@ -388,6 +388,12 @@ int wiring_apply(struct wiring *wiring, const struct fabric_view *view, struct e
     return act("apply", err);
 }
 
+int wiring_probe(struct wiring *wiring, struct err *err)
+{
+    (void)wiring;
+    return act("probe", err);
+}
+
 int wiring_plug(struct wiring *wiring, const struct wiring_port *port, struct err *err)
 {
     (void)wiring;

@@ -6,7 +6,7 @@
 
 #include "agent/guard/proto.h"
 
-enum { WAIT_MS = 10000, F_MS = DEFAULT_FREEZE_MS, L_MS = DEFAULT_LEASE_MS };
+enum { WAIT_MS = 15000, F_MS = DEFAULT_FREEZE_MS, L_MS = DEFAULT_LEASE_MS };
 
 extern const char *driver_program; /* the guard that is started */
 

@@ -115,12 +115,99 @@ static void target_comes_to_life_only_under_a_lease(void **state)
     close(stream[1]);
 }
 
+/* What was received is said to be so only by a node whose switch lives: else it goes back. */
+static void received_behind_a_dead_switch_is_refused(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
+    request.migration = 20;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    put_file("/run/fake/fail.probe", "");
+    assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), -EIO);
+    unlink("/run/fake/fail.probe");
+    assert_int_equal(report_of(d, "web").state, GUEST_PREPARED);
+    assert_int_equal(move(d, GUARD_DISCARD, 0, 20, -1), 0);
+    assert_int_equal(report_of(d, "web").state, 0);
+    close(stream[0]);
+    close(stream[1]);
+}
+
+/* One that is just being started again is waited for, without a word from outside. */
+static void received_while_the_switch_starts_again_is_taken(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    struct guard_reply reply;
+    uint32_t serial;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
+    request.migration = 20;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    put_file("/run/fake/fail.setup", "");
+    unlink("/run/fake/switch");
+    for (uint64_t limit = now_us() + WAIT_MS * 1000; now_us() < limit;) {
+        if (access("/run/fake/switch", F_OK) == 0)
+            break; /* it was tried, and refused */
+        sleep_until_us(now_us() + 2000);
+    }
+    serial = tell_move(d, GUARD_RECEIVE, 0, 20, stream[0]);
+    sleep_until_us(now_us() + 100000);
+    assert_int_equal(report_of(d, "web").state, GUEST_PREPARED);
+    unlink("/run/fake/fail.setup");
+    assert_int_equal(answer_to(d, serial, &reply), 0);
+    guard_reply_deinit(&reply);
+    assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
+    close(stream[0]);
+    close(stream[1]);
+}
+
+/* The commit's rules never come: the guest goes back to what was received, and can be tried again.
+ */
+static void activation_does_not_wait_for_ever(void **state)
+{
+    struct driver *d = *state;
+    struct guard_request request;
+    int stream[2];
+
+    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
+    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
+    request.migration = 20;
+    assert_int_equal(ask(d, &request, NULL), 0);
+    assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
+    assert_true(beat(d, MAX_LEASE_MS, NULL));
+    assert_int_equal(show_switch(d, 29), 0);
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -ETIMEDOUT);
+    assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
+    assert_false(counts("web"));
+    assert_int_equal(show_switch(d, 30), 0);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
+    assert_true(counts("web"));
+    close(stream[0]);
+    close(stream[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, driver_begin, driver_end)
 
 static const struct CMUnitTest tests[] = {
     TEST(guest_moves_and_goes_on),
     TEST(failed_capture_costs_time_only),
     TEST(target_comes_to_life_only_under_a_lease),
+    TEST(received_behind_a_dead_switch_is_refused),
+    TEST(received_while_the_switch_starts_again_is_taken),
+    TEST(activation_does_not_wait_for_ever),
 };
 
 const struct guard_tests move_tests = {tests, sizeof(tests) / sizeof(tests[0])};
