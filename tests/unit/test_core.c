@@ -525,6 +525,33 @@ static void test_guest_that_cannot_be_activated_goes_on_where_it_was(void **unus
     world_deinit(&w);
 }
 
+/* Nothing is thrown away for a switch that does not follow: it is said, and tried again. Only what
+ * happens on the leader is kept in the world's records: the guest moves there. */
+static void test_guest_whose_switch_does_not_follow_is_activated_later(void **unused)
+{
+    struct world w;
+    unsigned from, at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    if (from == w.leader) {
+        world_migrate(&w, "web", from % 3 + 1);
+        assert_true(world_answered(&w, 5000));
+        world_run(&w, 300);
+    }
+    w.fail_op = GUARD_ACTIVATE;
+    w.fail_code = -ETIMEDOUT;
+    world_migrate(&w, "web", w.leader);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_string_equal(w.answer.mode, "stop-and-copy");
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, w.leader);
+    assert_non_null(strstr(w.records, " migration-waits web: made to fail"));
+    world_deinit(&w);
+}
+
 /* Something happens to the source (end 0) or the target (end 1) at a moment of a migration: one
  * copy in the end, at most one at any time. */
 static void harm_a_migration(void (*harm)(struct world *w, unsigned node), unsigned end,
@@ -988,6 +1015,7 @@ int main(void)
         cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
         cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
         cmocka_unit_test(test_guest_that_cannot_be_activated_goes_on_where_it_was),
+        cmocka_unit_test(test_guest_whose_switch_does_not_follow_is_activated_later),
         cmocka_unit_test(test_migration_survives_the_death_of_either_end),
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_image_is_added_when_every_present_node_holds_it),
