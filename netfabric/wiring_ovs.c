@@ -350,17 +350,17 @@ int wiring_plug(struct wiring *w, const struct wiring_port *port, struct err *er
 int wiring_unplug(struct wiring *w, const char *guest, uint16_t port, struct err *err)
 {
     char name[PORT_NAME_SIZE], path[NETNS_PATH_SIZE];
-    int code = 0;
+    int code = 0, rc;
 
     port_name(port, name);
     wiring_netns_path(guest, path, sizeof(path));
     if (netns_holds(path, NULL, name) || is_tap_of(name, guest)) {
         code = ovsdb_remove_port(&w->db, name, err);
-        if (code == 0)
-            code = cable_remove(name, err);
+        rc = cable_remove(name, code < 0 ? NULL : err); /* also when the switch hangs */
+        code = code < 0 ? code : rc;
     }
-    if (code == 0)
-        code = netns_remove(path, err);
+    rc = netns_remove(path, code < 0 ? NULL : err);
+    code = code < 0 ? code : rc;
     return code < 0 ? err_prefix(err, "port of %s", guest) : 0;
 }
 
