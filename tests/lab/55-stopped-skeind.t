@@ -2,7 +2,7 @@
 # skeind is stopped: its guests run untouched for as long as the lease lasts, freeze at its end, and reach nobody from then on.
 # After SIGCONT they go on, the same process or, where another node had them by then, that copy alone. A second skeind beside a
 # stopped one does not start, and takes nothing from it.
-# limit: 120
+# limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 freeze_ms=20 # F
@@ -19,9 +19,10 @@ heard_by() { [ "$(requests "$1" client)" -gt "$reached" ]; }
 # Stops skeind and watches the guest: by how many ms it was frozen before F began, and seen to run past the end of the lease,
 # which the kernel keeps. However slow a look is, it makes neither of them positive.
 stop_and_watch() {
-    local before after left look seen=0
+    local before after left look seen
     lab stop "$node" skeind
     before=$(now_ms)
+    seen=$before
     left=$(on "$k" deadline-tool left)
     after=$(now_ms)
     deadline=$((after + left + 1))
