@@ -1,5 +1,5 @@
 /* lease: the words in which guards and the leader speak of leases (pure values; the rules are in
- * docs/leases.md, the guard's side in agent/guard/holder.h, the leader's in agent/detector.h).
+ * docs/leases.md, the guard's side in agent/guard/holder.h, the leader's in agent/core/detector.h).
  */
 #ifndef SKEIN_AGENT_LEASE_H
 #define SKEIN_AGENT_LEASE_H

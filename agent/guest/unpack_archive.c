@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "agent/guest/unpack_whole_posix.h"
-#include "agent/image_format.h"
+#include "agent/streams/image_format.h"
 #include "base/clean.h"
 #include "base/digest_sodium.h"
 #include "base/jail_seccomp.h"

@@ -15,7 +15,7 @@
 #include "agent/guest/unpack_whole_posix.h"
 #include "agent/guest/vm_keeper_posix.h"
 #include "agent/guest/vm_seed_archive.h"
-#include "agent/image_format.h"
+#include "agent/streams/image_format.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
 #include "netfabric/run_posix.h"

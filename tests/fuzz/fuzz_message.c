@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/core.h"
+#include "agent/core/core.h"
 #include "tests/support/message_random.h"
 #include "tests/support/world.h"
 

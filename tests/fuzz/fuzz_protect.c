@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/receipt.h"
+#include "agent/streams/receipt.h"
 #include "migrate/connections.h"
 #include "tests/support/prng.h"
 

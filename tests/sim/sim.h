@@ -15,7 +15,7 @@
 #ifndef SKEIN_TESTS_SIM_SIM_H
 #define SKEIN_TESTS_SIM_SIM_H
 
-#include "agent/core.h"
+#include "agent/core/core.h"
 #include "agent/guard/holder.h"
 #include "tests/sim/counts.h"
 #include "tests/sim/queue.h"
@@ -237,8 +237,8 @@ struct sim_move {
 };
 
 struct options {
-    uint32_t drift_ppm;  /* 0 = within the margin */
-    bool ends_with_calm; /* what comes after is of no interest */
+    uint32_t drift_ppm;    /* 0 = within the margin */
+    bool ends_with_calm;   /* what comes after is of no interest */
     struct script *script; /* NULL: users and faults as the seed draws them */
 };
 
@@ -269,7 +269,8 @@ struct sim {
     uint64_t ran[SIM_GUESTS]; /* highest epoch of which a copy ran */
     uint64_t n_checkpoints;
     uint64_t n_lives;
-    uint64_t calm_us, end_us; /* from when on nothing goes wrong; when it is over, if it has settled */
+    uint64_t calm_us,
+        end_us; /* from when on nothing goes wrong; when it is over, if it has settled */
     /* of this seed */
     bool checks_quorum, sticky_votes, noops, hangs_guards;
     uint32_t snapshot_every, fault_ms, user_ms, op_failure_permille, doubled_permille,

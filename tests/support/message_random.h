@@ -2,7 +2,7 @@
 #ifndef SKEIN_TESTS_SUPPORT_MESSAGE_RANDOM_H
 #define SKEIN_TESTS_SUPPORT_MESSAGE_RANDOM_H
 
-#include "agent/message.h"
+#include "agent/core/message.h"
 #include "tests/support/prng.h"
 
 /* A message of the type; it decodes, but need not make sense. End it with message_deinit. */

@@ -8,7 +8,7 @@
 #ifndef SKEIN_TESTS_SUPPORT_WORLD_H
 #define SKEIN_TESTS_SUPPORT_WORLD_H
 
-#include "agent/core.h"
+#include "agent/core/core.h"
 #include "agent/guard/holder.h"
 #include "tests/support/cluster.h"
 

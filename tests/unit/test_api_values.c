@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/command_jansson.h"
-#include "agent/envelope.h"
-#include "agent/facts.h"
-#include "agent/members.h"
+#include "agent/api/command_jansson.h"
+#include "agent/api/envelope.h"
+#include "agent/skeind/facts.h"
+#include "agent/skeind/members.h"
 
 static void an_envelope_survives_the_way(void **context)
 {

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/checkpoints_uv.h"
+#include "agent/streams/checkpoints_uv.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
 #include "migrate/stream_sodium.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/core_internal.h"
+#include "agent/core/internal.h"
 #include "tests/support/world.h"
 
 static void lives(struct world *w, unsigned n)

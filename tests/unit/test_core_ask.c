@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/core/message.h"
 #include "tests/support/world.h"
 
 enum { N_NODES = 5 };

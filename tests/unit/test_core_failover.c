@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/core/message.h"
 #include "tests/support/world.h"
 
 /* A guest that runs on node `at`; n1 leads. */

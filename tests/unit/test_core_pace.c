@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/core/message.h"
 #include "tests/support/world.h"
 
 enum { CAPACITY_KBPS = 100000 };
@@ -142,7 +142,8 @@ static void a_stream_takes_what_delays_nobody(void **unused)
     links(&w);
     assert_int_equal(shown(&w).n, 0);
     allowed = stream_for(&w, 1500, 2, 0);
-    assert_in_range(allowed, CAPACITY_KBPS / 20, CAPACITY_KBPS); /* nothing was delivered at first */
+    assert_in_range(allowed, CAPACITY_KBPS / 20,
+                    CAPACITY_KBPS); /* nothing was delivered at first */
     allowed = stream_for(&w, 1500, 2, allowed);
     assert_int_equal(allowed, CAPACITY_KBPS);
     view = shown(&w);

@@ -1,4 +1,4 @@
-/* Health checks, as the core decides them; see agent/core_health.c. */
+/* Health checks, as the core decides them; see agent/core/health.c. */
 #include "tests/unit/test.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Preemption from the wish of a user to guests that run, wait and run again; see
- * agent/core_place.c. */
+ * agent/core/place.c. */
 #include "tests/unit/test.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Protected guests in small worlds: checkpoints, buddies, and what happens at a loss; see
- * agent/core_protect.c and core_buddy.c. */
+ * agent/core/protect.c and core/buddy.c. */
 #include "tests/unit/test.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "agent/detector.h"
+#include "agent/core/detector.h"
 #include "tests/support/cluster.h"
 
 enum { A_MS = 150, L_MS = 600, TERM = 7 };

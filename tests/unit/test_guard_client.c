@@ -16,7 +16,7 @@
 #include <uv.h>
 
 #include "agent/guard/packet_posix.h"
-#include "agent/guard_client_uv.h"
+#include "agent/skeind/guard_client_uv.h"
 
 enum { TURNS = 4000 };
 

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent/image_check_archive.h"
-#include "agent/image_format.h"
+#include "agent/streams/image_check_archive.h"
+#include "agent/streams/image_format.h"
 
 enum { BLOCK = 512 };
 

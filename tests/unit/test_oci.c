@@ -7,7 +7,7 @@
 
 #include "agent/cli/oci_merge.h"
 #include "agent/cli/oci_user.h"
-#include "agent/image_defaults.h"
+#include "agent/core/image_defaults.h"
 
 /* One layer a line, its entries apart by blanks: "dir/", "file", "link=target". */
 static int merge_of(const char *layers, struct oci_merge **ret, struct err *err)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "agent/pace.h"
+#include "agent/streams/pace.h"
 #include "tests/support/prng.h"
 
 enum {
@@ -45,7 +45,7 @@ struct bench {
     uint64_t now;
     uint8_t queue[MAX_PACKETS]; /* whose; MAX_FLOWS: the TCP's */
     unsigned first, n;
-    uint64_t credit; /* bytes that the link may send */
+    uint64_t credit;   /* bytes that the link may send */
     uint32_t extra_us; /* that the route is longer now */
     uint32_t noise_permille, noise_us;
     struct prng prng;
@@ -287,8 +287,8 @@ static void two_of_them_share(void **state)
     run(&b, 5000);
     run(&b, 20000);
     print_message("# two: %u %% and %u %%, mean %u us, max %u us\n",
-                  percent(b.flows[0].delivered, &b), percent(b.flows[1].delivered, &b),
-                  mean_us(&b), b.delay_max_us);
+                  percent(b.flows[0].delivered, &b), percent(b.flows[1].delivered, &b), mean_us(&b),
+                  b.delay_max_us);
     assert_in_range(percent(b.flows[0].delivered + b.flows[1].delivered, &b), 85, 100);
     assert_in_range(percent(b.flows[1].delivered, &b), 10, 90);
     assert_in_range(mean_us(&b), 0, TARGET_US + 8000);

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <uv.h>
 
-#include "agent/join_czmq.h"
-#include "agent/peers_czmq.h"
-#include "agent/pump_czmq_uv.h"
+#include "agent/skeind/join_czmq.h"
+#include "agent/skeind/peers_czmq.h"
+#include "agent/skeind/pump_czmq_uv.h"
 
 /* One node under test on loopback; the others are plain sockets. */
 enum { NODE = 0x7f000102, OTHER = 0x7f000103, FIRST_PORT = 17400, LIMIT_MS = 5000 };

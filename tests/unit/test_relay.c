@@ -1,6 +1,6 @@
 #include "tests/unit/test.h"
 
-#include "agent/relay.h"
+#include "agent/api/relay.h"
 
 enum { S = 1000000 };
 

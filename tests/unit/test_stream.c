@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "agent/image_store.h"
-#include "agent/stream_job_uv.h"
-#include "agent/stream_uv.h"
+#include "agent/streams/image_store.h"
+#include "agent/streams/stream_job_uv.h"
+#include "agent/streams/stream_uv.h"
 #include "base/clean.h"
 #include "base/digest_sodium.h"
 #include "consensus/identity_sodium.h"

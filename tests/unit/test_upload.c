@@ -1,6 +1,6 @@
 #include "tests/unit/test.h"
 
-#include "agent/upload.h"
+#include "agent/streams/upload.h"
 
 static void a_chunk_goes_where_the_one_before_ended(void **context)
 {

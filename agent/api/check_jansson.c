@@ -1,0 +1,222 @@
+/* check_jansson: guest.check, what speaks for and against moving a guest; nothing is changed.
+ *
+ * Answered by the guest's own node: its guard looks at the guest (migrate/look.h), the scheduler
+ * says where it could go by what this node knows of the cluster.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/api/command_jansson.h"
+#include "agent/api/internal_jansson.h"
+#include "base/clean.h"
+#include "migrate/look.h"
+#include "scheduler/place.h"
+
+struct check {
+    struct api *api;
+    struct asker asker;
+    char guest[NAME_SIZE], to[NAME_SIZE];
+    struct move_terms terms;
+    int pipe[2];
+};
+
+static void check_free(struct check *check)
+{
+    for (int i = 0; i < 2; i++) {
+        if (check->pipe[i] >= 0)
+            close(check->pipe[i]);
+    }
+    free(check);
+}
+
+/* ---- where to */
+
+/* Every node that is up, as if its uplink were idle: only the leader knows better. */
+static struct node_telemetry *telemetry_of(const struct state *state)
+{
+    struct node_telemetry *rows = calloc(state->n_nodes + 1, sizeof(*rows));
+
+    for (size_t i = 0; rows != NULL && i < state->n_nodes; i++)
+        rows[i] = (struct node_telemetry){.node = state->nodes[i].id,
+                                          .present = state->nodes[i].state == NODE_UP};
+    return rows;
+}
+
+static int place(const struct state *state, const struct guest *guest, const char *to,
+                 struct place_result *ret, struct err *err)
+{
+    struct guest_spec spec = guest->spec; /* borrows the heap parts */
+    cleanup_free struct node_telemetry *rows = telemetry_of(state);
+    struct place_request request = {.spec = &spec,
+                                    .is_move = true,
+                                    .not_on = guest->placement.node,
+                                    .n_telemetry = state->n_nodes,
+                                    .telemetry = rows};
+
+    if (rows == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    if (to[0] != '\0')
+        memcpy(spec.on, to, NAME_SIZE);
+    return place_guest(state, &request, ret, err);
+}
+
+static void look_at_places(const struct check *check, const struct guest *guest, struct look *look,
+                           json_t *answer)
+{
+    struct show show = api_show(check->api);
+    struct place_result result = {0};
+    struct err err = {0};
+    int r = 0;
+
+    if (guest->spec.on[0] != '\0' && check->to[0] != '\0' && strcmp(guest->spec.on, check->to) != 0)
+        r = err_set(&err, -ENOENT, "it is bound to node %s", guest->spec.on);
+    if (r == 0)
+        r = place(core_state(check->api->s->core), guest, check->to, &result, &err);
+    if (r < 0)
+        look_add(look, "place", true, "%s", err.text);
+    else if (result.placement.node == 0)
+        look_add(look, "place", true, "no other node can take it (see targets)");
+    json_object_update(answer, show_plan(&show, &result, NULL));
+    json_object_del(answer, "cores");
+    place_result_deinit(&result);
+}
+
+/* ---- the verdict */
+
+static uint64_t link_kbps(const struct check *check, uint64_t from)
+{
+    const struct node *node = state_node(core_state(check->api->s->core), from);
+
+    return node != NULL ? node->facts.backhaul_kbps : 0;
+}
+
+static json_t *reasons_of(const struct look *look)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < look->n_reasons; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "code", look->reasons[i].code,
+                                              "severity",
+                                              look->reasons[i].is_obstacle ? "obstacle" : "note",
+                                              "text", look->reasons[i].text));
+    return list;
+}
+
+static void say_standstill(const struct check *check, uint64_t standstill_ms, struct look *look)
+{
+    if (standstill_ms > check->terms.downtime_ms)
+        look_add(look, "downtime", false,
+                 "at its uplink's rate its state takes up to %llu ms, and it stands still "
+                 "meanwhile: more than %u ms",
+                 (unsigned long long)standstill_ms, check->terms.downtime_ms);
+}
+
+static json_t *verdict(const struct check *check, const struct guest *guest, struct look *look)
+{
+    const struct node *from = state_node(core_state(check->api->s->core), guest->placement.node);
+    uint64_t kbps = link_kbps(check, guest->placement.node);
+    uint64_t standstill_ms = look_standstill_ms(look, kbps);
+    json_t *answer = json_object();
+
+    if (guest->migration != 0)
+        look_add(look, "migrating", true, "it is being migrated already");
+    if (guest->desired != DESIRED_RUNNING)
+        look_add(look, "stopping", true, "it is being stopped");
+    look_at_places(check, guest, look, answer);
+    say_standstill(check, standstill_ms, look);
+    json_object_set_new(answer, "guest", json_string(guest->spec.name));
+    json_object_set_new(answer, "from", from != NULL ? json_string(from->name) : json_null());
+    json_object_set_new(answer, "verdict",
+                        json_string(look_has_obstacle(look) ? "impossible" : "possible"));
+    json_object_set_new(answer, "mode",
+                        look_has_obstacle(look) ? json_null() : json_string("stop-and-copy"));
+    json_object_set_new(answer, "processes", json_integer(look->n_processes));
+    json_object_set_new(answer, "memory_bytes", json_integer((json_int_t)look->memory_bytes));
+    json_object_set_new(answer, "files_bytes", json_integer((json_int_t)look->files_bytes));
+    json_object_set_new(answer, "standstill_ms",
+                        kbps != 0 ? json_integer((json_int_t)standstill_ms) : json_null());
+    json_object_set_new(answer, "downtime_ms", json_integer((json_int_t)check->terms.downtime_ms));
+    json_object_set_new(answer, "can_pre_copy", json_boolean(look->can_track_dirty));
+    json_object_set_new(answer, "can_post_copy", json_boolean(look->can_lazy));
+    json_object_set_new(answer, "reasons", reasons_of(look));
+    return answer;
+}
+
+/* ---- in and out */
+
+static void looked(void *context, const struct guard_request *request, struct guard_reply *reply)
+{
+    struct check *check = context;
+    const struct guest *guest = state_guest(core_state(check->api->s->core), check->guest);
+    uint8_t bytes[LOOK_MAX_BYTES];
+    struct look look = {0};
+    ssize_t n = 0;
+
+    if (reply->code == 0)
+        n = read(check->pipe[0], bytes, sizeof(bytes));
+    if (reply->code == -ENOENT || reply->code == -ESRCH)
+        look_add(&look, "not-running", true, "it does not run now (%.100s)", reply->text);
+    if (guest == NULL || guest->placement.node != check->api->s->members.own_id)
+        api_error(check->api, &check->asker, "not_now", "guest %s has just gone elsewhere",
+                  check->guest);
+    else if (look.n_reasons == 0 &&
+             (reply->code < 0 || n < 0 || look_decode(bytes, (size_t)n, &look) < 0))
+        api_error(check->api, &check->asker, "failed", "guest %s cannot be looked at: %s",
+                  check->guest, reply->text[0] != '\0' ? reply->text : strerror(-reply->code));
+    else
+        api_ok(check->api, &check->asker, verdict(check, guest, &look), NULL);
+    (void)request;
+    check_free(check);
+}
+
+static struct check *check_new(struct api *api, const struct call *call)
+{
+    struct check *check = calloc(1, sizeof(*check));
+
+    if (check == NULL)
+        return NULL;
+    check->api = api;
+    check->asker = call->asker;
+    if (pipe2(check->pipe, O_CLOEXEC | O_NONBLOCK) == 0)
+        return check;
+    free(check);
+    return NULL;
+}
+
+void api_guest_check(struct api *api, struct call *call)
+{
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    const char *to = json_string_value(json_object_get(call->params, "to"));
+    const struct guest *guest = state_guest(core_state(api->s->core), name);
+    struct guard_request request;
+    struct move_terms terms;
+    struct check *check;
+    struct err err = {0};
+
+    if (move_terms_of_json(call->params, &terms, &err) < 0) {
+        api_error(api, &call->asker, "invalid", "%s", err.text);
+        return;
+    }
+    if (to != NULL &&
+        (strlen(to) >= NAME_SIZE || state_node_by_name(core_state(api->s->core), to) == NULL)) {
+        api_error(api, &call->asker, "refused", "there is no node '%.40s'; skein node list", to);
+        return;
+    }
+    check = check_new(api, call);
+    if (check == NULL) {
+        api_error(api, &call->asker, "failed", "out of memory or descriptors");
+        return;
+    }
+    memcpy(check->guest, guest->spec.name, NAME_SIZE);
+    memcpy(check->to, to != NULL ? to : "", to != NULL ? strlen(to) + 1 : 1);
+    check->terms = terms;
+    guard_request_init(&request);
+    request.op = GUARD_LOOK;
+    memcpy(request.copy.guest, guest->spec.name, NAME_SIZE);
+    request.copy.epoch = guest->placement.epoch;
+    request.fds[0] = check->pipe[1];
+    skeind_guard_send(api->s, &request, looked, check);
+}

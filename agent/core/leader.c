@@ -1,0 +1,499 @@
+/* leader: hears beats and grants leases, decides losses, takes claims into the log, places
+ * what has no place; see core/internal.h and docs/leases.md. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/internal.h"
+
+enum { TERM_RETRY_MS = 50, CEILING_CHECK_MS = 1000 };
+
+/* ---- leadership */
+
+static void forget(struct core *core)
+{
+    struct leader_part *lead = &core->lead;
+
+    for (size_t i = 0; i < lead->n_peers; i++)
+        node_report_deinit(&lead->peers[i].report);
+    lead->n_peers = 0;
+    lead->n_sagas = 0;
+    lead->n_failovers = 0;
+    lead->n_inquiries = 0;
+    lead->change.serial = 0;
+    lead->change.retry_us = 0;
+    lead->change.failed = false;
+    lead->no_authority_us = 0;
+    lead->authority_us = 0;
+    lead->steady_us = 0;
+    lead->propose_after_us = 0;
+    lead->term_proposed = false;
+}
+
+void core_lead_begin(struct core *core)
+{
+    forget(core);
+    core->lead.n_proposals = 0; /* of an earlier term: resolved before ours begins to apply */
+    detector_lead(&core->lead.detector, core->term, core->now);
+    detector_sync(&core->lead.detector, &core->state, core->now);
+    core_members_voters(core);
+    core->lead.no_authority_us = core->now;
+    core->lead.dirty = true;
+    core->node.beat_soon = true;
+}
+
+void core_lead_end(struct core *core)
+{
+    core_wishes_end(core);
+    detector_yield(&core->lead.detector);
+    forget(core);
+}
+
+static void announce_term(struct core *core)
+{
+    struct command command = {.type = COMMAND_TERM_STARTED};
+
+    command.term_started.node = core->config.id;
+    command.term_started.term = core->term;
+    core->lead.term_proposed = core_propose(core, &command, PROPOSAL_TERM, core->term, NULL);
+}
+
+/* ---- peers */
+
+struct peer *core_peer(const struct core *core, uint64_t id)
+{
+    for (size_t i = 0; i < core->lead.n_peers; i++) {
+        if (core->lead.peers[i].id == id)
+            return &core->lead.peers[i];
+    }
+    return NULL;
+}
+
+static struct peer *peer_made(struct core *core, uint64_t id)
+{
+    struct peer *peer = core_peer(core, id);
+
+    if (peer == NULL) {
+        peer = core_append(&core->lead.peers, &core->lead.n_peers, sizeof(*peer));
+        peer->id = id;
+    }
+    return peer;
+}
+
+const struct guard_report *core_report_of(const struct core *core, uint64_t node, const char *guest,
+                                          uint64_t epoch)
+{
+    const struct peer *peer = core_peer(core, node);
+
+    for (uint32_t i = 0; peer != NULL && i < peer->report.n_guests; i++) {
+        const struct guard_report *report = &peer->report.guests[i];
+
+        if (report->epoch == epoch && strcmp(report->guest, guest) == 0)
+            return report;
+    }
+    return NULL;
+}
+
+static void record_running(struct core *core, uint64_t node, const struct node_report *report)
+{
+    for (uint32_t i = 0; i < report->n_guests; i++) {
+        const struct guard_report *now = &report->guests[i];
+        const struct guard_report *before = core_report_of(core, node, now->guest, now->epoch);
+
+        if (now->state == GUEST_RUNNING && (before == NULL || before->state != GUEST_RUNNING))
+            core_record(core, "guest-running", now->guest, node, 0, "%s",
+                        before != NULL && before->state == GUEST_FROZEN ? "again" : "");
+        else if (now->state == GUEST_FROZEN && (now->frozen_by & FROZEN_BY_LEASE) != 0 &&
+                 (before == NULL || before->state != GUEST_FROZEN))
+            core_record(core, "guest-frozen", now->guest, node, 0, "the lease of its node ran out");
+    }
+}
+
+static void take_report(struct core *core, uint64_t from, struct beat *beat)
+{
+    struct peer *peer = peer_made(core, from);
+    const struct node *node = state_node(&core->state, from);
+
+    if (node != NULL && memcmp(node->boot_nonce, beat->stamp.boot_nonce, NONCE_SIZE) == 0)
+        peer->boot_heard_us = core->now;
+    if (beat->applied_index != peer->applied_index || beat->fabric_index != peer->fabric_index)
+        core->lead.dirty = true;
+    peer->applied_index = beat->applied_index;
+    peer->fabric_index = beat->fabric_index;
+    peer->backhaul_permille = beat->backhaul_permille;
+    peer->round_trip_us = beat->round_trip_us;
+    peer->n_beats = beat->n_beats;
+    peer->n_beats_unanswered = beat->n_beats_unanswered;
+    /* What is said of guests counts only from one who is known to live in this leadership: an
+     * earlier run of its skeind may have sent the beat long ago (docs/leases.md, lemma 4). */
+    if (!beat->has_report || beat->echo.term != core->term)
+        return;
+    if (peer->has_report) /* else it is only new to us */
+        record_running(core, from, &beat->report);
+    node_report_deinit(&peer->report);
+    peer->report = beat->report;
+    memset(&beat->report, 0, sizeof(beat->report));
+    peer->has_report = true;
+    peer->report_us = core->now;
+    peer->report_version = beat->report_version;
+    core->lead.dirty = true;
+}
+
+/* ---- answers to beats */
+
+static bool add_copy(struct lease_ack *ack, const char *guest, uint64_t epoch)
+{
+    struct guest_copy *copy;
+
+    if (ack->n_copies == MAX_NODE_GUESTS)
+        return false;
+    copy = &ack->copies[ack->n_copies++];
+    memcpy(copy->guest, guest, NAME_SIZE);
+    copy->epoch = epoch;
+    return true;
+}
+
+/* All copies that the node may have: of its own guests, and of migrations in flight (a target's
+ * copy bears the migration's id until it runs). False when they do not fit. */
+static bool list_copies(const struct core *core, uint64_t node, struct lease_ack *ack)
+{
+    bool fits = true;
+
+    ack->has_copies = true;
+    for (size_t i = 0; i < core->state.n_guests; i++) {
+        const struct guest *guest = &core->state.guests[i];
+
+        if (guest->placement.node == node)
+            fits = fits && add_copy(ack, guest->spec.name, guest->placement.epoch);
+    }
+    for (size_t i = 0; i < core->state.n_migrations; i++) {
+        const struct migration *m = &core->state.migrations[i];
+
+        if (m->to == node)
+            fits = fits && add_copy(ack, m->guest, m->id);
+        if (m->from == node && m->phase == MIGRATION_COMMITTED)
+            fits = fits && add_copy(ack, m->guest, m->source_epoch);
+    }
+    return fits;
+}
+
+static void grant(struct core *core, uint64_t node, const struct beat *beat, uint32_t lease_ms,
+                  struct ack *ack)
+{
+    bool was_present = detector_is_present(&core->lead.detector, node, core->now);
+
+    if (beat->lapsed && !list_copies(core, node, &ack->lease)) {
+        ack->lease.has_copies = false;
+        ack->lease.n_copies = 0;
+        return;
+    }
+    ack->lease.lease_ms = lease_ms;
+    detector_granted(&core->lead.detector, node, lease_ms, core->now);
+    if (!was_present)
+        core->lead.dirty = true;
+}
+
+static void answer(struct core *core, uint64_t to, const struct beat *beat,
+                   enum detector_verdict verdict, uint32_t lease_ms)
+{
+    const struct peer *peer = core_peer(core, to);
+    struct ack *ack = malloc(sizeof(*ack));
+    struct message message = {.type = MESSAGE_ACK, .ack = ack};
+
+    if (ack == NULL)
+        return;
+    ack->stamp = (struct leader_stamp){core->term, core->now};
+    ack->report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
+    ack->again = verdict == DETECTOR_UNPROVEN || beat->echo.term != core->term;
+    ack->lease.stamp = beat->stamp;
+    memcpy(ack->lease.cluster, core->state.cluster, NONCE_SIZE);
+    ack->lease.term = core->term;
+    ack->lease.freeze_ms = core->config.timers.freeze_ms;
+    ack->lease.lease_ms = 0;
+    ack->lease.index = core->state.index;
+    ack->lease.has_copies = false;
+    ack->lease.n_copies = 0;
+    if (verdict == DETECTOR_GRANT)
+        grant(core, to, beat, lease_ms, ack);
+    if (to == core->config.id)
+        core_node_ack(core, to, ack);
+    else
+        core_send(core, to, &message);
+    free(ack);
+}
+
+static void propose_event(struct core *core, enum command_type type, enum proposal_kind kind,
+                          uint64_t id, const uint8_t *boot_nonce)
+{
+    struct command command = {.type = type};
+    const struct node *node = state_node(&core->state, id);
+    char others[CORE_OTHERS_SIZE];
+
+    if (node == NULL || core_is_proposed(core, kind, id, NULL))
+        return;
+    command.node_event.node = id;
+    command.node_event.expect_epoch = node->epoch;
+    command.node_event.term = core->term;
+    if (boot_nonce != NULL)
+        memcpy(command.node_event.boot_nonce, boot_nonce, NONCE_SIZE);
+    if (core_propose(core, &command, kind, id, NULL) && kind == PROPOSAL_LOST) {
+        detector_decide(&core->lead.detector, id, true);
+        core_ask_words(core, id, others, sizeof(others));
+        core_record(core, "node-silent", NULL, id, 0, "no beat of %s, its lease is over%s%s",
+                    node->name, others[0] != '\0' ? "; " : "", others);
+    }
+}
+
+static void redirect(struct core *core, uint64_t to)
+{
+    struct message message = {.type = MESSAGE_NOT_LEADER};
+
+    message.not_leader.leader = core->raft_leader != 0 ? core->raft_leader : core->node.leader_hint;
+    message.not_leader.term = core->term;
+    core_send(core, to, &message);
+}
+
+void core_lead_hear(struct core *core, uint64_t from, struct beat *beat)
+{
+    uint32_t lease_ms = 0;
+    enum detector_verdict verdict;
+    bool had_authority;
+
+    if (!core->raft_leads) {
+        redirect(core, from);
+        return;
+    }
+    had_authority = detector_has_authority(&core->lead.detector, core->now);
+    verdict = detector_beat(&core->lead.detector, &core->state, from, beat, core->now, &lease_ms);
+    if (!had_authority && detector_has_authority(&core->lead.detector, core->now))
+        core->lead.dirty = true;
+    if (verdict == DETECTOR_STALE || verdict == DETECTOR_STRANGER)
+        return;
+    if (verdict != DETECTOR_UNPROVEN)
+        take_report(core, from, beat);
+    if (!core->leads)
+        verdict = verdict == DETECTOR_UNPROVEN ? verdict : DETECTOR_WITHHELD;
+    if (verdict == DETECTOR_REBOOTED)
+        propose_event(core, COMMAND_NODE_REBOOTED, PROPOSAL_REBOOTED, from, beat->stamp.boot_nonce);
+    else if (verdict == DETECTOR_RETURNED)
+        propose_event(core, COMMAND_NODE_RETURNED, PROPOSAL_RETURNED, from, NULL);
+    answer(core, from, beat, verdict, lease_ms);
+}
+
+void core_lead_facts(struct core *core, uint64_t from, const struct node_facts *facts)
+{
+    struct command command = {.type = COMMAND_NODE_FACTS};
+
+    if (!core->leads || state_node(&core->state, from) == NULL ||
+        core_is_proposed(core, PROPOSAL_FACTS, from, NULL))
+        return;
+    command.node_facts.node = from;
+    command.node_facts.facts = *facts; /* borrowed for the encoding */
+    core_propose(core, &command, PROPOSAL_FACTS, from, NULL);
+}
+
+/* What held a node's lease back is settled: it should not wait for its next beat's turn. */
+static void nudge(struct core *core, uint64_t to)
+{
+    const struct detector_node *node = detector_node(&core->lead.detector, to);
+    const struct peer *peer = core_peer(core, to);
+    struct ack ack = {.again = true};
+    struct message message = {.type = MESSAGE_ACK, .ack = &ack};
+
+    if (to == core->config.id) {
+        core->node.beat_soon = true;
+        return;
+    }
+    if (node == NULL || !node->heard)
+        return;
+    ack.stamp = (struct leader_stamp){core->term, core->now};
+    ack.report_version = peer != NULL && peer->has_report ? peer->report_version : 0;
+    ack.lease.stamp = node->newest;
+    ack.lease.term = core->term;
+    core_send(core, to, &message);
+}
+
+/* The outcome of a proposal of ours (a wish's is core/request.c's), or that it surely is not in the
+ * log: code < 0. */
+void core_lead_outcome(struct core *core, const struct proposal *proposal, int code)
+{
+    core->lead.dirty = true;
+    if (proposal->kind == PROPOSAL_LOST)
+        detector_decide(&core->lead.detector, proposal->subject, false);
+    if ((proposal->kind == PROPOSAL_REBOOTED || proposal->kind == PROPOSAL_RETURNED) && code == 0)
+        nudge(core, proposal->subject);
+    if (proposal->kind == PROPOSAL_TERM && code < 0)
+        core->lead.term_proposed = false;
+    if (code < 0 && core->lead.propose_after_us < core->now + 20000)
+        core->lead.propose_after_us = core->now + 20000; /* refused: not again at once */
+}
+
+/* ---- decisions */
+
+/* More careful than the law asks: a leader that was cut off itself gives the others two beats'
+ * time to be heard again before it calls them lost. */
+static bool hears_well(struct core *core)
+{
+    uint64_t from_us = core->lead.steady_us + 2000ull * core->config.timers.beat_ms;
+
+    if (core->lead.steady_us == 0)
+        return false;
+    if (core->now < from_us)
+        core_wake_at(&core->lead.wake_us, from_us);
+    return core->now >= from_us;
+}
+
+static void losses_run(struct core *core)
+{
+    const struct detector *d = &core->lead.detector;
+    uint64_t id = 0;
+
+    if (core->state.maintenance || !hears_well(core))
+        return;
+    while ((id = detector_next_lost(d, &core->state, id, core->now)) != 0) {
+        if (core_saga_holds_loss(core, id))
+            core_wake_at(&core->lead.wake_us, core->now + 20000);
+        else
+            propose_event(core, COMMAND_NODE_LOST, PROPOSAL_LOST, id, NULL);
+    }
+    id = detector_deadline(d, &core->state);
+    if (id > core->now)
+        core_wake_at(&core->lead.wake_us, id);
+}
+
+/* A command is large: made only when it is proposed. */
+static void propose_ceiling(struct core *core, uint64_t node, uint32_t ceiling_ms)
+{
+    struct command command = {.type = COMMAND_NODE_CEILING};
+
+    command.node_ceiling.node = node;
+    command.node_ceiling.ceiling_ms = ceiling_ms;
+    core_propose(core, &command, PROPOSAL_CEILING, node, NULL);
+}
+
+/* A lease may only be as long as the state says; a longer one is agreed on before it is granted, a
+ * shorter one after. */
+static void ceilings_run(struct core *core)
+{
+    core_wake_at(&core->lead.wake_us, core->now + (uint64_t)CEILING_CHECK_MS * 1000);
+    for (size_t i = 0; i < core->state.n_nodes; i++) {
+        const struct node *node = &core->state.nodes[i];
+        uint32_t ceiling_ms =
+            detector_ceiling(&core->lead.detector, &core->state, node->id, core->now);
+
+        if (ceiling_ms != 0 && !core_is_proposed(core, PROPOSAL_CEILING, node->id, NULL))
+            propose_ceiling(core, node->id, ceiling_ms);
+    }
+}
+
+static void claim_run(struct core *core, uint64_t node, const struct claim *claim)
+{
+    const struct guest *guest = state_guest(&core->state, claim->guest);
+    struct command command = {.type = COMMAND_GUEST_STOPPED};
+
+    if (claim->kind != CLAIM_STOPPED && claim->kind != CLAIM_EXITED)
+        return;
+    if (guest == NULL || guest->placement.node != node || guest->placement.epoch != claim->epoch ||
+        (claim->kind == CLAIM_STOPPED && !guest_is_leaving(guest)) ||
+        core_is_proposed(core, PROPOSAL_STOPPED, 0, claim->guest))
+        return;
+    memcpy(command.guest_stopped.name, claim->guest, NAME_SIZE);
+    command.guest_stopped.epoch = claim->epoch;
+    command.guest_stopped.exited = claim->kind == CLAIM_EXITED;
+    core_propose(core, &command, PROPOSAL_STOPPED, node, claim->guest);
+}
+
+static void claims_run(struct core *core)
+{
+    for (size_t p = 0; p < core->lead.n_peers; p++) {
+        const struct peer *peer = &core->lead.peers[p];
+
+        for (uint32_t i = 0; i < peer->report.n_claims; i++)
+            claim_run(core, peer->id, &peer->report.claims[i]);
+    }
+}
+
+bool core_peer_has_image(const struct peer *peer, const uint8_t digest[DIGEST_SIZE])
+{
+    for (uint32_t i = 0; i < peer->report.n_images; i++) {
+        if (memcmp(peer->report.images[i], digest, DIGEST_SIZE) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void propose_held(struct core *core, const struct image *image, uint64_t node)
+{
+    struct command command = {.type = COMMAND_IMAGE_HELD};
+
+    memcpy(command.image_held.name, image->name, NAME_SIZE);
+    memcpy(command.image_held.digest, image->digest, DIGEST_SIZE);
+    command.image_held.node = node;
+    core_propose(core, &command, PROPOSAL_HELD, node, image->name);
+}
+
+static void holders_run(struct core *core)
+{
+    for (size_t i = 0; i < core->state.n_images; i++) {
+        const struct image *image = &core->state.images[i];
+
+        for (size_t p = 0; p < core->lead.n_peers; p++) {
+            const struct peer *peer = &core->lead.peers[p];
+
+            if (!image_is_held(image, peer->id) && core_peer_has_image(peer, image->digest) &&
+                state_node(&core->state, peer->id) != NULL &&
+                !core_is_proposed(core, PROPOSAL_HELD, peer->id, image->name))
+                propose_held(core, image, peer->id);
+        }
+    }
+}
+
+/* ---- the whole */
+
+static void authority_run(struct core *core)
+{
+    struct leader_part *lead = &core->lead;
+    uint64_t end = detector_authority_end(&lead->detector);
+
+    if (end == 0 || end + detector_grace_us(&lead->detector) < core->now)
+        lead->steady_us = 0;
+    else if (lead->steady_us == 0)
+        lead->steady_us = core->now;
+    if (end >= core->now) {
+        lead->no_authority_us = 0;
+        if (lead->authority_us == 0)
+            lead->authority_us = core->now;
+        core_wake_at(&lead->wake_us, end + 1);
+        return;
+    }
+    lead->authority_us = 0;
+    if (lead->no_authority_us == 0)
+        lead->no_authority_us = core->now;
+}
+
+void core_lead_run(struct core *core)
+{
+    if (!core->raft_leads)
+        return;
+    if (!core->lead.term_proposed) {
+        announce_term(core);
+        core_wake_at(&core->lead.wake_us, core->now + (uint64_t)TERM_RETRY_MS * 1000);
+    }
+    if (!core->leads)
+        return;
+    authority_run(core);
+    core_sagas_run(core);
+    losses_run(core);
+    ceilings_run(core);
+    claims_run(core);
+    holders_run(core);
+    core_copies_run(core);
+    core_places_run(core);
+    core_buddies_run(core);
+    core_failovers_run(core);
+    core_asks_run(core);
+    core_drains_run(core);
+    core_members_run(core);
+    core_wishes_run(core);
+}
