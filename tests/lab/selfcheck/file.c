@@ -4,12 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,15 +58,14 @@ static const char *open_look(void)
     return NULL;
 }
 
-static int directory, path_only, own_status;
+static int directory, path_only;
 
 static const char *others_set_up(void)
 {
     NEED(mkdir("/tmp/directory", 0755) == 0);
     directory = open("/tmp/directory", O_RDONLY | O_DIRECTORY);
     path_only = open("/tmp/directory", O_PATH);
-    own_status = open("/proc/self/stat", O_RDONLY);
-    NEED(directory >= 0 && path_only >= 0 && own_status >= 0);
+    NEED(directory >= 0 && path_only >= 0);
     NEED(mkdirat(directory, "inside", 0755) == 0);
     return NULL;
 }
@@ -77,15 +74,9 @@ static const char *others_look(void)
 {
     struct stat status, seen;
     int zero = open("/dev/zero", O_RDONLY);
-    int pid = 0;
-    char text[16] = "";
 
     NEED(fstatat(directory, "inside", &status, 0) == 0);
     NEED(fstatat(path_only, "inside", &seen, 0) == 0 && seen.st_ino == status.st_ino);
-    NEED(pread(own_status, text, sizeof(text) - 1, 0) > 0);
-    for (const char *at = text; *at >= '0' && *at <= '9'; at++)
-        pid = 10 * pid + *at - '0';
-    NEED(pid == getpid());
     NEED(zero >= 0 && close(zero) == 0);
     return NULL;
 }
@@ -111,44 +102,6 @@ static const char *deleted_look(void)
     NEED(fstat(small, &status) == 0 && (status.st_mode & 07777) == 0640);
     NEED(access("/tmp/small", F_OK) < 0 && access("/tmp/large", F_OK) < 0);
     return NULL;
-}
-
-/* A program that was replaced while it runs, as an update does. */
-static pid_t program;
-
-static const char *program_set_up(void)
-{
-    int from = open("/bin/busybox", O_RDONLY), to = open("/tmp/sleep", O_WRONLY | O_CREAT, 0755);
-    struct stat status;
-    int started[2];
-
-    NEED(from >= 0 && to >= 0 && fstat(from, &status) == 0);
-    while (sendfile(to, from, NULL, (size_t)status.st_size) > 0)
-        ;
-    close(from);
-    close(to);
-    NEED(pipe2(started, O_CLOEXEC) == 0);
-    program = fork();
-    if (program == 0) {
-        execl("/tmp/sleep", "sleep", "100000", NULL);
-        _exit(127);
-    }
-    close(started[1]);
-    NEED(read(started[0], &(char){0}, 1) == 0); /* closed by the exec */
-    close(started[0]);
-    NEED(waitpid(program, NULL, WNOHANG) == 0);
-    NEED(unlink("/tmp/sleep") == 0);
-    return NULL;
-}
-
-static const char *program_look(void)
-{
-    int status;
-
-    NEED(waitpid(program, &status, WNOHANG) == 0);
-    NEED(kill(program, SIGTERM) == 0);
-    NEED(waitpid(program, &status, 0) == program && WTERMSIG(status) == SIGTERM);
-    return program_set_up();
 }
 
 /* ---- locks: a child of this moment finds them taken */
@@ -289,9 +242,8 @@ static const char *terminal_look(void)
 
 const struct check file_checks[] = {
     {"open files, their places and flags", open_set_up, open_look},
-    {"a directory, a path, a file of /proc", others_set_up, others_look},
+    {"a directory, a path", others_set_up, others_look},
     {"deleted files", deleted_set_up, deleted_look},
-    {"a program that was deleted", program_set_up, program_look},
     {"file locks", locks_set_up, locks_look},
     {"mapped files", mappings_set_up, mappings_look},
     {"inotify", watch_set_up, watch_look},
