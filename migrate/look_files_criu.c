@@ -203,10 +203,6 @@ static void look_at_file(const struct held *held, const char *path, struct look 
     enum { MESSAGE_QUEUE = 0x19800202, SECRET_MEMORY = 0x5345434d }; /* file system's magic */
     struct statfs place;
 
-    if (has_lost_its_name(held))
-        look_add(look, "deleted-link", true,
-                 "%s has %.80s open (descriptor %d), which has another name yet", held->who,
-                 held->link, held->number);
     if (statfs(path, &place) < 0)
         return;
     if (place.f_type == MESSAGE_QUEUE)
@@ -215,6 +211,10 @@ static void look_at_file(const struct held *held, const char *path, struct look 
     else if (place.f_type == SECRET_MEMORY)
         look_add(look, "secret-memory", true, "%s has secret memory (descriptor %d)", held->who,
                  held->number);
+    else if (has_lost_its_name(held))
+        look_add(look, "deleted-link", true,
+                 "%s has %.80s open (descriptor %d), which has another name yet", held->who,
+                 held->link, held->number);
 }
 
 static void look_at_descriptor(struct held *held, struct look_sockets *sockets, struct look *look)
