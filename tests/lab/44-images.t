@@ -59,5 +59,5 @@ ok 'a guest uses it' on 3 skein guest run web --image web --on "n$other" -- /bin
 is 'show says so' "$(json 3 '.guests | join(" ")' skein image show web)" web
 refused 'rm while a guest uses it' 1 'web' on 3 skein image rm web
 is 'YAML' "$(on 3 skein image show web -f yaml | head -n 2 | tr '\n' ' ')" 'name: web format: tar '
-is 'CSV' "$(on 3 skein image list -f csv | head -n 1 | tr -d '\r')" 'name,format,digest,size_bytes,holders,guests,index'
+is 'CSV' "$(on 3 skein image list -f csv | head -n 1 | tr -d '\r')" 'name,format,digest,size_bytes,copies,holders,guests,index'
 done_testing
