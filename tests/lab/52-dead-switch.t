@@ -15,7 +15,9 @@ ok 'a cluster of two' lab up -n 2 --join || bail 'no cluster'
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
-ok 'a guest' on 1 skein guest run web --image web --slice red --on n1 -- /bin/counter 7000
+on 1 skein node cordon n2 >/dev/null
+ok 'a guest' on 1 skein guest run web --image web --slice red -- /bin/counter 7000
+on 1 skein node uncordon n2 >/dev/null
 ok 'a client beside it' on 1 skein guest run client --image web --slice red --on n1 -- /bin/sleep 3600
 ok 'that reaches it' wait_until 5 reach
 same=$(look_running counter)
