@@ -7,7 +7,7 @@
 
 switch_signal() { on 2 sh -c "kill -$1 \$(cat /run/node/ovs-vswitchd.pid)"; }
 reach() { on 1 skein guest exec client -- /bin/ping -c 1 -W 1 10.7.0.2; }
-n_events() { on 1 skein events -f json | jq -s "[.[] | select(.what == \"$1\")] | length"; }
+n_events() { on "$1" skein events -f json | jq -s "[.[] | select(.what == \"$2\")] | length"; }
 nothing_on() { on "$1" sh -c '! ls /run/skein/netns | grep -q web'; }
 
 ok 'a cluster of two' lab up -n 2 --join || bail 'no cluster'
@@ -27,7 +27,8 @@ refused 'a move to it' 1 'switch\|plug\|prepare' on 1 skein guest migrate web --
 is 'the guest is the same process' "$(look_running counter)" "$same"
 ok 'and is reached' reach
 is 'no migration is left' "$(json 1 length skein migration list)" 0
-ok '`events` says which step failed' test "$(n_events migration-step-failed)" -gt 0
+ok "n2's events say which step failed" test "$(n_events 2 migration-step-failed)" -gt 0
+ok 'all say that it was given up' test "$(n_events 1 migration-abort)" -gt 0
 ok 'the switch goes on' switch_signal CONT
 ok 'nothing of the guest is left there' wait_until 20 nothing_on 2
 

@@ -58,6 +58,9 @@ refused() {
     fi
 }
 
+# The node image's: this machine may have none.
+jq() { chroot "$("$skein_root/deploy/image")" jq "$@"; }
+
 # json K FILTER CMD...: what jq -r makes of CMD's JSON, on node K
 json() { on "$1" sh -c '"$@" -f json | jq -r "$0"' "$2" "${@:3}"; }
 
