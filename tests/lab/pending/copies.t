@@ -1,6 +1,6 @@
 #!/bin/bash
 # Images by need: one copy, fetched where a guest goes, kept there until its room is wanted, and never the last one dropped.
-# Not part of tests/run yet: bash tests/lab/later/copies.t
+# Not part of tests/run yet: bash tests/lab/pending/copies.t
 # limit: 120
 . "$(dirname "$0")/../lib.sh"
 . "$skein_root/deploy/look.sh"

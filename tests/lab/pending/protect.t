@@ -1,7 +1,7 @@
 #!/bin/bash
 # Protected guests: checkpoints go to a buddy; after the power-off of its node the guest goes on there from the newest one, and its
 # peers' connections are reset, also that of one who only listens; what is damaged is not used.
-# Not part of tests/run yet: bash tests/lab/later/protect.t
+# Not part of tests/run yet: bash tests/lab/pending/protect.t
 # limit: 240
 . "$(dirname "$0")/../lib.sh"
 . "$skein_root/deploy/look.sh"
