@@ -245,6 +245,16 @@ enum step operation_job(struct work *work, struct operation *op, struct executor
     return STEP_JOB;
 }
 
+enum step operation_plain_job(struct work *work, struct operation *op, struct executor *executor,
+                              enum job_kind kind)
+{
+    struct job job;
+
+    job_init(&job);
+    job.kind = kind;
+    return operation_job(work, op, executor, &job);
+}
+
 static struct operation *find_by_job(const struct work *work, uint32_t job)
 {
     struct operation *op = work->operations;

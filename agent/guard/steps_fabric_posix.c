@@ -45,11 +45,7 @@ const step_fn steps_fabric[] = {apply, applied, NULL};
 
 static enum step setup(struct work *work, struct operation *op)
 {
-    struct job job;
-
-    job_init(&job);
-    job.kind = JOB_SETUP;
-    return operation_job(work, op, &work->config.fabric, &job);
+    return operation_plain_job(work, op, &work->config.fabric, JOB_SETUP);
 }
 
 static enum step apply_again(struct work *work, struct operation *op)
@@ -59,15 +55,11 @@ static enum step apply_again(struct work *work, struct operation *op)
 
 static enum step watch(struct work *work, struct operation *op)
 {
-    struct job job;
-
     log_info("the switch is set up%s", work->has_view ? ", with the last rules" : "");
     work->n_setup_failures = 0;
     work->is_switch_up = true;
     operations_switch_changed(work);
-    job_init(&job);
-    job.kind = JOB_WATCH;
-    return operation_job(work, op, &work->config.fabric, &job);
+    return operation_plain_job(work, op, &work->config.fabric, JOB_WATCH);
 }
 
 static enum step died(struct work *work, struct operation *op)

@@ -47,11 +47,7 @@ const step_fn steps_checkpoint[] = {checkpoint_check, checkpoint_job, checkpoint
 
 static enum step restore_prepare(struct work *work, struct operation *op)
 {
-    struct job job;
-
-    job_init(&job);
-    job.kind = JOB_PREPARE;
-    return operation_job(work, op, &work->config.cells, &job);
+    return operation_plain_job(work, op, &work->config.cells, JOB_PREPARE);
 }
 
 static enum step restore_job(struct work *work, struct operation *op)
@@ -77,22 +73,14 @@ static enum step restore_activate(struct work *work, struct operation *op)
 
 static enum step reset_job(struct work *work, struct operation *op)
 {
-    struct job job;
-
-    job_init(&job);
-    job.kind = JOB_RESET;
     op->is_soft = true; /* its peers find out when they send */
-    return operation_job(work, op, &work->config.cells, &job);
+    return operation_plain_job(work, op, &work->config.cells, JOB_RESET);
 }
 
 static enum step discard_job(struct work *work, struct operation *op)
 {
-    struct job job;
-
-    job_init(&job);
-    job.kind = JOB_DISCARD;
     op->is_soft = true; /* files that stay behind are only in the way */
-    return operation_job(work, op, &work->config.cells, &job);
+    return operation_plain_job(work, op, &work->config.cells, JOB_DISCARD);
 }
 
 static const step_fn steps_tidy[] = {reset_job, discard_job, NULL};

@@ -103,13 +103,9 @@ enum step step_make_cgroup(struct work *work, struct operation *op)
 
 enum step step_plug(struct work *work, struct operation *op)
 {
-    struct job job;
-
     if (op->guest->record.run.vni == 0)
         return STEP_NEXT;
-    job_init(&job);
-    job.kind = JOB_PLUG;
-    return operation_job(work, op, &work->config.fabric, &job);
+    return operation_plain_job(work, op, &work->config.fabric, JOB_PLUG);
 }
 
 static enum step start_prepare(struct work *work, struct operation *op)
@@ -124,11 +120,7 @@ static enum step start_prepare(struct work *work, struct operation *op)
 
 static enum step start_job(struct work *work, struct operation *op)
 {
-    struct job job;
-
-    job_init(&job);
-    job.kind = JOB_START;
-    return operation_job(work, op, &work->config.cells, &job);
+    return operation_plain_job(work, op, &work->config.cells, JOB_START);
 }
 
 /* The guest's init as the job named it; it may have ended already, which look_after finds. */
@@ -180,14 +172,10 @@ enum step step_kill(struct work *work, struct operation *op)
 
 enum step step_unplug(struct work *work, struct operation *op)
 {
-    struct job job;
-
     if (op->guest->record.run.vni == 0)
         return STEP_NEXT;
-    job_init(&job);
-    job.kind = JOB_UNPLUG;
     op->is_soft = true;
-    return operation_job(work, op, &work->config.fabric, &job);
+    return operation_plain_job(work, op, &work->config.fabric, JOB_UNPLUG);
 }
 
 enum step step_clean_up(struct work *work, struct operation *op)
@@ -273,14 +261,10 @@ static bool can_end_by_itself(struct work *work, const struct operation *op)
 
 static enum step stop_terminate(struct work *work, struct operation *op)
 {
-    struct job job;
-
     if (!can_end_by_itself(work, op))
         return STEP_NEXT;
-    job_init(&job);
-    job.kind = JOB_TERMINATE;
     op->is_soft = true;
-    return operation_job(work, op, &work->config.cells, &job);
+    return operation_plain_job(work, op, &work->config.cells, JOB_TERMINATE);
 }
 
 static enum step stop_grace(struct work *work, struct operation *op)
@@ -423,123 +407,3 @@ static enum step thaw(struct work *work, struct operation *op)
 
 const step_fn steps_freeze[] = {freeze, NULL};
 const step_fn steps_thaw[] = {thaw, NULL};
-
-/* ---- what several may do at once */
-
-static enum step job_beside(struct work *work, struct operation *op, enum job_kind kind)
-{
-    struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
-    struct job job;
-
-    if (guest == NULL || guest->record.state != GUEST_RUNNING ||
-        guest->record.run.epoch != op->request.copy.epoch)
-        return operation_fail(op, -ENOENT, "guest '%s' does not run on this node",
-                              op->request.copy.guest);
-    job_init(&job);
-    job.kind = kind;
-    job.has_run = true;
-    job.run = guest->record.run;
-    job.pid = guest->record.pid;
-    job.start_time = guest->record.start_time;
-    job.timeout_ms = op->request.timeout_ms;
-    job.port = op->request.port;
-    job.n_argv = op->request.n_argv;
-    job.argv = op->request.argv;
-    memcpy(job.fds, op->request.fds, sizeof(job.fds));
-    return operation_job(work, op, &work->config.cells, &job);
-}
-
-static enum step exec_job(struct work *work, struct operation *op)
-{
-    return job_beside(work, op, JOB_EXEC);
-}
-
-static enum step exec_done(struct work *work, struct operation *op)
-{
-    (void)work;
-    op->reply.status = op->result.status;
-    return STEP_NEXT;
-}
-
-const step_fn steps_exec[] = {exec_job, exec_done, NULL};
-
-static enum step console_job(struct work *work, struct operation *op)
-{
-    return job_beside(work, op, JOB_CONSOLE);
-}
-
-const step_fn steps_console[] = {console_job, NULL};
-
-static enum step look_job(struct work *work, struct operation *op)
-{
-    return job_beside(work, op, JOB_LOOK);
-}
-
-const step_fn steps_look[] = {look_job, NULL};
-
-static enum step send_job(struct work *work, struct operation *op)
-{
-    return job_beside(work, op, JOB_SEND);
-}
-
-static enum step send_done(struct work *work, struct operation *op)
-{
-    (void)work;
-    op->reply.bytes = op->result.bytes;
-    return STEP_NEXT;
-}
-
-const step_fn steps_send[] = {send_job, send_done, NULL};
-
-/* A guest that stands frozen cannot be blamed for saying nothing. */
-static enum step check_job(struct work *work, struct operation *op)
-{
-    struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
-
-    if (guest != NULL && (guest->record.frozen_by != 0 || (roster_is_lapsed(work->config.roster) &&
-                                                           !guest_record_stays(&guest->record))))
-        return operation_fail(op, -EAGAIN, "guest '%s' is frozen", op->request.copy.guest);
-    return job_beside(work, op, JOB_CHECK);
-}
-
-const step_fn steps_check[] = {check_job, NULL};
-
-static enum step open_log(struct work *work, struct operation *op)
-{
-    static const uint8_t any[DIGEST_SIZE];
-    struct guest_paths paths;
-
-    (void)work;
-    guest_paths_init(&paths, op->request.copy.guest, any);
-    op->reply.fd = open(paths.log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (op->reply.fd < 0)
-        return operation_fail(op, -errno, "no log of guest '%s' on this node: %s",
-                              op->request.copy.guest, strerror(errno));
-    return STEP_NEXT;
-}
-
-const step_fn steps_logs[] = {open_log, NULL};
-
-static enum step image_job(struct work *work, struct operation *op)
-{
-    struct job job;
-
-    job_init(&job);
-    job.kind = op->request.op == GUARD_UNPACK ? JOB_UNPACK : JOB_DROP_IMAGE;
-    memcpy(job.digest, op->request.digest, DIGEST_SIZE);
-    job.fds[0] = op->request.fds[0];
-    return operation_job(work, op, &work->config.cells, &job);
-}
-
-static enum step drop_check(struct work *work, struct operation *op)
-{
-    for (const struct local_guest *g = work->guests.first; g != NULL; g = g->next) {
-        if (g->record.state != 0 &&
-            memcmp(g->record.run.digest, op->request.digest, DIGEST_SIZE) == 0)
-            return operation_fail(op, -EBUSY, "guest '%s' uses this image", g->name);
-    }
-    return STEP_NEXT;
-}
-
-const step_fn steps_unpack[] = {image_job, NULL};
-const step_fn steps_drop_image[] = {drop_check, image_job, NULL};

@@ -6,8 +6,9 @@
  *
  * Files: work_posix.c (loop, connections, answers), operation_posix.c (the engine), request_posix.c
  * (what is checked before anything is done), steps_run_posix.c (start, stop, exit),
- * steps_move_posix.c (migration), steps_protect_posix.c (checkpoints), steps_fabric_posix.c (the
- * switch and its death), adopt_posix.c (a guard's restart).
+ * steps_beside_posix.c (commands in guests, looks, images), steps_move_posix.c (migration),
+ * steps_protect_posix.c (checkpoints), steps_fabric_posix.c (the switch and its death),
+ * adopt_posix.c (a guard's restart).
  */
 #ifndef SKEIN_AGENT_GUARD_WORK_POSIX_H
 #define SKEIN_AGENT_GUARD_WORK_POSIX_H
@@ -118,6 +119,9 @@ void operation_begin(struct work *work, struct guard_request *request, uint32_t 
  * the operation's guest. */
 enum step operation_job(struct work *work, struct operation *op, struct executor *executor,
                         struct job *job);
+/* One that says no more than its kind. */
+enum step operation_plain_job(struct work *work, struct operation *op, struct executor *executor,
+                              enum job_kind kind);
 enum step operation_fail(struct operation *op, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Calls the step again after `us`. */
@@ -143,8 +147,7 @@ enum step save_record(struct work *work, struct operation *op);
 
 /* ---- steps_run_posix.c */
 extern const step_fn steps_start[], undo_start[], steps_stop[], steps_exit[], steps_destroy[],
-    steps_end[], steps_freeze[], steps_thaw[], steps_exec[], steps_console[], steps_look[],
-    steps_logs[], steps_unpack[], steps_drop_image[], steps_check[], steps_fail[], steps_send[];
+    steps_end[], steps_freeze[], steps_thaw[], steps_fail[];
 /* Shared with steps_move_posix.c and steps_protect_posix.c. Whether the run may start now, and then
  * it is this guest's: needs a live lease. */
 enum step step_start_check(struct work *work, struct operation *op);
@@ -164,6 +167,10 @@ enum step step_remove_cgroup(struct work *work, struct operation *op);
 enum step step_forget(struct work *work, struct operation *op);
 /* Makes the guest's own freezer follow its record. */
 int guest_follow_freezer(struct work *work, struct local_guest *guest, struct err *err);
+
+/* ---- steps_beside_posix.c */
+extern const step_fn steps_exec[], steps_console[], steps_look[], steps_logs[], steps_check[],
+    steps_send[], steps_unpack[], steps_drop_image[];
 
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],

@@ -89,17 +89,24 @@ static void failed_capture_costs_time_only(void **state)
     close(stream[1]);
 }
 
-static void target_comes_to_life_only_under_a_lease(void **state)
+/* Migration 20 is to bring "web", which counted to 100, out of the new stream. */
+static void prepare_target(struct driver *d, int ret_stream[2])
 {
-    struct driver *d = *state;
     struct guard_request request;
-    int stream[2];
 
-    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
+    assert_int_equal(pipe2(ret_stream, O_CLOEXEC), 0);
+    assert_int_equal(write(ret_stream[1], "000000000100 ", 13), 13);
     run_of(&request, GUARD_PREPARE, "web", 20, 2000);
     request.migration = 20;
     assert_int_equal(ask(d, &request, NULL), 0);
+}
+
+static void target_comes_to_life_only_under_a_lease(void **state)
+{
+    struct driver *d = *state;
+    int stream[2];
+
+    prepare_target(d, stream);
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -EKEYEXPIRED);
     assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
@@ -119,15 +126,10 @@ static void target_comes_to_life_only_under_a_lease(void **state)
 static void received_behind_a_dead_switch_is_refused(void **state)
 {
     struct driver *d = *state;
-    struct guard_request request;
     int stream[2];
 
-    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
     assert_true(beat(d, MAX_LEASE_MS, ""));
-    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
-    request.migration = 20;
-    assert_int_equal(ask(d, &request, NULL), 0);
+    prepare_target(d, stream);
     put_file("/run/fake/fail.probe", "");
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), -EIO);
     unlink("/run/fake/fail.probe");
@@ -142,17 +144,12 @@ static void received_behind_a_dead_switch_is_refused(void **state)
 static void received_while_the_switch_starts_again_is_taken(void **state)
 {
     struct driver *d = *state;
-    struct guard_request request;
     struct guard_reply reply;
     uint32_t serial;
     int stream[2];
 
-    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
     assert_true(beat(d, MAX_LEASE_MS, ""));
-    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
-    request.migration = 20;
-    assert_int_equal(ask(d, &request, NULL), 0);
+    prepare_target(d, stream);
     put_file("/run/fake/fail.setup", "");
     unlink("/run/fake/switch");
     for (uint64_t limit = now_us() + WAIT_MS * 1000; now_us() < limit;) {
@@ -176,15 +173,10 @@ static void received_while_the_switch_starts_again_is_taken(void **state)
 static void activation_does_not_wait_for_ever(void **state)
 {
     struct driver *d = *state;
-    struct guard_request request;
     int stream[2];
 
-    assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_int_equal(write(stream[1], "000000000100 ", 13), 13);
     assert_true(beat(d, MAX_LEASE_MS, ""));
-    run_of(&request, GUARD_PREPARE, "web", 20, 2000);
-    request.migration = 20;
-    assert_int_equal(ask(d, &request, NULL), 0);
+    prepare_target(d, stream);
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
     assert_true(beat(d, MAX_LEASE_MS, NULL));
     assert_int_equal(show_switch(d, 29), 0);
