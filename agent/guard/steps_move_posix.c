@@ -12,7 +12,7 @@
 
 enum {
     SWITCH_UP_LIMIT_US = 5000000,   /* while the source stands frozen, and may be thawed */
-    SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit, for which there is no way back */
+    SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit: asked for again after it */
 };
 
 static enum step move_job(struct work *work, struct operation *op, enum job_kind kind)
@@ -121,7 +121,8 @@ static enum step capture_port_down(struct work *work, struct operation *op)
 {
     struct err err;
 
-    if (!is_copied_live(op) && roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
+    if (!is_copied_live(op) &&
+        roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);
     return STEP_NEXT;
 }

@@ -6,30 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/cluster.h"
+#include "tests/unit/three_nodes.h"
 
 enum { N2 = 4, N3 = 6 }; /* ids, as cluster_form() makes them */
 
 static int protected_guest(void **state)
 {
-    struct cluster *c = calloc(1, sizeof(*c));
+    struct cluster *c;
 
-    assert_non_null(c);
-    cluster_form(c, 3);
+    assert_int_equal(three_nodes(state), 0);
+    c = *state;
     assert_int_equal(state_node_by_name(&c->state, "n2")->id, N2);
     assert_int_equal(state_node_by_name(&c->state, "n3")->id, N3);
     assert_int_equal(cluster_guest(c, "web", cluster_place(c, "n2", 1, 1), FAILOVER_RESTORE), 0);
-    *state = c;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct cluster *c = *state;
-
-    assert_int_equal(state_check(&c->state, NULL), 0);
-    cluster_deinit(c);
-    free(c);
     return 0;
 }
 

@@ -1,0 +1,251 @@
+/* The core in small worlds: moves of guests, undone, struck and asked for again. */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/internal.h"
+#include "tests/unit/small_world.h"
+
+static void test_migration_moves_the_guest_and_says_its_blackout(void **unused)
+{
+    struct world w;
+    unsigned from, to, at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    to = from % 3 + 1;
+    world_migrate(&w, "web", to);
+    while (!w.has_answer && w.now < 10000000) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    if (w.answer.kind != ANSWER_DONE)
+        print_error("%s\n%s", w.answer.text, w.records);
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(w.answer.from, w.nodes[from].id);
+    assert_int_equal(w.answer.node, w.nodes[to].id);
+    assert_int_equal(w.answer.bytes, 4096);
+    assert_string_equal(w.answer.mode, "stop-and-copy");
+    /* frozen for half the copy, the commit and the start, and no beat interval in between */
+    assert_in_range(w.answer.blackout_us, 45000, 60000);
+    assert_in_range(w.answer.total_ms, 70, 150);
+    world_run(&w, 200);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, to);
+    assert_null(world_copy(&w, from, "web"));
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+/* Every step of the guard that can fail before the commit leaves the guest where it was. */
+static void test_failed_migration_leaves_the_guest_where_it_was(void **unused)
+{
+    static const enum guard_op ops[] = {GUARD_PREPARE, GUARD_CAPTURE, GUARD_RECEIVE};
+
+    (void)unused;
+    for (size_t i = 0; i < 3; i++) {
+        struct world w;
+        unsigned from, at = 0;
+
+        lives(&w, 3);
+        from = created(&w, "web", RESTART_ALWAYS);
+        w.fail_op = ops[i];
+        w.fail_code = -EIO;
+        world_migrate(&w, "web", from % 3 + 1);
+        assert_true(world_answered(&w, 5000));
+        assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+        assert_non_null(strstr(w.answer.text, "made to fail"));
+        world_run(&w, 300);
+        assert_int_equal(world_n_running(&w, "web", &at), 1);
+        assert_int_equal(at, from);
+        assert_null(world_copy(&w, from % 3 + 1, "web"));
+        assert_int_equal(world_state(&w)->n_migrations, 0);
+        world_deinit(&w);
+    }
+}
+
+/* Behind the commit, too: what the source holds is whole. */
+static void test_guest_that_cannot_be_activated_goes_on_where_it_was(void **unused)
+{
+    struct world w;
+    unsigned from, at = 0;
+    uint64_t epoch;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    epoch = state_guest(world_state(&w), "web")->placement.epoch;
+    w.fail_op = GUARD_ACTIVATE;
+    w.fail_code = -EIO;
+    world_migrate(&w, "web", from % 3 + 1);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    assert_non_null(strstr(w.answer.text, "made to fail"));
+    world_run(&w, 300);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, from);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.epoch, epoch);
+    assert_null(world_copy(&w, from % 3 + 1, "web"));
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+/* Nothing is thrown away for a switch that does not follow: it is said, and tried again. Only what
+ * happens on the leader is kept in the world's records: the guest moves there. */
+static void test_guest_whose_switch_does_not_follow_is_activated_later(void **unused)
+{
+    struct world w;
+    unsigned from, at = 0;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    if (from == w.leader) {
+        world_migrate(&w, "web", from % 3 + 1);
+        assert_true(world_answered(&w, 5000));
+        world_run(&w, 300);
+    }
+    w.fail_op = GUARD_ACTIVATE;
+    w.fail_code = -ETIMEDOUT;
+    world_migrate(&w, "web", w.leader);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_string_equal(w.answer.mode, "stop-and-copy");
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, w.leader);
+    assert_non_null(strstr(w.records, " migration-waits web: made to fail"));
+    world_deinit(&w);
+}
+
+/* Something happens to the source (end 0) or the target (end 1) at a moment of a migration: one
+ * copy in the end, at most one at any time. */
+static void harm_a_migration(void (*harm)(struct world *w, unsigned node), unsigned end,
+                             unsigned ms)
+{
+    struct world w;
+    unsigned from, to;
+
+    lives(&w, 4);
+    world_run(&w, 2000);
+    from = created(&w, "web", RESTART_ALWAYS);
+    if (from == 1) { /* the leader stays out of it */
+        world_migrate(&w, "web", 2);
+        assert_true(world_answered(&w, 2000));
+        from = 2;
+    }
+    to = from == 4 ? 3 : 4;
+    world_migrate(&w, "web", to);
+    world_run(&w, ms);
+    harm(&w, end == 0 ? from : to);
+    for (int i = 0; i < 1500; i++) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    if (world_n_running(&w, "web", NULL) != 1)
+        print_error("end %u harmed at %u ms:\n%s", end, ms, w.records);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+static void test_migration_survives_the_death_of_either_end(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 140; ms += 3) {
+        for (unsigned end = 0; end < 2; end++)
+            harm_a_migration(world_kill, end, ms);
+    }
+}
+
+/* The guards go on. */
+static void test_migration_survives_restarts_of_skeind(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 140; ms += 3) {
+        for (unsigned end = 0; end < 2; end++)
+            harm_a_migration(world_restart_skeind, end, ms);
+    }
+}
+
+static void ask_move(struct world *w, const char *guest, unsigned to)
+{
+    struct command command = {.type = COMMAND_MIGRATION_RESERVE, .request = {42}};
+
+    snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", guest);
+    command.migration_reserve.target.node = w->nodes[to].id;
+    command.migration_reserve.terms = MOVE_TERMS_DEFAULT;
+    world_ask(w, &command);
+}
+
+static void test_a_move_outlasts_its_leader(void **unused)
+{
+    struct world w;
+    unsigned at = 0, to;
+
+    (void)unused;
+    lives(&w, 3);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    to = at == 3 ? 2 : 3;
+    ask_move(&w, "web", to);
+    for (int ms = 0; ms < 1000 && world_state(&w)->n_migrations == 0; ms++)
+        world_run(&w, 1);
+    assert_int_equal(world_state(&w)->n_migrations, 1);
+    world_lead(&w, 2);
+    assert_true(w.has_answer);
+    assert_int_equal(w.answer.kind, ANSWER_LEADER_LOST);
+
+    world_run(&w, 100);
+    ask_move(&w, "web", to); /* the same again: no second move */
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[to].id);
+
+    ask_move(&w, "web", to); /* over, and this leader knows how it ended */
+    assert_true(world_answered(&w, 1100));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    world_deinit(&w);
+}
+
+static void test_a_move_that_was_undone_unseen(void **unused)
+{
+    struct world w;
+    unsigned at = 0, to;
+
+    (void)unused;
+    lives(&w, 3);
+    world_create(&w, "web", RESTART_ALWAYS);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    to = at == 3 ? 2 : 3;
+    w.fail_op = GUARD_RECEIVE;
+    w.fail_code = -EIO;
+    ask_move(&w, "web", to);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    ask_move(&w, "web", to);
+    assert_true(world_answered(&w, 10));
+    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+    world_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
+        cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
+        cmocka_unit_test(test_guest_that_cannot_be_activated_goes_on_where_it_was),
+        cmocka_unit_test(test_guest_whose_switch_does_not_follow_is_activated_later),
+        cmocka_unit_test(test_migration_survives_the_death_of_either_end),
+        cmocka_unit_test(test_migration_survives_restarts_of_skeind),
+        cmocka_unit_test(test_a_move_outlasts_its_leader),
+        cmocka_unit_test(test_a_move_that_was_undone_unseen),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
