@@ -16,7 +16,7 @@
 #include "base/limits.h"
 #include "netfabric/run_posix.h"
 
-enum { PATH_SIZE = DEADLINE_DIRECTORY_SIZE + 64 };
+enum { PATH_SIZE = DEADLINE_DIRECTORY_SIZE + 64, MAX_PROGRAM_MAPS = 2 };
 
 static const char pin_deadline[] = "deadline", pin_exempt[] = "exempt";
 
@@ -130,6 +130,39 @@ static int update_link(int fd, int program_fd)
     return bpf_call(BPF_LINK_UPDATE, &attr);
 }
 
+/* What makes two programs the same: their instructions, and the maps that these name. */
+struct program {
+    uint8_t tag[BPF_TAG_SIZE];
+    uint32_t n_maps, maps[MAX_PROGRAM_MAPS]; /* ids */
+};
+
+static bool describe_program(int fd, struct program *ret)
+{
+    struct bpf_prog_info info = {.nr_map_ids = MAX_PROGRAM_MAPS, .map_ids = (uintptr_t)ret->maps};
+
+    *ret = (struct program){0};
+    if (info_of(fd, &info, sizeof(info)) < 0)
+        return false;
+    memcpy(ret->tag, info.tag, BPF_TAG_SIZE);
+    ret->n_maps = info.nr_map_ids;
+    return ret->n_maps <= MAX_PROGRAM_MAPS;
+}
+
+static bool has_program(int link_fd, int program_fd)
+{
+    struct bpf_link_info link = {0};
+    union bpf_attr attr = {0};
+    struct program has, wanted;
+    cleanup_close int fd = -1;
+
+    if (info_of(link_fd, &link, sizeof(link)) < 0)
+        return false;
+    attr.prog_id = link.prog_id;
+    fd = bpf_call(BPF_PROG_GET_FD_BY_ID, &attr);
+    return fd >= 0 && describe_program(fd, &has) && describe_program(program_fd, &wanted) &&
+           memcmp(&has, &wanted, sizeof(has)) == 0;
+}
+
 /* The interface that a link is on; 0 when that is gone. */
 static unsigned index_of_link(int fd, enum deadline_code code)
 {
@@ -172,15 +205,21 @@ static int attach(const struct deadline *d, enum deadline_code code, const char 
     return pin(fd, path, err);
 }
 
-/* Gives a pinned link this process's program, and forgets one whose interface is gone. */
+/* Gives a pinned link this process's program, and forgets one whose interface is gone. An update
+ * of an XDP link waits until the whole machine has left the old program, some 10 ms a port during
+ * which guests stand still: the same program stays. */
 static void renew(const struct deadline *d, enum deadline_code code, const char *name)
 {
+    int program_fd = code == DEADLINE_PORT ? d->port_fd : d->uplink_fd;
     cleanup_close int fd = -1;
     char path[PATH_SIZE];
 
     path_of(d, kind_of(code), name + strlen(kind_of(code)), path);
     fd = get_pin(path);
-    if (fd >= 0 && update_link(fd, code == DEADLINE_PORT ? d->port_fd : d->uplink_fd) < 0)
+    if (fd < 0)
+        return;
+    if (index_of_link(fd, code) == 0 ||
+        (!has_program(fd, program_fd) && update_link(fd, program_fd) < 0))
         unlink(path);
 }
 

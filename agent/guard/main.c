@@ -166,21 +166,24 @@ static int open_signals(int *ret_fd, struct err *err)
     return *ret_fd < 0 ? err_set(err, -errno, "no signalfd: %s", strerror(errno)) : 0;
 }
 
+/* The socket gets its name when it listens: who waits for the name is never refused. */
 static int open_socket(const struct guard *g, int *ret_fd, struct err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int n =
-        snprintf(address.sun_path, sizeof(address.sun_path), "%s/guard.sock", g->config.run_dir);
+    char path[sizeof(address.sun_path)];
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/guard.sock.new",
+                     g->config.run_dir);
 
     if (fd < 0 || (size_t)n >= sizeof(address.sun_path))
         return err_set(err, -EINVAL, "cannot make a socket in %s", g->config.run_dir);
+    snprintf(path, sizeof(path), "%s/guard.sock", g->config.run_dir);
     unlink(address.sun_path);
     umask(0177);
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         chown(address.sun_path, 0, g->gid) < 0 || chmod(address.sun_path, 0660) < 0 ||
-        listen(fd, BACKLOG) < 0)
-        return err_set(err, -errno, "cannot listen at %s: %s", address.sun_path, strerror(errno));
+        listen(fd, BACKLOG) < 0 || rename(address.sun_path, path) < 0)
+        return err_set(err, -errno, "cannot listen at %s: %s", path, strerror(errno));
     umask(022);
     *ret_fd = fd;
     return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/guard/packet_posix.h"
+#include "agent/skeind/guard_pending_uv.h"
 #include "base/log.h"
 
 enum {
@@ -18,22 +19,6 @@ enum {
     LEASE = 0,
     WORK,
     N_CONNECTIONS,
-};
-
-/* A request between its send and its callback. */
-struct pending {
-    struct guard_request request;
-    guard_reply_cb cb;
-    void *context;
-    int code; /* of those that failed before an answer */
-    int connection;
-    bool is_sent;
-    struct pending *next;
-};
-
-struct pending_list {
-    struct pending *first, **last;
-    uint32_t n;
 };
 
 struct connection {
@@ -55,98 +40,15 @@ struct guard_client {
     struct pending_list pending; /* on the way */
     struct pending_list failed;  /* their callback is due at the next turn */
     uv_timer_t retry, turn;
+    uv_fs_event_t watch; /* of the socket's directory */
     uint32_t retry_ms;
     uint64_t up_since_ms;
+    bool is_renewed; /* there is a newer socket than the connections' one, perhaps */
     int n_handles;
     void (*closed)(void *context);
     void *closed_context;
     uint8_t packet[GUARD_PACKET_MAX];
 };
-
-/* ---- lists */
-
-static void list_init(struct pending_list *list)
-{
-    *list = (struct pending_list){.last = &list->first};
-}
-
-static void list_add(struct pending_list *list, struct pending *p)
-{
-    p->next = NULL;
-    *list->last = p;
-    list->last = &p->next;
-    list->n++;
-}
-
-/* Takes out the one of the connection with the serial; serial 0 = the first of all. */
-static struct pending *list_take(struct pending_list *list, int connection, uint32_t serial)
-{
-    struct pending **at = &list->first, *p;
-
-    while (*at != NULL && serial != 0 &&
-           ((*at)->request.serial != serial || (*at)->connection != connection))
-        at = &(*at)->next;
-    p = *at;
-    if (p == NULL)
-        return NULL;
-    *at = p->next;
-    if (list->last == &p->next)
-        list->last = at;
-    list->n--;
-    return p;
-}
-
-static void finish(struct pending *p, struct guard_reply *reply)
-{
-    p->cb(p->context, &p->request, reply);
-    guard_request_deinit(&p->request);
-    free(p);
-}
-
-static void finish_with(struct pending *p, int code, const char *text)
-{
-    struct guard_reply reply;
-
-    guard_reply_init(&reply);
-    reply.serial = p->request.serial;
-    reply.op = p->request.op;
-    reply.code = code;
-    strcpy(reply.text, text);
-    finish(p, &reply);
-}
-
-static const char *words_of(int code)
-{
-    switch (code) {
-    case -ENOTCONN:
-        return "skein-guard is not there";
-    case -ECONNRESET:
-        return "skein-guard was lost meanwhile: what became of this is unknown";
-    case -ECANCELED:
-        return "skeind ends";
-    case -EMSGSIZE:
-        return "too much for one message";
-    default:
-        return "too much is on its way to skein-guard";
-    }
-}
-
-static void finish_all(struct pending_list *list, int code)
-{
-    struct pending_list taken = *list;
-
-    if (list->first == NULL)
-        return;
-    if (taken.last == &list->first)
-        taken.last = &taken.first;
-    list_init(list); /* callbacks may send again */
-    while (taken.first != NULL) {
-        struct pending *p = list_take(&taken, LEASE, 0);
-        int why = p->code != 0 ? p->code : code;
-
-        finish_with(p, why, words_of(why));
-    }
-}
 
 /* ---- connections */
 
@@ -238,9 +140,42 @@ static void try_connect(uv_timer_t *timer)
     uv_timer_start(&client->retry, try_connect, RETRY_MIN_MS, 0);
 }
 
+/* A new socket is a new guard: it is not waited for. */
+static void on_file(uv_fs_event_t *watch, const char *name, int events, int status)
+{
+    struct guard_client *client = watch->data;
+
+    (void)events;
+    if (status < 0 || name == NULL || strcmp(name, basename(client->socket_path)) != 0)
+        return;
+    client->is_renewed = client->connections[LEASE] != NULL || client->connections[WORK] != NULL;
+    if (client->is_renewed)
+        return;
+    uv_timer_stop(&client->retry);
+    try_connect(&client->retry);
+}
+
+/* Where a directory cannot be watched there is still the retry. */
+static void watch_socket(struct guard_client *client)
+{
+    char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    int rc;
+
+    snprintf(directory, sizeof(directory), "%.*s",
+             (int)(basename(client->socket_path) - client->socket_path), client->socket_path);
+    rc = uv_fs_event_start(&client->watch, on_file, directory, 0);
+    if (rc < 0)
+        log_warn("cannot watch %s for the guard: %s", directory, uv_strerror(rc));
+}
+
 /* A guard that cuts us off again and again must not be asked without pause. */
 static uint32_t next_retry_ms(struct guard_client *client, bool was_up)
 {
+    bool is_renewed = client->is_renewed;
+
+    client->is_renewed = false;
+    if (is_renewed)
+        return 0;
     if (was_up && uv_now(client->loop) - client->up_since_ms >= RETRY_MAX_MS)
         client->retry_ms = RETRY_MIN_MS;
     else if (was_up)
@@ -257,7 +192,7 @@ static void lose(struct guard_client *client)
     connection_drop(client, LEASE);
     connection_drop(client, WORK);
     uv_timer_start(&client->retry, try_connect, next_retry_ms(client, was_up), 0);
-    finish_all(&client->pending, -ECONNRESET);
+    pending_finish_all(&client->pending, -ECONNRESET);
     if (was_up && client->config.on_lost != NULL && !client->is_closing)
         client->config.on_lost(client->config.context);
 }
@@ -300,9 +235,9 @@ static void take_reply(struct guard_client *client, struct connection *c, struct
         if (client->is_up && client->config.on_event != NULL)
             client->config.on_event(client->config.context, reply);
     } else {
-        p = list_take(&client->pending, c->index, reply->serial);
+        p = pending_take(&client->pending, c->index, reply->serial);
         if (p != NULL)
-            finish(p, reply);
+            pending_finish(p, reply);
     }
 }
 
@@ -356,7 +291,7 @@ static void turn(uv_timer_t *timer)
 {
     struct guard_client *client = timer->data;
 
-    finish_all(&client->failed, -ENOTCONN);
+    pending_finish_all(&client->failed, -ENOTCONN);
 }
 
 int guard_client_new(uv_loop_t *loop, const struct guard_client_config *config,
@@ -373,13 +308,15 @@ int guard_client_new(uv_loop_t *loop, const struct guard_client_config *config,
     }
     client->loop = loop;
     client->config = *config;
-    list_init(&client->pending);
-    list_init(&client->failed);
+    pending_init(&client->pending);
+    pending_init(&client->failed);
     uv_timer_init(loop, &client->retry);
     uv_timer_init(loop, &client->turn);
-    client->retry.data = client->turn.data = client;
+    uv_fs_event_init(loop, &client->watch);
+    client->retry.data = client->turn.data = client->watch.data = client;
     client->retry_ms = RETRY_MIN_MS;
-    client->n_handles = 2;
+    client->n_handles = 3;
+    watch_socket(client);
     uv_timer_start(&client->retry, try_connect, 0, 0);
     *ret = client;
     return 0;
@@ -388,7 +325,7 @@ int guard_client_new(uv_loop_t *loop, const struct guard_client_config *config,
 static void fail_later(struct guard_client *client, struct pending *p, int code)
 {
     p->code = code;
-    list_add(&client->failed, p);
+    pending_add(&client->failed, p);
     uv_timer_start(&client->turn, turn, 0, 0);
 }
 
@@ -408,7 +345,7 @@ static void send_or_wait(struct guard_client *client, struct pending *p)
         return;
     }
     p->is_sent = rc == 0;
-    list_add(&client->pending, p);
+    pending_add(&client->pending, p);
     if (rc == -EAGAIN)
         uv_poll_start(&c->poll, UV_READABLE | UV_WRITABLE, on_ready);
 }
@@ -461,9 +398,10 @@ void guard_client_close(struct guard_client *client, void (*closed)(void *contex
     connection_drop(client, LEASE);
     connection_drop(client, WORK);
     while (client->pending.first != NULL || client->failed.first != NULL) {
-        finish_all(&client->pending, -ECANCELED);
-        finish_all(&client->failed, -ECANCELED);
+        pending_finish_all(&client->pending, -ECANCELED);
+        pending_finish_all(&client->failed, -ECANCELED);
     }
     uv_close((uv_handle_t *)&client->retry, handle_closed);
     uv_close((uv_handle_t *)&client->turn, handle_closed);
+    uv_close((uv_handle_t *)&client->watch, handle_closed);
 }

@@ -375,6 +375,23 @@ static void refused_hello_is_tried_again(void **state)
     assert_int_equal(w->n_lost, 0); /* it had never been up */
 }
 
+/* After a refusal the next try would come a second later. */
+static void a_new_socket_is_tried_at_once(void **state)
+{
+    struct world *w = *state;
+    uint64_t begun;
+
+    guard_listen(w);
+    await_connects(w, -EACCES);
+    close(w->lease);
+    close(w->work);
+    close(w->listen_fd);
+    begun = uv_hrtime();
+    come_up(w);
+    turn_until(w, &w->n_hello, 1);
+    assert_in_range(uv_hrtime() - begun, 0, 500000000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -388,6 +405,7 @@ int main(void)
         TEST(close_answers_everything),
         TEST(junk_from_a_guard_is_a_loss),
         TEST(refused_hello_is_tried_again),
+        TEST(a_new_socket_is_tried_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
