@@ -1,6 +1,7 @@
 /* replica_raft: the inside of a replica, shared by its files (and by nobody else).
  *
  *   replica_raft.c            life: start, the thread, stop
+ *   replica_report_raft.c     what the owner is told
  *   replica_fsm_raft.c        committed entries and snapshots, to the owner and to the fsm
  *   replica_disk_raft.c       libraft's disk, watched: term published, fail stop, the mark
  *   replica_transport_raft.c  libraft's network: sealed links
@@ -97,12 +98,15 @@ struct replica {
 /* The last line, and the end of the process. */
 void replica_fail_stop(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* Hands an event to the owner (and takes it). */
-void replica_tell(struct replica *r, struct replica_event *event);
-
 /* "a.b.c.d:port" and back. */
 void replica_address_format(uint32_t address, uint16_t port, char ret[REPLICA_ADDRESS_SIZE]);
 int replica_address_parse(const char *text, uint32_t *ret_address, uint16_t *ret_port);
+
+/* ---- report */
+/* Hands an event to the owner (and takes it). */
+void replica_tell(struct replica *r, struct replica_event *event);
+/* Its role and the members, where they are not what was told last. */
+void replica_report(struct replica *r);
 
 /* ---- fsm */
 void replica_fsm_init(struct replica *r);
