@@ -171,7 +171,41 @@ struct put {
     raft_io_snapshot_put_cb done;
     struct replica *replica;
     struct watch watch;
+    struct raft_snapshot snapshot;
+    bool owns_members;
 };
+
+static void put_free(struct put *p)
+{
+    if (p->owns_members)
+        raft_configuration_close(&p->snapshot.configuration);
+    free(p);
+}
+
+/* libraft 0.22 takes a snapshot as soon as it has applied entries, and looks at the changes of the
+ * configuration among them after that (legacyApply, shouldTakeSnapshot). Such a snapshot has the
+ * configuration before the newest, and who starts from it never learns that the newest, which its
+ * log still has, is committed: it answers every further change with "busy", for ever. What is
+ * uncommitted in libraft's eyes, but stands before the end of its own snapshot, is committed. */
+static int take_newest_members(struct put *p)
+{
+    const struct raft *raft = &p->replica->raft;
+    struct raft_configuration *copy = &p->snapshot.configuration;
+    int rc = 0;
+
+    if (raft->configuration_uncommitted_index == 0 ||
+        raft->configuration_uncommitted_index > p->snapshot.index)
+        return 0;
+    raft_configuration_init(copy);
+    p->owns_members = true;
+    p->snapshot.configuration_index = raft->configuration_uncommitted_index;
+    for (unsigned i = 0; i < raft->configuration.n && rc == 0; i++) {
+        const struct raft_server *server = &raft->configuration.servers[i];
+
+        rc = raft_configuration_add(copy, server->id, server->address, server->role);
+    }
+    return rc;
+}
 
 static void on_put(struct raft_io_snapshot_put *request, int status)
 {
@@ -182,7 +216,7 @@ static void on_put(struct raft_io_snapshot_put *request, int status)
     if (status != RAFT_CANCELED)
         check(p->replica, status, "writing a snapshot");
     p->done(p->outer, status);
-    free(p);
+    put_free(p);
 }
 
 static int disk_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
@@ -193,15 +227,20 @@ static int disk_put(struct raft_io *io, unsigned trailing, struct raft_io_snapsh
 
     if (p == NULL)
         return RAFT_NOMEM;
-    if (trailing == 0) /* a leader's snapshot takes the place of the whole log */
-        lower_mark(r, snapshot->index);
     p->request.data = p;
     p->outer = request;
     p->done = done;
     p->replica = r;
+    p->snapshot = *snapshot;
+    if (trailing == 0) { /* a leader's snapshot takes the place of the whole log */
+        lower_mark(r, snapshot->index);
+    } else if (take_newest_members(p) != 0) {
+        put_free(p);
+        return RAFT_NOMEM;
+    }
     r->put = &p->request;
     watchdog_begin(r->watchdog, &p->watch, "writing a snapshot");
-    check(r, r->disk.snapshot_put(io, trailing, &p->request, snapshot, on_put),
+    check(r, r->disk.snapshot_put(io, trailing, &p->request, &p->snapshot, on_put),
           "writing a snapshot");
     return 0;
 }

@@ -47,12 +47,15 @@ static enum raft_role member_role(int role)
     return role == RAFT_VOTER ? ROLE_VOTER : role == RAFT_STANDBY ? ROLE_STANDBY : ROLE_SPARE;
 }
 
+/* Of the newest configuration of a log that was just loaded it is not known yet whether it is
+ * committed. Until it is, nothing is told: the one before would most probably be an old one. */
 static void tell_members(struct replica *r)
 {
     const struct raft_configuration *c = &r->raft.configuration_committed;
     struct replica_event event = {.type = REPLICA_MEMBERS};
 
-    if (r->raft.configuration_committed_index == r->told.configuration)
+    if (r->raft.configuration_committed_index == r->told.configuration ||
+        (r->told.configuration == 0 && r->raft.configuration_uncommitted_index != 0))
         return;
     r->told.configuration = r->raft.configuration_committed_index;
     event.members.index = r->told.configuration;

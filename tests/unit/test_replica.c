@@ -1,4 +1,6 @@
 /* replica: what members agree on, and who leads them. */
+#include <glob.h>
+
 #include "tests/unit/replicas.h"
 
 static void one_node_leads_itself_and_keeps_its_log(void **state)
@@ -106,6 +108,41 @@ static void a_fresh_member_gets_a_snapshot(void **state)
     assert_int_equal(fresh->n_restored, 1);
 }
 
+static bool has_snapshot(const struct server *n)
+{
+    char pattern[96];
+    glob_t found = {0};
+    bool has_one;
+
+    snprintf(pattern, sizeof(pattern), "%s/raft/snapshot-*.meta", n->directory);
+    has_one = glob(pattern, 0, NULL, &found) == 0;
+    globfree(&found);
+    return has_one;
+}
+
+/* The log is caught up with in one go, and long enough for a snapshot at the end of that. */
+static void a_snapshot_at_the_end_of_a_start_has_the_newest_members(void **state)
+{
+    struct bench *b = *state;
+    struct server *leader = found_three(b), *n = &b->nodes[3];
+
+    propose_many(b, leader, 60);
+    RUN_UNTIL(b, are_equal(leader, n));
+    b->threshold = 50;
+    for (int i = 0; i < 2; i++) {
+        stop(n);
+        n->n_voters = 0;
+        launch(b, n, false);
+        RUN_UNTIL(b, n->n_voters != 0);
+        assert_int_equal(n->n_voters, 3); /* of all that it ever tells */
+        RUN_UNTIL(b, has_snapshot(n) && are_equal(n, leader));
+    }
+    change_and_wait(b, leader, replica_transfer(leader->replica, 5, n->id), 0);
+    RUN_UNTIL(b, n->role == REPLICA_LEADER && leader->role == REPLICA_FOLLOWER);
+    change_and_wait(b, n, replica_assign(n->replica, 6, leader->id, ROLE_STANDBY), 0);
+    RUN_UNTIL(b, n->n_voters == 2);
+}
+
 static void a_removed_member_is_left_out(void **state)
 {
     struct bench *b = *state;
@@ -183,6 +220,7 @@ int main(void)
         TEST(a_large_command_is_committed),
         TEST(leadership_is_handed_over),
         TEST(a_fresh_member_gets_a_snapshot),
+        TEST(a_snapshot_at_the_end_of_a_start_has_the_newest_members),
         TEST(a_removed_member_is_left_out),
         TEST(what_was_not_agreed_is_dropped),
     };
