@@ -19,6 +19,7 @@ enum {
     FABRIC_TUNNEL_PORT = 1000,
     FABRIC_FIRST_PORT = 2000,
     FABRIC_LAST_PORT = FABRIC_FIRST_PORT + MAX_GUESTS - 1,
+    PORT_NAME_SIZE = 16,
 };
 
 /* One guest in a slice, seen from one node. */
@@ -46,6 +47,9 @@ struct fabric_view {
 /* The OpenFlow port of a guest: the same on every node, known before it starts, unique in the
  * cluster and unchanged until the guest is removed, because the state gives each guest a slot. */
 uint16_t fabric_port_of(const struct state *state, const struct guest *guest);
+
+/* The interface of a port, on every node. */
+void port_name(uint16_t port, char ret[PORT_NAME_SIZE]);
 
 /* The view of `node` (an id). `ret` must hold nothing. 0; -ENOENT for an unknown node; -ENOMEM. */
 int fabric_view_of(const struct state *state, uint64_t node, struct fabric_view *ret);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/ethtool.h>
 #include <linux/magic.h>
 #include <linux/rtnetlink.h>
@@ -307,4 +308,24 @@ int netns_configure(const char *path, const struct netns_interface *interface, s
     if (code < 0)
         return err_set(err, code, "cannot configure eth0 in %s: %s", path, strerror(-code));
     return 0;
+}
+
+bool interface_count(const char *name, uint64_t *ret_in, uint64_t *ret_out)
+{
+    FILE *f = fopen("/proc/self/net/dev", "re");
+    char line[512], word[IFNAMSIZ + 1];
+    uint64_t in, out;
+    bool found = false;
+
+    while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
+        found = sscanf(line, " %16[^:]: %" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %" SCNu64, word,
+                       &in, &out) == 3 &&
+                strcmp(word, name) == 0;
+    if (f != NULL)
+        fclose(f);
+    if (found) {
+        *ret_in = in;
+        *ret_out = out;
+    }
+    return found;
 }

@@ -32,5 +32,7 @@ int interface_set_up(const char *name, bool is_up, struct err *err);
 /* Address, prefix and MTU of an interface, and up; what is so already is left alone. */
 int interface_set_address(const char *name, uint32_t ip, uint8_t prefix, int mtu, struct err *err);
 void interface_disable_ipv6(const char *name);
+/* Bytes that came in and went out since it was made; false when there is no such interface. */
+bool interface_count(const char *name, uint64_t *ret_in, uint64_t *ret_out);
 
 #endif

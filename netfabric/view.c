@@ -5,6 +5,7 @@
 #include "netfabric/flows.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,11 @@ uint16_t fabric_port_of(const struct state *state, const struct guest *guest)
 {
     (void)state;
     return (uint16_t)(FABRIC_FIRST_PORT + guest->slot);
+}
+
+void port_name(uint16_t port, char ret[PORT_NAME_SIZE])
+{
+    snprintf(ret, PORT_NAME_SIZE, "g%u", port);
 }
 
 static int compare_u32(const void *a, const void *b)

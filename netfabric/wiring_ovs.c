@@ -31,7 +31,7 @@
 #include "netfabric/run_posix.h"
 #include "netfabric/switch_ovs.h"
 
-enum { UNDERLAY_MTU = 1600, GUEST_MTU = 1500, NETNS_PATH_SIZE = 128, PORT_NAME_SIZE = 16 };
+enum { UNDERLAY_MTU = 1600, GUEST_MTU = 1500, NETNS_PATH_SIZE = 128 };
 
 struct wiring {
     struct wiring_config config;
@@ -62,11 +62,6 @@ void wiring_free(struct wiring *w)
     openflow_deinit(&w->openflow);
     free(w->peers);
     free(w);
-}
-
-static void port_name(uint16_t port, char ret[PORT_NAME_SIZE])
-{
-    snprintf(ret, PORT_NAME_SIZE, "g%u", port);
 }
 
 void wiring_netns_path(const char *guest, char *ret, unsigned long size)

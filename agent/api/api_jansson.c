@@ -51,6 +51,7 @@ static const struct method methods[] = {
     {"guest.set", ON_LEADER, false, false, api_write},
     {"guest.rm", ON_LEADER, false, false, api_write},
     {"guest.check", ON_GUEST, false, false, api_guest_check},
+    {"guest.stats", ON_GUEST, false, false, api_guest_stats},
     {"guest.migrate", ON_LEADER, false, false, api_write},
     {"migration.list", READ_LEADER, false, false, api_migration_list},
     {"migration.show", READ_LEADER, false, false, api_migration_show},

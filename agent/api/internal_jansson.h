@@ -4,6 +4,7 @@
  *   api/relay_jansson.c    what another node works on
  *   api/read_jansson.c     lists, shows, plan, status
  *   api/check_jansson.c    what speaks for and against moving a guest
+ *   api/stats_jansson.c    what a guest has used
  *   api/write_jansson.c    what goes through core: tickets
  *   api/cluster_jansson_sodium.c  init, join, tokens
  *   api/image_jansson.c    uploads, and images that go out
@@ -137,7 +138,7 @@ struct method {
 };
 
 api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, api_image_list,
-    api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_node_drain,
+    api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_guest_stats, api_node_drain,
     api_node_remove, api_node_known, api_migration_list, api_migration_show;
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;

@@ -145,17 +145,10 @@ static const struct column node_columns[] = {
 };
 
 static const struct column guest_columns[] = {
-    {"NAME", "name", NULL},
-    {"KIND", "kind", NULL},
-    {"STATE", "state", NULL},
-    {"HEALTH", "health", NULL},
-    {"NODE", "node", NULL},
-    {"EPOCH", "epoch", NULL},
-    {"CORES", "cores", format_cores},
-    {"IP", "ip", NULL},
-    {"SLICE", "slice", NULL},
-    {"IMAGE", "image", NULL},
-    {NULL, NULL, NULL},
+    {"NAME", "name", NULL},           {"KIND", "kind", NULL}, {"STATE", "state", NULL},
+    {"HEALTH", "health", NULL},       {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL},
+    {"CORES", "cores", format_cores}, {"IP", "ip", NULL},     {"SLICE", "slice", NULL},
+    {"IMAGE", "image", NULL},         {NULL, NULL, NULL},
 };
 
 static const struct column slice_columns[] = {
@@ -217,11 +210,20 @@ static const struct column status_columns[] = {
 
 /* How single values of an object are written. */
 static const struct column formats[] = {
-    {NULL, "memory_mib", format_mib},         {NULL, "memory_free_mib", format_mib},
-    {NULL, "rate_kbps", format_kbps},         {NULL, "backhaul_kbps", format_kbps},
-    {NULL, "size_bytes", format_size},        {NULL, "bytes", format_size},
-    {NULL, "blackout_ms", format_ms},         {NULL, "total_ms", format_ms},
-    {NULL, "cores", format_cores},            {NULL, "backhaul_permille", format_permille},
+    {NULL, "memory_mib", format_mib},
+    {NULL, "memory_free_mib", format_mib},
+    {NULL, "rate_kbps", format_kbps},
+    {NULL, "backhaul_kbps", format_kbps},
+    {NULL, "size_bytes", format_size},
+    {NULL, "bytes", format_size},
+    {NULL, "memory_bytes", format_size},
+    {NULL, "memory_limit_bytes", format_size},
+    {NULL, "sent_bytes", format_size},
+    {NULL, "received_bytes", format_size},
+    {NULL, "blackout_ms", format_ms},
+    {NULL, "total_ms", format_ms},
+    {NULL, "cores", format_cores},
+    {NULL, "backhaul_permille", format_permille},
     {NULL, "heard_by_others", format_others},
 };
 
@@ -420,7 +422,7 @@ static bool is_show(const char *method)
 {
     const char *dot = strchr(method, '.');
 
-    return dot != NULL && strcmp(dot, ".show") == 0;
+    return dot != NULL && (strcmp(dot, ".show") == 0 || strcmp(dot, ".stats") == 0);
 }
 
 char *show_table(const char *method, const json_t *result, bool colours)

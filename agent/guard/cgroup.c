@@ -43,6 +43,20 @@ int cgroup_read(const char *dir, const char *file, char *ret, size_t size)
     return 0;
 }
 
+bool cgroup_read_number(const char *dir, const char *file, uint64_t *ret)
+{
+    char text[32], *end;
+    unsigned long long value;
+
+    if (cgroup_read(dir, file, text, sizeof(text)) < 0)
+        return false;
+    value = strtoull(text, &end, 10);
+    if (end == text || *end != '\0')
+        return false;
+    *ret = value;
+    return true;
+}
+
 /* Takes the digits of one piece of cgroup.procs; a number may go on in the next piece. */
 static int take_pids(const char *text, ssize_t size, pid_t *number, pid_t *ret, int n, int max)
 {
@@ -275,6 +289,17 @@ bool cgroup_has(struct cgroups *c, const char *name, bool stays, pid_t pid)
             return true;
     }
     return false;
+}
+
+void cgroup_count(const struct cgroups *c, const char *name, bool stays, struct cgroup_counts *ret)
+{
+    char dir[CGROUP_PATH_SIZE];
+
+    *ret = (struct cgroup_counts){CGROUP_UNKNOWN, CGROUP_UNKNOWN, CGROUP_UNKNOWN};
+    for (int i = 0; i < c->n_roots; i++) {
+        dir_of(c, i, name, stays, dir);
+        c->version->count(dir, ret);
+    }
 }
 
 void cgroup_freezer_path(const struct cgroups *c, const char *name, bool stays, char *ret,

@@ -28,6 +28,13 @@ struct cgroup_limits {
     uint32_t n_cores; /* weight of its processor time */
 };
 
+/* CGROUP_UNKNOWN for what this machine does not count. */
+#define CGROUP_UNKNOWN UINT64_MAX
+struct cgroup_counts {
+    uint64_t cpu_us;                /* used since the group was made */
+    uint64_t memory_bytes, n_tasks; /* now */
+};
+
 /* Finds out what there is and makes skein/guests, skein/stay. -ENOTSUP without a freezer. */
 int cgroups_open(struct cgroups **ret, struct err *err);
 void cgroups_close(struct cgroups *c);
@@ -51,6 +58,7 @@ int cgroup_kill(struct cgroups *c, const char *name, bool stays);
 /* 0 also when there is none; -EBUSY while something dies in it. */
 int cgroup_remove(struct cgroups *c, const char *name, bool stays);
 bool cgroup_has(struct cgroups *c, const char *name, bool stays, pid_t pid);
+void cgroup_count(const struct cgroups *c, const char *name, bool stays, struct cgroup_counts *ret);
 /* Directory that freezes the guest. */
 void cgroup_freezer_path(const struct cgroups *c, const char *name, bool stays, char *ret,
                          size_t size);

@@ -25,7 +25,8 @@ static bool has_option(const char *options, const char *name)
 
 static void take_mount(struct cgroups *c, const char *mount, const char *type, const char *options)
 {
-    static const char *const controllers[] = {"freezer", "cpuset", "memory", "pids", "cpu"};
+    static const char *const controllers[] = {"freezer", "cpuset", "memory",
+                                              "pids",    "cpu",    "cpuacct"};
 
     if (strcmp(type, "cgroup") != 0)
         return;
@@ -139,6 +140,17 @@ static int kill_all(struct cgroups *c, const char *dir)
     return n;
 }
 
+/* Controllers may share a hierarchy: each file is looked for in each. */
+static void count(const char *dir, struct cgroup_counts *counts)
+{
+    uint64_t ns;
+
+    if (cgroup_read_number(dir, "cpuacct.usage", &ns))
+        counts->cpu_us = ns / 1000;
+    cgroup_read_number(dir, "memory.usage_in_bytes", &counts->memory_bytes);
+    cgroup_read_number(dir, "pids.current", &counts->n_tasks);
+}
+
 const struct cgroup_version cgroup_version_1 = {
     .name = "v1",
     .take_mount = take_mount,
@@ -148,5 +160,6 @@ const struct cgroup_version cgroup_version_1 = {
     .frozen = "FROZEN",
     .thawed = "THAWED",
     .kill = kill_all,
+    .count = count,
     .has_dying = true,
 };

@@ -74,6 +74,18 @@ static int kill_all(struct cgroups *c, const char *dir)
     return n;
 }
 
+static void count(const char *dir, struct cgroup_counts *counts)
+{
+    char text[512];
+    unsigned long long us;
+
+    if (cgroup_read(dir, "cpu.stat", text, sizeof(text)) == 0 &&
+        sscanf(text, "usage_usec %llu", &us) == 1)
+        counts->cpu_us = us;
+    cgroup_read_number(dir, "memory.current", &counts->memory_bytes);
+    cgroup_read_number(dir, "pids.current", &counts->n_tasks);
+}
+
 const struct cgroup_version cgroup_version_2 = {
     .name = "v2",
     .take_mount = take_mount,
@@ -83,4 +95,5 @@ const struct cgroup_version cgroup_version_2 = {
     .frozen = "1",
     .thawed = "0",
     .kill = kill_all,
+    .count = count,
 };

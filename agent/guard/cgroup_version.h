@@ -5,7 +5,7 @@
 
 #include "agent/guard/cgroup.h"
 
-enum { CGROUP_MAX_ROOTS = 5, CGROUP_ROOT_SIZE = 96, GUEST_MAX_PIDS = 4096 };
+enum { CGROUP_MAX_ROOTS = 6, CGROUP_ROOT_SIZE = 96, GUEST_MAX_PIDS = 4096 };
 
 struct cgroup_root {
     char mount[CGROUP_ROOT_SIZE];
@@ -22,6 +22,8 @@ struct cgroup_version {
                  struct err *err);
     const char *freeze_file, *frozen, *thawed;
     int (*kill)(struct cgroups *c, const char *dir);
+    /* Adds what is counted in roots[i]'s `dir`. */
+    void (*count)(const char *dir, struct cgroup_counts *counts);
     bool has_dying;
 };
 
@@ -37,6 +39,8 @@ extern const struct cgroup_version cgroup_version_1, cgroup_version_2;
 /* Small file access, shared: one system call each way, no buffer that lives on. */
 int cgroup_write(const char *dir, const char *file, const char *text);
 int cgroup_read(const char *dir, const char *file, char *ret, size_t size);
+/* A number alone in a file; false when there is none. */
+bool cgroup_read_number(const char *dir, const char *file, uint64_t *ret);
 /* Reads cgroup.procs; returns the number of pids put into ret (at most max), negative errno. */
 int cgroup_pids(const char *dir, pid_t *ret, int max);
 

@@ -430,11 +430,11 @@ static void set_deadline(const struct deadline *d, const struct guest_run *run, 
     bool stays = is_plugged && run->spec.failover == FAILOVER_STAY;
     uint8_t mac[MAC_SIZE];
     struct err err = {0};
-    char name[16];
+    char name[PORT_NAME_SIZE];
     int rc;
 
     mac_of_guest(run->ip, mac);
-    snprintf(name, sizeof(name), "g%u", run->port);
+    port_name(run->port, name);
     rc = deadline_exempt(d, run->vni, mac, stays, &err);
     if (rc == 0)
         rc = is_plugged && !stays ? deadline_attach_port(d, name, &err)

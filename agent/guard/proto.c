@@ -54,6 +54,7 @@ static const struct {
     [GUARD_CHECKPOINT] = {"checkpoint", HAS_COPY},
     [GUARD_SEND] = {"send", HAS_COPY},
     [GUARD_RESTORE] = {"restore", HAS_RUN | HAS_INDEX | HAS_DIGEST},
+    [GUARD_STATS] = {"stats", HAS_COPY},
 };
 
 static const char *const state_names[] = {
@@ -345,6 +346,13 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->frozen_us);
         write_u64(w, reply->handed_over_us);
         break;
+    case GUARD_STATS:
+        write_u64(w, reply->stats.cpu_us);
+        write_u64(w, reply->stats.memory_bytes);
+        write_u64(w, reply->stats.n_processes);
+        write_u64(w, reply->stats.sent_bytes);
+        write_u64(w, reply->stats.received_bytes);
+        break;
     default:
         break;
     }
@@ -381,6 +389,13 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->bytes = read_u64(r);
         ret->frozen_us = read_u64(r);
         ret->handed_over_us = read_u64(r);
+        break;
+    case GUARD_STATS:
+        ret->stats.cpu_us = read_u64(r);
+        ret->stats.memory_bytes = read_u64(r);
+        ret->stats.n_processes = read_u64(r);
+        ret->stats.sent_bytes = read_u64(r);
+        ret->stats.received_bytes = read_u64(r);
         break;
     default:
         break;

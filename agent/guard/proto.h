@@ -56,6 +56,7 @@ enum guard_op {
                        * and until when it stood still */
     GUARD_SEND,       /* copy + fd: writes what CHECKPOINT kept -> bytes */
     GUARD_RESTORE,    /* as START, out of the checkpoint with this digest: fd of its file */
+    GUARD_STATS,      /* copy: what it has used since it came to this node -> stats */
     GUARD_OP_END
 };
 
@@ -121,6 +122,16 @@ struct guard_hello {
     bool lapsed;
 };
 
+/* Since the guest came to this node, and now; GUARD_UNKNOWN where this machine does not count it.
+ */
+#define GUARD_UNKNOWN UINT64_MAX
+struct guard_stats {
+    uint64_t cpu_us;                     /* processor time of all that ran in it */
+    uint64_t memory_bytes;               /* now, with the cache of its files */
+    uint64_t n_processes;                /* now; threads count as processes */
+    uint64_t sent_bytes, received_bytes; /* through its port; unknown without a slice */
+};
+
 struct guard_reply {
     uint32_t serial; /* 0: an event */
     int code;        /* 0 or negative errno */
@@ -136,6 +147,7 @@ struct guard_reply {
         handed_over_us; /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */
+    struct guard_stats stats;     /* STATS */
     int fd;                       /* LOGS: the receiver's to close; -1 = none */
 };
 

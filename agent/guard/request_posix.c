@@ -38,6 +38,7 @@ static const struct {
     [GUARD_CHECKPOINT] = {steps_checkpoint, NULL, FDS_NONE, true},
     [GUARD_SEND] = {steps_send, NULL, FDS_STREAM, false},
     [GUARD_RESTORE] = {steps_restore, undo_start, FDS_FILE, true},
+    [GUARD_STATS] = {steps_stats, NULL, FDS_NONE, false},
 };
 
 static bool is_mode(int fd, mode_t a, mode_t b)

@@ -6,18 +6,28 @@
 #include <string.h>
 
 #include "agent/guard/work_posix.h"
+#include "netfabric/netns_linux.h"
 
 /* ---- with a guest that runs */
 
+static const struct local_guest *running(struct work *work, struct operation *op)
+{
+    const struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
+
+    if (guest != NULL && guest->record.state == GUEST_RUNNING &&
+        guest->record.run.epoch == op->request.copy.epoch)
+        return guest;
+    operation_fail(op, -ENOENT, "guest '%s' does not run on this node", op->request.copy.guest);
+    return NULL;
+}
+
 static enum step job_beside(struct work *work, struct operation *op, enum job_kind kind)
 {
-    struct local_guest *guest = guests_find(&work->guests, op->request.copy.guest);
+    const struct local_guest *guest = running(work, op);
     struct job job;
 
-    if (guest == NULL || guest->record.state != GUEST_RUNNING ||
-        guest->record.run.epoch != op->request.copy.epoch)
-        return operation_fail(op, -ENOENT, "guest '%s' does not run on this node",
-                              op->request.copy.guest);
+    if (guest == NULL)
+        return STEP_FAIL;
     job_init(&job);
     job.kind = kind;
     job.has_run = true;
@@ -86,6 +96,27 @@ static enum step check_job(struct work *work, struct operation *op)
 }
 
 const step_fn steps_check[] = {check_job, NULL};
+
+/* What a port takes in is what its guest sends. */
+static enum step read_stats(struct work *work, struct operation *op)
+{
+    const struct local_guest *guest = running(work, op);
+    struct guard_stats *stats = &op->reply.stats;
+    struct cgroup_counts counts;
+    char port[PORT_NAME_SIZE];
+
+    if (guest == NULL)
+        return STEP_FAIL;
+    cgroup_count(work->config.cgroups, guest->name, guest_record_stays(&guest->record), &counts);
+    *stats = (struct guard_stats){counts.cpu_us, counts.memory_bytes, counts.n_tasks, GUARD_UNKNOWN,
+                                  GUARD_UNKNOWN};
+    port_name(guest->record.run.port, port);
+    if (guest->record.run.port != 0)
+        interface_count(port, &stats->sent_bytes, &stats->received_bytes);
+    return STEP_NEXT;
+}
+
+const step_fn steps_stats[] = {read_stats, NULL};
 
 static enum step open_log(struct work *work, struct operation *op)
 {

@@ -169,8 +169,8 @@ enum step step_forget(struct work *work, struct operation *op);
 int guest_follow_freezer(struct work *work, struct local_guest *guest, struct err *err);
 
 /* ---- steps_beside_posix.c */
-extern const step_fn steps_exec[], steps_console[], steps_look[], steps_logs[], steps_check[],
-    steps_send[], steps_unpack[], steps_drop_image[];
+extern const step_fn steps_exec[], steps_console[], steps_look[], steps_logs[], steps_stats[],
+    steps_check[], steps_send[], steps_unpack[], steps_drop_image[];
 
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clean.h"
+#include "netfabric/flows.h"
 
 enum { GUEST_MTU = 1500, AT_ONCE = 8 };
 
@@ -50,7 +51,7 @@ static int listen_at(const char *tap)
 
 int vm_dhcp_open(struct vm_dhcp *d, const struct guest_run *run, struct err *err)
 {
-    char tap[16];
+    char tap[PORT_NAME_SIZE];
 
     *d = (struct vm_dhcp){.fd = -1};
     if (run->vni == 0)
@@ -61,7 +62,7 @@ int vm_dhcp_open(struct vm_dhcp *d, const struct guest_run *run, struct err *err
                                    .mtu = GUEST_MTU,
                                    .host_name = run->spec.name};
     mac_of_guest(run->ip, d->lease.mac);
-    snprintf(tap, sizeof(tap), "g%u", run->port);
+    port_name(run->port, tap);
     d->fd = listen_at(tap);
     if (d->fd >= 0)
         return 0;

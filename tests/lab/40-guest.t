@@ -68,6 +68,10 @@ ok 'logs' has_log
 ok 'a second guest shares cores' run two --image web --slice red -- /bin/count 10.7.0.2 7000 /count.log
 counts() { on 1 skein guest exec two -- /bin/grep -q 'count [1-9]' /count.log; }
 ok 'and reaches the first' wait_until 5 counts
+on 2 skein guest exec web -- /bin/sh -c 'i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done'
+is 'what it uses: time, memory, processes, traffic' "$(json 2 '[.node, .cpu_ms > 0, .memory_bytes > 0 and .memory_bytes <= .memory_limit_bytes,
+    .processes >= 1, .sent_bytes > 0, .received_bytes >= 0] | @text' skein guest stats web)" "[\"$(json 1 .node skein guest show web)\",true,true,true,true,true]"
+refused 'stats of an unknown guest' 1 'no guest' on 1 skein guest stats nobody
 
 # A guest that ends
 first=$(look_running counter)

@@ -67,6 +67,7 @@ answer() {
     grep -q con-42 "$work/console"
 }
 ok 'console' wait_until 20 answer
+is 'what it uses is counted as of any guest' "$(json 1 '[.cpu_ms > 0, .memory_bytes > 0, .sent_bytes > 0] | @text' skein guest stats vm1)" '[true,true,true]'
 is 'exec is nothing for it' "$(on 1 skein guest exec vm1 -- /bin/true >/dev/null 2>&1; echo $?)" 125
 ok 'a disk that the firmware boots' run raw --kind vm --image raw --memory 16m --on "$node"
 ok 'a qcow2 likewise' run qcow2 --kind vm --image qcow2 --memory 16m --on "$node"

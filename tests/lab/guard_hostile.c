@@ -282,6 +282,9 @@ static const struct attempt {
                        {"a port below the guests'", restore_on_a_low_port, false, false},
                        {"a decision below the floor", restore_of_an_old_decision, false, false},
                        {"another file than was kept", restore_of_another_file, false, false}},
+    [GUARD_STATS] = {{"nobody", of_nobody, false, false},
+                     {"another epoch", of_another_epoch, false, false},
+                     {"a descriptor with it", with_a_file, false, false}},
 };
 _Static_assert(sizeof(attempts) / sizeof(attempts[0]) == GUARD_OP_END,
                "every operation of the guard is tried with bad arguments");

@@ -226,6 +226,7 @@ static void replies_are_read_back(void **state)
         reply.status = 137;
         reply.bytes = 1 << 20;
         reply.handed_over_us = 99;
+        reply.stats = (struct guard_stats){1, 2, 3, 4, GUARD_UNKNOWN};
         reply.n_reports = 2;
         reply.reports = reports;
         assert_int_equal(guard_reply_decode(buffer, encoded_reply(&reply), &back), 0);
@@ -237,6 +238,8 @@ static void replies_are_read_back(void **state)
         assert_int_equal(back.status, op == GUARD_EXEC ? 137 : 0);
         assert_int_equal(back.bytes, is_timed ? 1 << 20 : 0);
         assert_int_equal(back.handed_over_us, is_timed ? 99 : 0);
+        assert_int_equal(back.stats.memory_bytes, op == GUARD_STATS ? 2 : 0);
+        assert_true(back.stats.received_bytes == (op == GUARD_STATS ? GUARD_UNKNOWN : 0));
         assert_int_equal(back.n_reports, op == GUARD_LIST ? 2 : 0);
         if (op == GUARD_LIST) {
             assert_string_equal(back.reports[1].guest, "db");
