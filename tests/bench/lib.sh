@@ -29,6 +29,9 @@ client_is_answered() { client_log | grep -q -E ' (connected|count [1-9])'; }
 
 # When deploy/lab pulled the node's plug, in ms since 1970 by the clock that the client has too
 killed_at_ms() { cat "/run/skein-lab/$LAB/$1.killed"; }
+from_kill_ms() { awk -v a="$(served_at_ms)" -v k="$(killed_at_ms "$1")" 'BEGIN { printf "%.1f", a - k }'; }
+# A pause before it (a change of the leader behind a plain queue) may end in a new connection, too.
+served_since_kill() { awk -v t="$(from_kill_ms "$1")" 'BEGIN { exit !(t > 0) }'; }
 
 # Floods: twice the link of $backhaul_mbit, both ways, for as long as the node runs. flood_pid[K] is the flood of node K.
 : "${backhaul_mbit:=100}"
