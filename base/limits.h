@@ -26,11 +26,9 @@ enum {
     USER_DATA_SIZE = 16 * 1024, /* cloud-init's, of one guest, NUL included */
     VM_OVERHEAD_MIB = 192,      /* what QEMU and its libvirtd take beside a VM's own memory */
     IMAGE_TEXT_MAX_SIZE =
-        16 * 1024,          /* variables and commands of one image: they are in snapshots */
-    DIRECTORY_SIZE = 256,   /* a path inside a guest, NUL included */
-    REASON_SIZE = 160,      /* a refusal's words, NUL included */
-    MOVE_DOWNTIME_MS = 300, /* a moving guest may stand still so long, unless said otherwise */
-    MOVE_DOWNTIME_MAX_MS = 600 * 1000,
+        16 * 1024,        /* variables and commands of one image: they are in snapshots */
+    DIRECTORY_SIZE = 256, /* a path inside a guest, NUL included */
+    REASON_SIZE = 160,    /* a refusal's words, NUL included */
 
     COMMAND_MAX_SIZE = 256 * 1024,
     SNAPSHOT_MAX_SIZE = 64 * 1024 * 1024,

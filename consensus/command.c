@@ -243,6 +243,7 @@ static void encode_body(const struct command *c, struct writer *w)
         break;
     case BODY_MIGRATION_STEP:
         write_u64(w, c->migration_step.id);
+        write_bool(w, c->migration_step.is_lazy);
         write_string(w, c->migration_step.reason);
         break;
     case BODY_CLUSTER_SET:
@@ -405,6 +406,7 @@ static int decode_body(struct reader *r, struct command *c)
         return 0;
     case BODY_MIGRATION_STEP:
         c->migration_step.id = read_u64(r);
+        c->migration_step.is_lazy = read_bool(r);
         read_string(r, c->migration_step.reason, REASON_SIZE);
         return 0;
     case BODY_CLUSTER_SET:

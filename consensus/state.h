@@ -104,8 +104,6 @@ const char *failover_policy_name(enum failover_policy v);
 const char *preempt_policy_name(enum preempt_policy v); /* "cluster", "on", "off" */
 const char *desired_state_name(enum desired_state v);
 const char *migration_phase_name(enum migration_phase v);
-const char *move_mode_name(enum move_mode v); /* "auto", "stop", "pre", "post" */
-int move_mode_parse(const char *text, enum move_mode *ret);
 int guest_kind_parse(const char *text, enum guest_kind *ret);
 int image_format_parse(const char *text, enum image_format *ret);
 int restart_policy_parse(const char *text, enum restart_policy *ret);

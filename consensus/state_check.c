@@ -83,7 +83,7 @@ static bool migration_is_sane(const struct state *s, const struct migration *m)
     return guest != NULL && guest->migration == m->id && m->id <= s->index && m->from != m->to &&
            m->source.node == m->from && m->target.node == m->to && m->from != 0 && m->to != 0 &&
            m->source.epoch == m->source_epoch &&
-           (m->phase == MIGRATION_COMMITTED) == (m->target.epoch != 0) &&
+           (m->phase != MIGRATION_RESERVED) == (m->target.epoch != 0) &&
            placement_is_sane(s, &m->source, guest->spec.n_cores) &&
            placement_is_sane(s, &m->target, guest->spec.n_cores) &&
            guest->placement.node == owner->node && guest->placement.epoch == owner->epoch &&

@@ -121,7 +121,7 @@ void apply_migration_commit(struct entry *e)
         return;
     }
     m->target.epoch = e->index;
-    m->phase = MIGRATION_COMMITTED;
+    m->phase = e->command->migration_step.is_lazy ? MIGRATION_HANDOVER : MIGRATION_COMMITTED;
     guest->placement = m->target;
 }
 
@@ -142,6 +142,9 @@ void apply_migration_return(struct entry *e)
 
 void apply_migration_done(struct entry *e)
 {
-    if (migration_or_refuse(e, MIGRATION_COMMITTED) != NULL)
+    const struct migration *m = state_migration(e->state, e->command->migration_step.id);
+    bool is_lazy = m != NULL && m->phase == MIGRATION_HANDOVER;
+
+    if (migration_or_refuse(e, is_lazy ? MIGRATION_HANDOVER : MIGRATION_COMMITTED) != NULL)
         migration_drop(e->state, e->command->migration_step.id);
 }

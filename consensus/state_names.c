@@ -11,8 +11,7 @@ static const char *const image_formats[] = {NULL, "tar", "squashfs", "qcow2", "r
 static const char *const restart_policies[] = {NULL, "always", "on-failure", "never"};
 static const char *const failover_policies[] = {NULL, "restart", "stay", "restore"};
 static const char *const desired_states[] = {NULL, "running", "stopped"};
-static const char *const move_modes[] = {NULL, "auto", "stop", "pre", "post"};
-static const char *const migration_phases[] = {NULL, "reserved", "committed"};
+static const char *const migration_phases[] = {NULL, "reserved", "committed", "handover"};
 
 #define COUNT(names) (sizeof(names) / sizeof((names)[0]))
 
@@ -114,20 +113,5 @@ int failover_policy_parse(const char *text, enum failover_policy *ret)
     if (v < 0)
         return v;
     *ret = (enum failover_policy)v;
-    return 0;
-}
-
-const char *move_mode_name(enum move_mode v)
-{
-    return name_of(move_modes, COUNT(move_modes), v);
-}
-
-int move_mode_parse(const char *text, enum move_mode *ret)
-{
-    int v = value_of(move_modes, COUNT(move_modes), text);
-
-    if (v < 0)
-        return v;
-    *ret = (enum move_mode)v;
     return 0;
 }

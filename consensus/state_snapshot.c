@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 6 };
+enum { SNAPSHOT_VERSION = 7 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -100,7 +100,7 @@ static void migration_decode(struct reader *r, struct migration *ret)
     ret->source_epoch = read_u64(r);
     placement_decode(r, &ret->source);
     placement_decode(r, &ret->target);
-    ret->phase = (enum migration_phase)read_enum(r, MIGRATION_COMMITTED);
+    ret->phase = (enum migration_phase)read_enum(r, MIGRATION_HANDOVER);
     move_terms_decode(r, &ret->terms);
 }
 

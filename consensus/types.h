@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/limits.h"
+#include "base/move.h"
 #include "base/timers.h"
 
 /* ---- the cluster */
@@ -58,10 +59,12 @@ struct node_facts {
     struct core_info *cores; /* ascending ids; heap, owned */
     uint32_t memory_mib;     /* for guests */
     uint32_t kinds;          /* KIND_BIT of every guest kind that it can run */
+    bool can_track_dirty;    /* its kernel says which pages were written: pre-copy */
+    bool can_lazy;           /* its kernel lets memory come when it is touched: post-copy */
     char arch[16];           /* "x86_64" */
     uint32_t backhaul_kbps;  /* 0 = unknown */
     bool isolation_simulated;
-    bool witness; /* votes, but takes no guests */
+    bool witness;        /* votes, but takes no guests */
     uint32_t images_mib; /* that images may take of its disk; 0 = no limit */
 };
 
@@ -208,26 +211,12 @@ struct guest {
 
 /* ---- migrations */
 
-enum move_mode {
-    MOVE_AUTO = 1, /* picked from what is measured */
-    MOVE_STOP,     /* stop-and-copy: it stands still while all of its state crosses */
-    MOVE_PRE, /* pre-copy: what it writes meanwhile is sent again, the rest while it stands still */
-    MOVE_POST, /* post-copy: it goes on at the target, its memory follows */
-};
-
-/* How a guest is to move. */
-struct move_terms {
-    enum move_mode mode;     /* other than AUTO: this one or none */
-    uint32_t downtime_ms;    /* it may stand still so long; 1 … MOVE_DOWNTIME_MAX_MS */
-    uint32_t bandwidth_kbps; /* the stream takes no more; 0 = what the link gives */
-};
-
-#define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0})
-
 /* An aborted or finished migration is no longer in the state. */
 enum migration_phase {
     MIGRATION_RESERVED = 1, /* intent and target cores; the source owns the guest */
     MIGRATION_COMMITTED,    /* the target owns it; the source's frozen copy awaits clean-up */
+    MIGRATION_HANDOVER, /* the target owns it, and gets its memory from the source's frozen copy:
+                         * what is lost with either is not there any more */
 };
 
 struct migration {

@@ -141,6 +141,8 @@ void node_facts_encode(const struct node_facts *facts, struct writer *w)
     cores_encode(facts, w);
     write_u32(w, facts->memory_mib);
     write_u32(w, facts->kinds);
+    write_bool(w, facts->can_track_dirty);
+    write_bool(w, facts->can_lazy);
     write_string(w, facts->arch);
     write_u32(w, facts->backhaul_kbps);
     write_bool(w, facts->isolation_simulated);
@@ -160,6 +162,8 @@ int node_facts_decode(struct reader *r, struct node_facts *ret)
         return -ENOMEM;
     ret->memory_mib = read_u32(r);
     ret->kinds = read_u32(r);
+    ret->can_track_dirty = read_bool(r);
+    ret->can_lazy = read_bool(r);
     read_string(r, ret->arch, sizeof(ret->arch));
     ret->backhaul_kbps = read_u32(r);
     ret->isolation_simulated = read_bool(r);

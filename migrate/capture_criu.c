@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "base/tree_posix.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
+#include "migrate/lazy_criu.h"
 #include "migrate/pages_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
@@ -29,10 +31,47 @@
 struct dump {
     struct criu_run run;
     char pid[16], network[64];
+    /* POST: it says when all but the memory is written, and then gives that out. Else -1. */
+    int ready, socket;
 };
 
+/* Starts it with our ends of a socket and a pipe kept. */
+static int start_lazy(struct dump *d, struct err *err)
+{
+    static const char *const lazily[] = {"--lazy-pages", "--ps-socket", "3", "--status-fd", "4"};
+    int pair[2], ready[2], r = lazy_make_room(err);
+
+    if (r < 0)
+        return r;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+    d->socket = pair[0];
+    r = pipe2(ready, O_CLOEXEC) < 0
+            ? err_set(err, -errno, "cannot make a pipe: %s", strerror(errno))
+            : 0;
+    if (r == 0) {
+        d->ready = ready[0];
+        d->run.inherited = pair[1];
+        d->run.says_ready = ready[1];
+        for (size_t i = 0; i < sizeof(lazily) / sizeof(lazily[0]); i++)
+            criu_add_argument(&d->run, lazily[i]);
+        r = criu_start(&d->run, err);
+        close(ready[1]);
+    }
+    close(pair[1]);
+    return r;
+}
+
+static void dump_deinit(struct dump *d)
+{
+    if (d->socket >= 0)
+        close(steal_fd(&d->socket));
+    if (d->ready >= 0)
+        close(steal_fd(&d->ready));
+}
+
 static int start_dump(struct dump *d, const struct mover_guest *guest,
-                      const struct mover_paths *paths, struct err *err)
+                      const struct mover_paths *paths, bool is_lazy, struct err *err)
 {
     struct stat status;
 
@@ -52,7 +91,7 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       "--ghost-limit", GHOST_LIMIT, "--leave-running", "--freeze-cgroup",
                       guest->freezer},
     };
-    return criu_start(&d->run, err);
+    return is_lazy ? start_lazy(d, err) : criu_start(&d->run, err);
 }
 
 static int send_content(struct stream_out *out, int fd, size_t size, struct err *err)
@@ -102,24 +141,33 @@ static int send_small_images(struct stream_out *out, DIR *images, const struct p
     return r;
 }
 
-/* Memory as it is dumped, the rest when the dump is done. The dump is waited for in any case. */
-static int dump_and_send(struct stream_out *out, const struct mover_guest *guest,
-                         const struct mover_paths *paths, struct err *err)
+/* What went wrong with the dump is the better reason. Its socket's end ends a lazy one. */
+static int finish_dump(struct dump *d, int r, struct err *err)
+{
+    struct err failure;
+    int dumped;
+
+    dump_deinit(d);
+    dumped = criu_finish(&d->run, &failure);
+    return dumped < 0 ? err_set(err, dumped, "%s", failure.text) : r;
+}
+
+/* Memory as it is dumped, the rest when the dump is done, or as far as it goes before it is asked
+ * for memory: then it is left running in `d`, else it was waited for. */
+static int dump_and_send(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
+                         const struct mover_paths *paths, bool is_lazy, struct err *err)
 {
     DIR *images = opendir(paths->images);
-    struct err dump_failure;
     struct pages pages;
-    struct dump dump;
-    int r, dumped;
+    int r;
 
     if (images == NULL)
         return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
-    r = start_dump(&dump, guest, paths, err);
+    r = start_dump(d, guest, paths, is_lazy, err);
     if (r == 0) {
-        r = pages_send(&pages, dirfd(images), &dump.run, out, err);
-        dumped = criu_finish(&dump.run, &dump_failure);
-        if (dumped < 0)
-            r = err_set(err, dumped, "%s", dump_failure.text);
+        r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, err);
+        if (r < 0 || !is_lazy || !criu_is_ready(d->ready))
+            r = finish_dump(d, r, err);
     }
     if (r == 0)
         r = send_small_images(out, images, &pages, err);
@@ -167,13 +215,15 @@ static int send_log(struct stream_out *out, const struct mover_guest *guest, str
     return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
 }
 
-static int send_all(struct stream_out *out, const struct mover_guest *guest,
-                    const struct mover_paths *paths, int fd, struct err *err)
+static int send_all(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
+                    const struct mover_paths *paths, int fd, const struct mover_order *order,
+                    struct err *err)
 {
-    int r = stream_out_start(out, fd, guest->name, err);
+    bool is_lazy = order->mode == MOVE_POST;
+    int r = stream_out_start(out, fd, order->rate_kbps, guest->name, err);
 
     if (r == 0)
-        r = dump_and_send(out, guest, paths, err);
+        r = dump_and_send(d, out, guest, paths, is_lazy, err);
     if (r == 0)
         r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
     if (r == 0)
@@ -182,20 +232,28 @@ static int send_all(struct stream_out *out, const struct mover_guest *guest,
         r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
     if (r == 0)
         r = send_log(out, guest, err);
+    if (r == 0 && is_lazy)
+        r = stream_out_lazy(out, err);
     return r < 0 ? r : stream_out_end(out, err);
 }
 
 static int send_guest(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
-                      struct mover_report *report, struct err *err)
+                      const struct mover_order *order, struct mover_report *report, struct err *err)
 {
     cleanup_free struct stream_out *out = malloc(sizeof(*out));
     void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+    struct dump dump = {.ready = -1, .socket = -1};
     int r = -ENOMEM;
 
     if (out == NULL)
         err_set(err, r, "no memory to send guest %s", guest->name);
     else
-        r = send_all(out, guest, paths, fd, err);
+        r = send_all(&dump, out, guest, paths, fd, order, err);
+    if (r == 0 && dump.socket >= 0)
+        r = lazy_serve(guest, paths, dump.socket, fd, order->rate_kbps, err);
+    if (r < 0 && dump.socket >= 0)
+        (void)finish_dump(&dump, r, NULL);
+    dump_deinit(&dump);
     signal(SIGPIPE, old);
     if (r == 0) {
         report->bytes = out->n_bytes;
@@ -205,19 +263,20 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
 }
 
 static int freeze_and_send(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
-                           struct mover_report *report, struct err *err)
+                           const struct mover_order *order, struct mover_report *report,
+                           struct err *err)
 {
     int r;
 
     report->frozen_us = mover_now_us();
     r = freezer_freeze(guest->freezer, err);
-    return r < 0 ? r : send_guest(guest, paths, fd, report, err);
+    return r < 0 ? r : send_guest(guest, paths, fd, order, report, err);
 }
 
-int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                  struct err *err)
+int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                  struct mover_report *ret, struct err *err)
 {
-    struct mover_report report = {.mode = "stop-and-copy"};
+    struct mover_report report = {.mode = order->mode};
     struct mover_paths paths;
     struct criu_run warming;
     bool was_frozen;
@@ -235,7 +294,7 @@ int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *
         r = criu_run(&warming, err);
     if (r < 0)
         return r;
-    r = freeze_and_send(guest, &paths, fd, &report, err);
+    r = freeze_and_send(guest, &paths, fd, order, &report, err);
     if (r < 0) {
         if (!was_frozen)
             (void)freezer_thaw(guest->freezer, NULL);

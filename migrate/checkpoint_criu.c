@@ -212,7 +212,7 @@ static int freeze_and_keep(const struct mover_guest *guest, struct mover_report 
 
 int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret, struct err *err)
 {
-    struct mover_report report = {.mode = "checkpoint"};
+    struct mover_report report = {.mode = MOVE_STOP};
     struct criu_run warming;
     char images[256];
     int r = mover_check(guest, err);
@@ -323,7 +323,7 @@ int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret
         return err_set(err, -errno, "guest %s has no snapshot to send", guest->name);
     if (out == NULL)
         return err_set(err, -ENOMEM, "no memory to send guest %s", guest->name);
-    r = stream_out_start(out, fd, guest->name, err);
+    r = stream_out_start(out, fd, 0, guest->name, err);
     if (r == 0)
         r = send_images(out, snapshot, err);
     if (r == 0)
@@ -332,7 +332,7 @@ int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret
         r = stream_out_end(out, err);
     remove_snapshot(guest, snapshot);
     if (r == 0)
-        *ret = (struct mover_report){.bytes = out->n_bytes, .mode = "checkpoint"};
+        *ret = (struct mover_report){.bytes = out->n_bytes, .mode = MOVE_STOP};
     return r;
 }
 

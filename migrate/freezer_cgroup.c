@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -9,7 +10,7 @@
 
 #include "base/clean.h"
 
-enum { FREEZE_LIMIT_MS = 5000 };
+enum { FREEZE_LIMIT_MS = 5000, KILL_LIMIT_MS = 5000 };
 
 /* Version 1 and 2 in words: files, what is written, what is read when all stand still. */
 static const struct dialect {
@@ -100,4 +101,31 @@ int freezer_freeze(const char *directory, struct err *err)
 int freezer_thaw(const char *directory, struct err *err)
 {
     return put(directory, dialect_of(directory)->control, dialect_of(directory)->thaw, err);
+}
+
+/* How many it held; -errno. */
+static int kill_all(const char *directory, struct err *err)
+{
+    int fd = open_file(directory, "cgroup.procs", O_RDONLY), n = 0, pid;
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "re");
+
+    if (file == NULL)
+        return errno == ENOENT ? 0 : failed(directory, err); /* no group: nothing in it */
+    for (; fscanf(file, "%d", &pid) == 1; n++)
+        kill(pid, SIGKILL);
+    fclose(file);
+    return n;
+}
+
+int freezer_kill(const char *directory, struct err *err)
+{
+    for (int tries = 0; tries < 2 * KILL_LIMIT_MS; tries++) {
+        int n = kill_all(directory, err);
+
+        if (n <= 0)
+            return n;
+        (void)freezer_thaw(directory, NULL);
+        pause_briefly();
+    }
+    return err_set(err, -ETIMEDOUT, "what is in %s does not die", directory);
 }

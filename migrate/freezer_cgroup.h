@@ -13,4 +13,7 @@ int freezer_is_frozen(const char *directory, bool *ret, struct err *err);
 int freezer_freeze(const char *directory, struct err *err);
 int freezer_thaw(const char *directory, struct err *err);
 
+/* Kills all that is in the group, and thaws it: returns when nothing is left; -ETIMEDOUT. */
+int freezer_kill(const char *directory, struct err *err);
+
 #endif

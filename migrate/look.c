@@ -50,19 +50,14 @@ bool look_has_obstacle(const struct look *look)
     return false;
 }
 
-uint64_t look_standstill_ms(const struct look *look, uint64_t link_kbps)
-{
-    uint64_t bytes = look->memory_bytes + look->files_bytes;
-
-    return link_kbps == 0 ? 0 : bytes / link_kbps * 8 + bytes % link_kbps * 8 / link_kbps;
-}
-
 void look_encode(const struct look *look, struct writer *w)
 {
     write_u64(w, look->memory_bytes);
     write_u64(w, look->files_bytes);
+    write_u64(w, look->dirty_bytes_per_s);
     write_u32(w, look->n_processes);
     write_bool(w, look->can_track_dirty);
+    write_bool(w, look->can_pre);
     write_bool(w, look->can_lazy);
     write_u32(w, look->n_reasons);
     for (uint32_t i = 0; i < look->n_reasons; i++) {
@@ -80,8 +75,10 @@ int look_decode(const void *data, size_t size, struct look *ret)
     reader_init(&r, data, size);
     look.memory_bytes = read_u64(&r);
     look.files_bytes = read_u64(&r);
+    look.dirty_bytes_per_s = read_u64(&r);
     look.n_processes = read_u32(&r);
     look.can_track_dirty = read_bool(&r);
+    look.can_pre = read_bool(&r);
     look.can_lazy = read_bool(&r);
     look.n_reasons = read_count(&r, LOOK_MAX_REASONS);
     for (uint32_t i = 0; i < look.n_reasons; i++) {

@@ -27,10 +27,12 @@ struct look_reason {
 };
 
 struct look {
-    uint64_t memory_bytes; /* what its processes hold, shared pages once */
-    uint64_t files_bytes;  /* what it wrote: moves along, while it stands still */
+    uint64_t memory_bytes;      /* what its processes hold, shared pages once */
+    uint64_t files_bytes;       /* what it wrote: moves along, while it stands still */
+    uint64_t dirty_bytes_per_s; /* how fast it writes to its memory, as far as that can be seen */
     uint32_t n_processes;
     bool can_track_dirty; /* the kernel here knows which pages were written: pre-copy */
+    bool can_pre;         /* and the mover can make use of it */
     bool can_lazy;        /* the kernel here lets pages come later: post-copy */
     uint32_t n_reasons;
     struct look_reason reasons[LOOK_MAX_REASONS];
@@ -41,9 +43,6 @@ struct look {
 void look_add(struct look *look, const char *code, bool is_obstacle, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 bool look_has_obstacle(const struct look *look);
-/* How long the guest would stand still for its state to cross a link of this rate, unpacked, in ms;
- * 0: the rate is not known. */
-uint64_t look_standstill_ms(const struct look *look, uint64_t link_kbps);
 
 void look_encode(const struct look *look, struct writer *w);
 /* -EBADMSG */

@@ -7,70 +7,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clean.h"
+#include "base/kernel_linux.h"
+#include "migrate/dirty_criu.h"
 #include "migrate/ground_criu.h"
+#include "migrate/lazy_criu.h"
 #include "migrate/mover_criu.h"
 #include "migrate/proc_criu.h"
 
-enum { SOFT_DIRTY_BIT = 55 };
-
-/* ---- what the kernel of this node can do */
-
-static bool is_soft_dirty(const void *page, int pagemap)
-{
-    uint64_t entry = 0;
-    off_t at = (off_t)((uintptr_t)page / (uintptr_t)sysconf(_SC_PAGESIZE) * sizeof(entry));
-
-    return pread(pagemap, &entry, sizeof(entry), at) == (ssize_t)sizeof(entry) &&
-           (entry >> SOFT_DIRTY_BIT & 1) != 0;
-}
-
-/* Tried on a page of this process: clean after the marks are cleared, dirty after a write. */
-static bool can_track_dirty(void)
-{
-    size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    volatile char *page =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    cleanup_close int clear = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-    cleanup_close int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    bool works = false;
-
-    if (page == MAP_FAILED)
-        return false;
-    page[0] = 1;
-    if (clear >= 0 && pagemap >= 0 && write(clear, "4", 1) == 1) {
-        works = !is_soft_dirty((const void *)page, pagemap);
-        page[0] = 2;
-        works = works && is_soft_dirty((const void *)page, pagemap);
-    }
-    munmap((void *)page, size);
-    return works;
-}
-
-static bool can_lazy(void)
-{
-    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
+/* ---- what this node can do */
 
 static void look_at_node(struct look *look)
 {
-    look->can_track_dirty = can_track_dirty();
-    look->can_lazy = can_lazy();
+    struct err why;
+
+    look->can_track_dirty = kernel_tracks_dirty();
+    look->can_lazy = kernel_has_userfaultfd();
+    if (look->can_lazy && lazy_make_room(&why) < 0) {
+        look->can_lazy = false;
+        look_add(look, "pipe-limit", false, "%s", why.text);
+    }
     if (!look->can_track_dirty)
         look_add(look, "no-dirty-tracking", false,
                  "this kernel does not say which pages were written (soft-dirty): no pre-copy");
-    if (!look->can_lazy)
+    if (!kernel_has_userfaultfd())
         look_add(look, "no-userfaultfd", false,
                  "this kernel lets no page come later (userfaultfd): no post-copy");
 }
@@ -127,6 +92,8 @@ struct looking {
     const struct mover_guest *guest;
     struct look *look;
     struct look_sockets sockets;
+    pid_t pids[DIRTY_MAX_PIDS];
+    size_t n_pids;
 };
 
 /* Of the guest, be it in a pid namespace below the guest's own. */
@@ -176,6 +143,8 @@ static bool look_at_process(pid_t pid, void *context)
     proc_name(pid, name);
     snprintf(who, sizeof(who), "process %llu (%s)", proc_number(pid, "status", "NSpid"), name);
     l->look->n_processes++;
+    if (l->n_pids < DIRTY_MAX_PIDS)
+        l->pids[l->n_pids++] = pid;
     l->look->memory_bytes +=
         (proc_number(pid, "smaps_rollup", "Pss") + proc_number(pid, "smaps_rollup", "SwapPss")) *
         1024;
@@ -203,6 +172,7 @@ int mover_look(const struct mover_guest *guest, struct look *ret, struct err *er
     proc_each(look_at_process, &l);
     look_at_unix(guest, &l.sockets, ret);
     free(l.sockets.inodes);
+    ret->dirty_bytes_per_s = dirty_rate(l.pids, l.n_pids);
     ret->files_bytes = upper_bytes(guest) + shm_bytes(guest);
     return 0;
 }

@@ -1,4 +1,5 @@
-/* mover: the contract of whatever moves a running guest (mover_criu.c; agent/guest/vm_mover_posix.c).
+/* mover: the contract of whatever moves a running guest (mover_criu.c;
+ * agent/guest/vm_mover_posix.c).
  *
  * Source: capture() writes the frozen guest to a descriptor. Target: prepare() builds what it will
  * live in, receive() takes the stream and verifies it, activate() brings it to life. Calls block;
@@ -13,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/move.h"
 #include "migrate/look.h"
 
 struct guest_run;
@@ -30,17 +32,24 @@ struct mover_guest {
     const char *checkpoint; /* directory for image files, on tmpfs */
     const char *snapshot;   /* likewise, of the guest as checkpoint() kept it */
     const char *log;
-    const char *freezer; /* directory of its cgroup that freezes */
+    const char *freezer;         /* directory of its cgroup that freezes */
     const struct guest_run *run; /* for a mover that belongs to one kind of guest */
-    uint32_t ip;         /* 0 = no network */
-    bool is_kept;        /* activate: of a kept checkpoint, its connections come back closed */
+    uint32_t ip;  /* 0 = no network */
+    bool is_kept; /* activate: of a kept checkpoint, its connections come back closed */
+};
+
+/* How the source is to hand it over. */
+struct mover_order {
+    enum move_mode mode;  /* STOP or POST; PRE, of a mover that copies live */
+    uint32_t downtime_ms; /* it may stand still so long, as far as the mover can choose */
+    uint32_t rate_kbps;   /* the stream takes no more; 0 = no limit */
 };
 
 struct mover_report {
     uint64_t bytes;     /* that crossed the descriptor */
     uint64_t frozen_us; /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
     uint64_t handed_over_us; /* the whole state is out (source) or verified (target) */
-    const char *mode;        /* "stop-and-copy" */
+    enum move_mode mode;     /* as it was done; the target knows only STOP and POST */
 };
 
 struct mover_ops {
@@ -54,17 +63,22 @@ struct mover_ops {
      * that runs: -ESRCH. */
     int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory and its upper layer. On
-     * failure the guest runs again as before. */
-    int (*capture)(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                   struct err *err);
+     * failure the guest runs again as before. POST: most of its memory is not written, and a
+     * process goes on giving it out over `fd`, until resume or discard. */
+    int (*capture)(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                   struct mover_report *ret, struct err *err);
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);
     /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
      * guest's cgroups before, so the guest is in them when it runs, which it does on return. Its
      * port comes up after that: before, the kernel would answer for connections that are not there
-     * yet, with a reset. */
+     * yet, with a reset. 1: its memory is still on its way, see await. */
     int (*activate)(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
+    /* Target, of a guest that runs: returns when all of its memory is here. -EREMOTEIO: it will not
+     * come, and the guest was killed. A process of the mover's own does the work, so this may be
+     * called late, again, or by a later run of the guard. */
+    int (*await)(const struct mover_guest *guest, struct err *err);
     /* Source: after an abort. Undoes what capture changed (network lock, checkpoint); the guest is
      * thawed by the caller. */
     int (*resume)(const struct mover_guest *guest, struct err *err);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/tree_posix.h"
+#include "migrate/lazy_criu.h"
 
 uint64_t mover_now_us(void)
 {
@@ -30,6 +31,9 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
         join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
         join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
+        join(paths->server, size, guest->checkpoint, "/server") < 0 ||
+        join(paths->pager, size, guest->checkpoint, "/pager") < 0 ||
+        join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||
         join(paths->new_log, size, guest->log, ".new") < 0)
         return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);
@@ -41,6 +45,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     struct mover_paths paths;
     int r = mover_paths_init(&paths, guest, err);
 
+    if (r == 0)
+        r = lazy_end(&paths, err);
     if (r < 0)
         return r;
     umount2(paths.dev, MNT_DETACH | UMOUNT_NOFOLLOW);
@@ -49,6 +55,14 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     if (r == 0)
         r = tree_remove(paths.new_upper, err);
     return r < 0 ? r : tree_remove(paths.new_log, err);
+}
+
+static int await(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    return r < 0 ? r : lazy_await(&paths, err);
 }
 
 /* CRIU locks no network here, and a full dump leaves the guest as it was: what capture made is its
@@ -65,6 +79,7 @@ const struct mover_ops mover_criu_ops = {
     .capture = mover_capture,
     .receive = mover_receive,
     .activate = mover_activate,
+    .await = await,
     .resume = resume,
     .checkpoint = mover_checkpoint,
     .send = mover_send,

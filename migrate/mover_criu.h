@@ -1,8 +1,9 @@
 /* mover_criu: what the parts of the CRIU mover share. See mover.h for the contract.
  *
- * A cell moves by stop-and-copy: frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs),
- * and sent together with its upper layer, /dev, /dev/shm and log as one stream (stream.h). The
- * network is not CRIU's to lock: whoever asks takes the guest's port down.
+ * A cell is frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs), and sent together with
+ * its upper layer, /dev, /dev/shm and log as one stream (stream.h). Its memory is part of that
+ * (stop-and-copy), or follows later (post-copy, lazy_criu.h). The network is not CRIU's to lock:
+ * whoever asks takes the guest's port down.
  */
 #ifndef SKEIN_MIGRATE_MOVER_CRIU_H
 #define SKEIN_MIGRATE_MOVER_CRIU_H
@@ -15,6 +16,9 @@ struct mover_paths {
     char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
     char shm[256];
     char pid_file[256];
+    char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
+    char pager[256];     /* target, POST: somebody fetches memory */
+    char verdict[256];   /* of the one who fetched: empty, or what went wrong */
     char new_upper[256]; /* UPPER.new, LOG.new: until the stream is verified */
     char new_log[256];
 };
@@ -31,8 +35,8 @@ uint64_t mover_now_us(void);
 int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
 int mover_look(const struct mover_guest *guest, struct look *ret,
                struct err *err); /* look_criu.c */
-int mover_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                  struct err *err); /* capture_criu.c */
+int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                  struct mover_report *ret, struct err *err); /* capture_criu.c */
 int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
                   struct err *err); /* receive_criu.c */
 int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret,

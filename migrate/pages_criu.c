@@ -73,13 +73,14 @@ static int send_step(struct pages *p, struct stream_out *out, struct err *err)
     return 1;
 }
 
-static int send_steps(struct pages *p, struct criu_run *run, struct stream_out *out,
+static int send_steps(struct pages *p, struct criu_run *run, int ready, struct stream_out *out,
                       struct err *err)
 {
     const struct timespec a_moment = {.tv_nsec = 300 * 1000};
 
     for (;;) {
-        bool was_last = criu_has_ended(run); /* before the look at what there is */
+        bool was_last =
+            criu_is_ready(ready) || criu_has_ended(run); /* before the look at what there is */
         int r = send_step(p, out, err);
 
         if (r < 0)
@@ -91,15 +92,15 @@ static int send_steps(struct pages *p, struct criu_run *run, struct stream_out *
     }
 }
 
-int pages_send(struct pages *pages, int directory, struct criu_run *run, struct stream_out *out,
-               struct err *err)
+int pages_send(struct pages *pages, int directory, struct criu_run *run, int ready,
+               struct stream_out *out, struct err *err)
 {
     int r;
 
     *pages = (struct pages){.directory = directory, .fd = -1, .next = 1, .chunk = malloc(CHUNK)};
     if (pages->chunk == NULL)
         return err_set(err, -ENOMEM, "no memory to send the guest");
-    r = send_steps(pages, run, out, err);
+    r = send_steps(pages, run, ready, out, err);
     if (pages->fd >= 0) {
         close(steal_fd(&pages->fd));
         pages->next++;

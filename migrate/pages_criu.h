@@ -21,9 +21,9 @@ struct pages {
     uint8_t *chunk;
 };
 
-/* Until `run` has ended, or the stream fails. */
-int pages_send(struct pages *pages, int directory, struct criu_run *run, struct stream_out *out,
-               struct err *err);
+/* Until `run` has ended, or has said so on `ready` (-1: it does not), or the stream fails. */
+int pages_send(struct pages *pages, int directory, struct criu_run *run, int ready,
+               struct stream_out *out, struct err *err);
 
 /* Did pages_send send the file of this name? */
 bool pages_has_sent(const struct pages *pages, const char *name);

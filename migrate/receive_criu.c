@@ -19,6 +19,7 @@
 #include "base/tree_posix.h"
 #include "migrate/files_image.h"
 #include "migrate/ground_criu.h"
+#include "migrate/lazy_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -113,6 +114,7 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
         return open_file(r, r->paths.new_log, 0640, err);
     case STREAM_DATA:
         return take_data(r, record->size, err);
+    case STREAM_LAZY:
     case STREAM_PACKED: /* came as DATA */
     case STREAM_END:
         return 0;
@@ -191,6 +193,8 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         (void)criu_finish(&warming, NULL);
     if (result == 0)
         result = put_in_place(r, err);
+    if (result == 0 && r->in.grammar.is_lazy)
+        result = lazy_fetch(guest, &r->paths, fd, err);
     signal(SIGPIPE, old);
     if (r->file >= 0)
         close(r->file);
@@ -199,8 +203,9 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         (void)mover_remove_checkpoint(guest, NULL);
         return result;
     }
-    *ret = (struct mover_report){
-        .bytes = r->in.n_bytes, .handed_over_us = mover_now_us(), .mode = "stop-and-copy"};
+    *ret = (struct mover_report){.bytes = r->in.n_bytes,
+                                 .handed_over_us = mover_now_us(),
+                                 .mode = r->in.grammar.is_lazy ? MOVE_POST : MOVE_STOP};
     return 0;
 }
 
@@ -241,6 +246,8 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
     };
     int r;
 
+    if (lazy_is_awaited(paths))
+        criu_add_argument(&run, "--lazy-pages");
     snprintf(dev, sizeof(dev), "mnt[dev]:%s", paths->dev);
     snprintf(shm, sizeof(shm), "mnt[shm]:%s", paths->shm);
     snprintf(log, sizeof(log), "mnt[log]:%s", guest->log);
@@ -320,5 +327,7 @@ int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *
     unlink(paths.pid_file);
     mend_files(&paths);
     r = restore_in_child(guest, &paths, netns, err);
-    return r < 0 ? r : read_pid(paths.pid_file, ret_pid, err);
+    if (r == 0)
+        r = read_pid(paths.pid_file, ret_pid, err);
+    return r < 0 ? r : lazy_is_awaited(&paths);
 }

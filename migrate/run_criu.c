@@ -1,7 +1,9 @@
 #include "migrate/run_criu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,18 +38,22 @@ static void become_criu(const struct criu_run *run)
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
     const char *argv[CRIU_MAX_ARGUMENTS + 8] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
-    int null = open("/dev/null", O_RDWR), inherited = -1, n = 7;
+    int null = open("/dev/null", O_RDWR), inherited = -1, ready = -1, n = 7;
 
     snprintf(log, sizeof(log), LOG, run->what);
     for (int i = 0; run->arguments[i] != NULL; i++)
         argv[n++] = run->arguments[i];
     if (run->inherited >= 0)
         inherited = fcntl(run->inherited, F_DUPFD, 64);
+    if (run->says_ready > 0)
+        ready = fcntl(run->says_ready, F_DUPFD, 64);
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
     if (inherited >= 0)
         dup2(inherited, 3);
-    close_range(inherited >= 0 ? 4 : 3, ~0U, 0);
+    if (ready >= 0)
+        dup2(ready, 4);
+    close_range(ready >= 0 ? 5 : inherited >= 0 ? 4 : 3, ~0U, 0);
     preload(preloaded, sizeof(preloaded));
     signal(SIGPIPE, SIG_DFL);
     setsid();
@@ -80,6 +86,16 @@ static void find_reason(const struct criu_run *run, char *ret, size_t size)
     fclose(file);
 }
 
+void criu_add_argument(struct criu_run *run, const char *argument)
+{
+    int n = 0;
+
+    while (run->arguments[n] != NULL)
+        n++;
+    assert(n < CRIU_MAX_ARGUMENTS - 1);
+    run->arguments[n] = argument;
+}
+
 int criu_start(struct criu_run *run, struct err *err)
 {
     run->pid = fork();
@@ -89,6 +105,13 @@ int criu_start(struct criu_run *run, struct err *err)
         become_criu(run);
     run->has_ended = false;
     return 0;
+}
+
+bool criu_is_ready(int ready)
+{
+    struct pollfd fd = {.fd = ready, .events = POLLIN};
+
+    return poll(&fd, 1, 0) == 1 && (fd.revents & POLLIN) != 0;
 }
 
 static void wait_for(struct criu_run *run, int flags)

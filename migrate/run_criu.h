@@ -13,15 +13,22 @@ struct criu_run {
     const char *what;      /* "dump", "restore": for errors */
     const char *directory; /* of image files; the log (what.log) is written there too */
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
+    int says_ready;        /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;
     int status; /* as of waitpid, once it has ended */
 };
 
+/* There is room for it: CRIU_MAX_ARGUMENTS. */
+void criu_add_argument(struct criu_run *run, const char *argument);
+
 /* Starts it; every start is followed by criu_finish, which waits. criu is not killed when the
  * caller dies: half way through a dump it has to take its code out of the guest again. */
 int criu_start(struct criu_run *run, struct err *err);
+
+/* Has it written to its --status-fd? `ready` is the reading end. Never blocks. */
+bool criu_is_ready(int ready);
 
 /* Has it ended? Never blocks. */
 bool criu_has_ended(struct criu_run *run);

@@ -13,6 +13,7 @@ enum saga_deed saga_source(const struct saga_local *local)
         return local->copy == SAGA_COPY_RUNNING && local->ordered && !local->failed ? SAGA_CAPTURE
                                                                                     : SAGA_REST;
     case SAGA_PHASE_COMMITTED:
+    case SAGA_PHASE_HANDOVER:
         return SAGA_REST; /* the frozen copy is kept until the target runs */
     case SAGA_PHASE_OVER:
         break;
@@ -40,6 +41,17 @@ static enum saga_deed target_committed(const struct saga_local *local)
     return SAGA_REST; /* also without a copy: the leader says what becomes of the guest */
 }
 
+/* A copy that failed to get its memory, or ended by itself, is left to its restart policy: that
+ * begins when the migration is over. */
+static enum saga_deed target_handover(const struct saga_local *local)
+{
+    if (local->copy == SAGA_COPY_ENDED)
+        return SAGA_REST;
+    if (local->copy != SAGA_COPY_RUNNING || local->memory_here)
+        return target_committed(local);
+    return local->source_gone || local->failed ? SAGA_KILL : SAGA_AWAIT;
+}
+
 enum saga_deed saga_target(const struct saga_local *local)
 {
     switch (local->phase) {
@@ -47,6 +59,8 @@ enum saga_deed saga_target(const struct saga_local *local)
         return target_reserved(local);
     case SAGA_PHASE_COMMITTED:
         return target_committed(local);
+    case SAGA_PHASE_HANDOVER:
+        return target_handover(local);
     case SAGA_PHASE_OVER:
         break;
     }
@@ -56,8 +70,9 @@ enum saga_deed saga_target(const struct saga_local *local)
 
 /* ---- leader */
 
-#define STEP(step)   (1u << (step))
-#define AFTER_COMMIT (STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING) | STEP(SAGA_RETURNING))
+#define STEP(step) (1u << (step))
+#define AFTER_COMMIT                                                                               \
+    (STEP(SAGA_COMMITTED) | STEP(SAGA_FETCHING) | STEP(SAGA_RUNNING) | STEP(SAGA_RETURNING))
 
 /* From where to where; a new leader may find any step's facts, so that steps may be skipped. */
 static const unsigned legal[SAGA_STEP_END] = {
@@ -65,8 +80,9 @@ static const unsigned legal[SAGA_STEP_END] = {
         STEP(SAGA_COPYING) | STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) | AFTER_COMMIT,
     [SAGA_COPYING] = STEP(SAGA_VERIFIED) | STEP(SAGA_ABORTING) | AFTER_COMMIT,
     [SAGA_VERIFIED] = STEP(SAGA_ABORTING) | AFTER_COMMIT,
-    [SAGA_COMMITTED] = STEP(SAGA_RUNNING) | STEP(SAGA_RETURNING),
-    [SAGA_RUNNING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RETURNING),
+    [SAGA_COMMITTED] = AFTER_COMMIT & ~STEP(SAGA_COMMITTED),
+    [SAGA_FETCHING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING), /* it has run: no way back */
+    [SAGA_RUNNING] = AFTER_COMMIT & ~STEP(SAGA_RUNNING),
     /* the commit of an earlier leader may win over our abort */
     [SAGA_ABORTING] = AFTER_COMMIT,
     [SAGA_RETURNING] = STEP(SAGA_COMMITTED) | STEP(SAGA_RUNNING), /* the source lost its copy */
@@ -80,9 +96,10 @@ bool saga_step_is_legal(enum saga_step from, enum saga_step to)
 const char *saga_step_name(enum saga_step step)
 {
     static const char *const names[SAGA_STEP_END] = {
-        [SAGA_PREPARING] = "preparing", [SAGA_COPYING] = "copying", [SAGA_VERIFIED] = "verified",
-        [SAGA_COMMITTED] = "committed", [SAGA_RUNNING] = "running", [SAGA_ABORTING] = "aborting",
-        [SAGA_RETURNING] = "returning",
+        [SAGA_PREPARING] = "preparing", [SAGA_COPYING] = "copying",
+        [SAGA_VERIFIED] = "verified",   [SAGA_COMMITTED] = "committed",
+        [SAGA_FETCHING] = "fetching",   [SAGA_RUNNING] = "running",
+        [SAGA_ABORTING] = "aborting",   [SAGA_RETURNING] = "returning",
     };
 
     return (unsigned)step < SAGA_STEP_END && names[step] != NULL ? names[step] : "?";
@@ -162,6 +179,10 @@ static enum saga_advice step_reserved(struct saga *saga, const struct saga_facts
 static enum saga_advice step_without_target(struct saga *saga, const struct saga_facts *facts,
                                             uint64_t now)
 {
+    if (facts->phase == SAGA_PHASE_HANDOVER) { /* it may have run there: no way back */
+        move_to(saga, SAGA_COMMITTED, now);
+        return SAGA_PROPOSE_DONE;
+    }
     if (facts->source != SAGA_COPY_HANDED_OVER && facts->source != SAGA_COPY_BUSY) {
         move_to(saga, SAGA_COMMITTED, now);
         return facts->source == SAGA_COPY_UNHEARD ? SAGA_WAIT : SAGA_PROPOSE_DONE;
@@ -176,6 +197,11 @@ enum saga_advice saga_step(struct saga *saga, const struct saga_facts *facts, ui
 {
     if (facts->phase == SAGA_PHASE_RESERVED)
         return step_reserved(saga, facts, now);
+    if (facts->target == SAGA_COPY_RUNNING && facts->phase == SAGA_PHASE_HANDOVER &&
+        !facts->memory_here) {
+        move_to(saga, SAGA_FETCHING, now);
+        return SAGA_WAIT;
+    }
     if (facts->target == SAGA_COPY_RUNNING || facts->target == SAGA_COPY_ENDED) {
         move_to(saga, SAGA_RUNNING, now);
         return SAGA_PROPOSE_DONE;

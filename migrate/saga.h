@@ -11,6 +11,7 @@
  *   VERIFIED   handed over     received         leader proposes the commit
  *   COMMITTED  handed over     received → …     target: ACTIVATE
  *   RETURNING  handed over     none             leader proposes return; then source: RESUME
+ *   FETCHING   handed over     running          only when its memory follows: target: AWAIT
  *   RUNNING    handed over     running          leader proposes done; then source: DISCARD
  *   ABORTING   any             any              leader proposes abort; then RESUME and DISCARD
  *
@@ -31,14 +32,20 @@ enum { /* limits, ms */
        SAGA_PREPARE_LIMIT_MS = 30000,
        SAGA_COPY_LIMIT_MS = 60000,
        SAGA_LIVE_COPY_LIMIT_MS = 3600000, /* of a guest that runs meanwhile */
-       SAGA_ORDER_AGAIN_MS = 100, /* an order to capture may be lost */
+       SAGA_ORDER_AGAIN_MS = 100,         /* an order to capture may be lost */
 };
 
-/* The migration as the cluster has agreed on it. */
+/* Post-copy: with the commit ("handover") the memory is in two places. The source's copy never runs
+ * again; it gives its memory out until the target says that all of it arrived. Should that not come
+ * about (a node lost, a stream that ends), the target's copy is killed, and what its restart policy
+ * says is done with a guest that has failed; a target that is lost is a loss like any other.
+ *
+ * The migration as the cluster has agreed on it. */
 enum saga_phase {
     SAGA_PHASE_OVER = 0,  /* done, aborted, or its guest was lost */
     SAGA_PHASE_RESERVED,  /* the source owns the guest */
     SAGA_PHASE_COMMITTED, /* the target owns it */
+    SAGA_PHASE_HANDOVER,  /* the target owns it, its memory follows */
 };
 
 /* What a node says of its copy of the guest, as far as it belongs to this migration. */
@@ -64,6 +71,8 @@ struct saga_local {
     bool image_ready;  /* target */
     bool switch_ready; /* target: its own switch knows of the commit before the guest is thawed */
     bool lease_live;   /* target */
+    bool memory_here;  /* target: all of it has arrived */
+    bool source_gone;  /* target: the source was lost, or began anew, since the handover */
 };
 
 enum saga_deed {
@@ -72,6 +81,8 @@ enum saga_deed {
     SAGA_RECEIVE,
     SAGA_CAPTURE,
     SAGA_ACTIVATE,
+    SAGA_AWAIT,   /* target: until its memory is here */
+    SAGA_KILL,    /* target: its memory will not come */
     SAGA_RESUME,  /* source: thaw, it is the owner still, or again */
     SAGA_DISCARD, /* this copy is not needed any more */
 };
@@ -86,6 +97,7 @@ enum saga_step {
     SAGA_COPYING,
     SAGA_VERIFIED,
     SAGA_COMMITTED,
+    SAGA_FETCHING, /* the guest runs at the target, its memory is still on its way */
     SAGA_RUNNING,
     SAGA_ABORTING,
     SAGA_RETURNING, /* the target could not bring it to life: back to the source */
@@ -105,14 +117,16 @@ struct saga_facts {
     enum saga_phase phase;
     enum saga_copy source, target;
     bool source_failed, target_failed;
+    bool is_lazy;                          /* the source has kept its memory back */
+    bool memory_here;                      /* the target says that all of it arrived */
     const char *source_text, *target_text; /* why */
 };
 
 enum saga_advice {
     SAGA_WAIT = 0,
-    SAGA_ORDER_CAPTURE, /* tell the source (a message) */
-    SAGA_PROPOSE_COMMIT,
-    SAGA_PROPOSE_ABORT, /* saga->reason says why */
+    SAGA_ORDER_CAPTURE,  /* tell the source (a message) */
+    SAGA_PROPOSE_COMMIT, /* of a handover, where facts->is_lazy */
+    SAGA_PROPOSE_ABORT,  /* saga->reason says why */
     SAGA_PROPOSE_DONE,
     SAGA_PROPOSE_RETURN, /* likewise */
 };

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 
-const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '2'};
+const char stream_magic[STREAM_MAGIC_SIZE] = {'S', 'K', 'N', 'M', 'O', 'V', 'E', '3'};
 
 void stream_record_encode(const struct stream_record *record, uint8_t ret[STREAM_HEADER_SIZE])
 {
@@ -89,6 +89,15 @@ static bool accept_log(struct stream_grammar *g, const struct stream_record *rec
     return is_right;
 }
 
+static bool accept_lazy(struct stream_grammar *g, const struct stream_record *record)
+{
+    bool is_right = !g->is_lazy && record->size == 0;
+
+    g->is_lazy = true;
+    g->is_open = false;
+    return is_right;
+}
+
 uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload)
 {
     struct reader r;
@@ -136,6 +145,8 @@ static bool accept(struct stream_grammar *g, const struct stream_record *record,
         return accept_tree(g, record, payload);
     case STREAM_LOG:
         return accept_log(g, record);
+    case STREAM_LAZY:
+        return accept_lazy(g, record);
     case STREAM_DATA:
         g->n_data += record->size;
         return g->is_open && record->size > 0;

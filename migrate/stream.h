@@ -33,8 +33,9 @@ enum stream_type {
     STREAM_TREE,      /* a directory tree begins, as a pax archive: enum stream_tree (u8) */
     STREAM_LOG,       /* the guest's log begins; no content */
     STREAM_DATA,      /* bytes of what began last */
-    STREAM_PACKED,    /* such bytes, packed: how many they are (u32), a zstd frame */
-    STREAM_END,       /* how many bytes all DATA and PACKED records stand for together (u64) */
+    STREAM_LAZY,   /* no content: the guest's memory follows behind the end, when it is asked for */
+    STREAM_PACKED, /* such bytes, packed: how many they are (u32), a zstd frame */
+    STREAM_END,    /* how many bytes all DATA and PACKED records stand for together (u64) */
 };
 
 enum stream_tree {
@@ -51,7 +52,7 @@ struct stream_record {
 
 /* Where in the grammar a stream is; starts as zeroes. */
 struct stream_grammar {
-    bool has_guest, has_log, is_open, has_ended;
+    bool has_guest, has_log, is_lazy, is_open, has_ended;
     uint32_t trees; /* bit 1 << tree */
     uint32_t n_files;
     uint64_t n_data; /* bytes */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -12,7 +13,7 @@
 
 /* Pieces below PACK_MIN gain nothing; after one that cannot be packed, so many are sent as they
  * are: memory that is packed already costs little time so. */
-enum { PACK_MIN = 1024, PLAIN_AFTER_FAILURE = 7 };
+enum { PACK_MIN = 1024, PLAIN_AFTER_FAILURE = 7, PACED = 16 * 1024 };
 
 /* A pipe holds more, where it is one, so that the two sides wait for each other less often. */
 static void widen(int fd)
@@ -30,11 +31,21 @@ static bool may_go_on(int fd, short event)
     return errno == EAGAIN || errno == EINTR;
 }
 
+/* What has left now takes so long at the rate that is allowed. */
+static void keep_to_rate(const struct stream_out *out, size_t size)
+{
+    uint64_t us = out->rate_kbps != 0 ? size * 8000ull / out->rate_kbps : 0;
+
+    if (us != 0)
+        nanosleep(&(struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000}, NULL);
+}
+
 static int write_all(struct stream_out *out, const uint8_t *data, size_t size, struct err *err)
 {
     digest_update(&out->digest, data, size);
     while (size > 0) {
-        ssize_t n = write(out->fd, data, size);
+        size_t piece = out->rate_kbps != 0 && size > PACED ? PACED : size;
+        ssize_t n = write(out->fd, data, piece);
 
         if (n < 0 && may_go_on(out->fd, POLLOUT))
             continue;
@@ -43,6 +54,7 @@ static int write_all(struct stream_out *out, const uint8_t *data, size_t size, s
         data += n;
         size -= (size_t)n;
         out->n_bytes += (uint64_t)n;
+        keep_to_rate(out, (size_t)n);
     }
     return 0;
 }
@@ -80,12 +92,14 @@ static int put_record(struct stream_out *out, enum stream_type type, const void 
     return r < 0 ? r : put(out, data, size, err);
 }
 
-int stream_out_start(struct stream_out *out, int fd, const char *guest, struct err *err)
+int stream_out_start(struct stream_out *out, int fd, uint32_t rate_kbps, const char *guest,
+                     struct err *err)
 {
     int r;
 
     widen(fd);
     out->fd = fd;
+    out->rate_kbps = rate_kbps;
     out->n_bytes = out->n_data = out->buffered = 0;
     out->n_plain = 0;
     digest_init(&out->digest);
@@ -110,6 +124,11 @@ int stream_out_tree(struct stream_out *out, enum stream_tree tree, struct err *e
 int stream_out_log(struct stream_out *out, struct err *err)
 {
     return put_record(out, STREAM_LOG, "", 0, err);
+}
+
+int stream_out_lazy(struct stream_out *out, struct err *err)
+{
+    return put_record(out, STREAM_LAZY, "", 0, err);
 }
 
 static int put_piece(struct stream_out *out, const uint8_t *data, size_t size, struct err *err)

@@ -16,7 +16,8 @@
 enum { STREAM_BUFFER = 64 * 1024 };
 
 struct stream_out {
-    int fd; /* borrowed */
+    int fd;             /* borrowed */
+    uint32_t rate_kbps; /* no more than that leaves; 0: no limit */
     struct digest digest;
     uint64_t n_bytes; /* written to the descriptor */
     uint64_t n_data;  /* that DATA and PACKED records stand for */
@@ -36,10 +37,12 @@ struct stream_in {
 };
 
 /* The caller ignores SIGPIPE. */
-int stream_out_start(struct stream_out *out, int fd, const char *guest, struct err *err);
+int stream_out_start(struct stream_out *out, int fd, uint32_t rate_kbps, const char *guest,
+                     struct err *err);
 int stream_out_file(struct stream_out *out, const char *name, struct err *err);
 int stream_out_tree(struct stream_out *out, enum stream_tree tree, struct err *err);
 int stream_out_log(struct stream_out *out, struct err *err);
+int stream_out_lazy(struct stream_out *out, struct err *err);
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);
 /* All that was written has left when it returns. */
 int stream_out_end(struct stream_out *out, struct err *err);

@@ -75,7 +75,7 @@ static bool endpoint_of(const struct state *state, const struct guest *guest, ui
         .vtep = vtep_of(state, guest->placement.node),
         .other_vtep = live_vtep_of(state, other),
         .is_owner = guest->placement.node == node,
-        .has_left = m != NULL && m->phase == MIGRATION_COMMITTED && other == node,
+        .has_left = m != NULL && m->phase != MIGRATION_RESERVED && other == node,
     };
     memcpy(ret->guest, guest->spec.name, NAME_SIZE);
     if (ret->is_owner || other == node)

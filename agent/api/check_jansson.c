@@ -86,13 +86,6 @@ static void look_at_places(const struct check *check, const struct guest *guest,
 
 /* ---- the verdict */
 
-static uint64_t link_kbps(const struct check *check, uint64_t from)
-{
-    const struct node *node = state_node(core_state(check->api->s->core), from);
-
-    return node != NULL ? node->facts.backhaul_kbps : 0;
-}
-
 static json_t *reasons_of(const struct look *look)
 {
     json_t *list = json_array();
@@ -105,39 +98,61 @@ static json_t *reasons_of(const struct look *look)
     return list;
 }
 
-static void say_standstill(const struct check *check, uint64_t standstill_ms, struct look *look)
+/* What its guard will be told, when it is moved to where the scheduler would have it. */
+static void make_wish(const struct check *check, const struct guest *guest, const char *to,
+                      struct mode_wish *ret)
 {
-    if (standstill_ms > check->terms.downtime_ms)
-        look_add(look, "downtime", false,
-                 "at its uplink's rate its state takes up to %llu ms, and it stands still "
-                 "meanwhile: more than %u ms",
-                 (unsigned long long)standstill_ms, check->terms.downtime_ms);
+    const struct state *state = core_state(check->api->s->core);
+    const struct node *target = to != NULL ? state_node_by_name(state, to) : NULL;
+
+    *ret = (struct mode_wish){.terms = check->terms};
+    if (target != NULL)
+        core_move_wish(check->api->s->core, guest, guest->placement.node, target->id, &check->terms,
+                       ret);
+}
+
+static json_t *ms_or_null(bool is_known, uint32_t ms)
+{
+    return is_known ? json_integer(ms) : json_null();
+}
+
+static const char *long_name(enum move_mode mode)
+{
+    return mode == MOVE_POST ? "post-copy" : mode == MOVE_PRE ? "pre-copy" : "stop-and-copy";
 }
 
 static json_t *verdict(const struct check *check, const struct guest *guest, struct look *look)
 {
     const struct node *from = state_node(core_state(check->api->s->core), guest->placement.node);
-    uint64_t kbps = link_kbps(check, guest->placement.node);
-    uint64_t standstill_ms = look_standstill_ms(look, kbps);
     json_t *answer = json_object();
+    struct mode_verdict mode = {0};
+    struct mode_wish wish;
+    bool can;
 
     if (guest->migration != 0)
         look_add(look, "migrating", true, "it is being migrated already");
     if (guest->desired != DESIRED_RUNNING)
         look_add(look, "stopping", true, "it is being stopped");
     look_at_places(check, guest, look, answer);
-    say_standstill(check, standstill_ms, look);
+    make_wish(check, guest, json_string_value(json_object_get(answer, "chosen")), &wish);
+    if (guest->spec.kind == KIND_VM && wish.terms.mode == MOVE_AUTO)
+        wish.terms.mode = MOVE_PRE; /* it knows no other way */
+    if (!look_has_obstacle(look))
+        mode_pick(&wish, look, &mode);
+    can = mode.mode != 0;
     json_object_set_new(answer, "guest", json_string(guest->spec.name));
     json_object_set_new(answer, "from", from != NULL ? json_string(from->name) : json_null());
-    json_object_set_new(answer, "verdict",
-                        json_string(look_has_obstacle(look) ? "impossible" : "possible"));
-    json_object_set_new(answer, "mode",
-                        look_has_obstacle(look) ? json_null() : json_string("stop-and-copy"));
+    json_object_set_new(answer, "verdict", json_string(can ? "possible" : "impossible"));
+    json_object_set_new(answer, "mode", can ? json_string(long_name(mode.mode)) : json_null());
+    json_object_set_new(answer, "blackout_ms", ms_or_null(can, mode.blackout_ms));
+    json_object_set_new(answer, "total_ms", ms_or_null(can, mode.total_ms));
     json_object_set_new(answer, "processes", json_integer(look->n_processes));
     json_object_set_new(answer, "memory_bytes", json_integer((json_int_t)look->memory_bytes));
     json_object_set_new(answer, "files_bytes", json_integer((json_int_t)look->files_bytes));
-    json_object_set_new(answer, "standstill_ms",
-                        kbps != 0 ? json_integer((json_int_t)standstill_ms) : json_null());
+    json_object_set_new(answer, "dirty_bytes_per_s",
+                        json_integer((json_int_t)look->dirty_bytes_per_s));
+    json_object_set_new(answer, "link_kbps",
+                        wish.link_kbps != 0 ? json_integer(wish.link_kbps) : json_null());
     json_object_set_new(answer, "downtime_ms", json_integer((json_int_t)check->terms.downtime_ms));
     json_object_set_new(answer, "can_pre_copy", json_boolean(look->can_track_dirty));
     json_object_set_new(answer, "can_post_copy", json_boolean(look->can_lazy));

@@ -173,6 +173,8 @@ json_t *show_node(const struct show *show, const struct node *node, bool with_co
                         number_or_null(facts->backhaul_kbps != 0, facts->backhaul_kbps));
     json_object_set_new(ret, "isolation",
                         json_string(facts->isolation_simulated ? "simulated" : "real"));
+    json_object_set_new(ret, "can_pre_copy", json_boolean(facts->can_track_dirty));
+    json_object_set_new(ret, "can_post_copy", json_boolean(facts->can_lazy));
     json_object_set_new(ret, "witness", json_boolean(facts->witness));
     json_object_set_new(ret, "cordoned", json_boolean(node->cordoned));
     json_object_set_new(ret, "draining", json_boolean(node->draining));

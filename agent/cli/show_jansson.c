@@ -345,7 +345,7 @@ static void print_check(FILE *out, const json_t *check, bool colours)
         show_rows(reason_columns, json_object_get(check, "reasons"), colours);
     cleanup_free char *nodes = show_rows(plan_columns, json_object_get(check, "nodes"), colours);
     const char *mode = json_string_value(json_object_get(check, "mode"));
-    char memory[CELL_SIZE], files[CELL_SIZE];
+    char memory[CELL_SIZE], files[CELL_SIZE], dirty[CELL_SIZE];
 
     format_size(json_object_get(check, "memory_bytes"), memory, sizeof(memory));
     format_size(json_object_get(check, "files_bytes"), files, sizeof(files));
@@ -354,9 +354,14 @@ static void print_check(FILE *out, const json_t *check, bool colours)
             json_string_value(json_object_get(check, "verdict")), mode != NULL ? ", " : "",
             mode != NULL ? mode : "", (int)json_integer_value(json_object_get(check, "processes")),
             memory, files);
-    if (json_is_integer(json_object_get(check, "standstill_ms")))
-        fprintf(out, ", %" JSON_INTEGER_FORMAT " ms over its uplink",
-                json_integer_value(json_object_get(check, "standstill_ms")));
+    format_size(json_object_get(check, "dirty_bytes_per_s"), dirty, sizeof(dirty));
+    fprintf(out, ", writes %s/s", dirty);
+    if (json_is_integer(json_object_get(check, "blackout_ms")))
+        fprintf(out,
+                "\nit will stand still for about %" JSON_INTEGER_FORMAT
+                " ms, and has moved after about %" JSON_INTEGER_FORMAT " ms",
+                json_integer_value(json_object_get(check, "blackout_ms")),
+                json_integer_value(json_object_get(check, "total_ms")));
     fputs("\n\n", out);
     if (json_array_size(json_object_get(check, "reasons")) > 0)
         fprintf(out, "%s\n", reasons != NULL ? reasons : "");

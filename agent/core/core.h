@@ -289,6 +289,9 @@ struct migration_view {
     uint64_t bytes;   /* that the source has sent; 0: not known yet */
     const char *text; /* why it cannot go on; "" */
 };
+/* What the guard of the source is told of a move, by what this node knows. */
+void core_move_wish(const struct core *core, const struct guest *guest, uint64_t from, uint64_t to,
+                    const struct move_terms *terms, struct mode_wish *ret);
 void core_migration_view(const struct core *core, const struct migration *m, uint64_t now,
                          struct migration_view *ret);
 

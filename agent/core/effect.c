@@ -284,7 +284,10 @@ static bool migrated_effect(struct core *core, struct wish *wish)
     answer->blackout_us = move != NULL ? move->blackout_us : 0;
     answer->total_ms = (uint32_t)((wish->done_us - wish->began_us) / 1000);
     snprintf(answer->mode, sizeof(answer->mode), "%s",
-             target != NULL && target->failed ? "restart" : "stop-and-copy");
+             target != NULL && target->failed          ? "restart"
+             : move != NULL && move->mode == MOVE_POST ? "post-copy"
+             : move != NULL && move->mode == MOVE_PRE  ? "pre-copy"
+                                                       : "stop-and-copy");
     if (target != NULL && target->failed)
         snprintf(answer->text, sizeof(answer->text), "it had to start afresh: %s", target->text);
     else if (answer->blackout_us == 0)

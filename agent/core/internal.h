@@ -21,6 +21,7 @@
  *   core/request.c  the leader's part: wishes of users, up to the log
  *   core/effect.c   … and from there to their effect
  *   core/migrate.c  source and target of a migration: glue to migrate/saga
+ *   core/memory.c   … and the guest's memory on its way
  *   core/saga.c     the leader's part of a migration
  *   core/links.c    what crosses the uplinks
  *   core/pace.c     … and how much of it bulk streams may be
@@ -166,6 +167,19 @@ const struct migration *core_move_here(const struct core *core, const char *gues
 void core_move_run(struct core *core, struct local_guest *local, const struct migration *m);
 void core_move_done(struct core *core, struct local_guest *local, const struct asked *asked,
                     const struct guard_reply *reply);
+struct local_move *core_move_of(const struct core *core, uint64_t id); /* NULL: none */
+struct local_move *core_move_made(struct core *core, uint64_t id);
+void core_move_failed(struct core *core, struct local_move *move, const struct asked *asked,
+                      const struct guard_reply *reply);
+bool core_is_asked(const struct core *core, enum guard_op op, uint64_t migration);
+/* Beside whatever else the guard is asked for the guest; not twice. */
+void core_ask_beside(struct core *core, struct local_guest *local, enum guard_op op, uint64_t epoch,
+                     uint64_t migration);
+/* The guard's word on memory that was to follow. */
+void core_move_awaited(struct core *core, const struct asked *asked,
+                       const struct guard_reply *reply);
+/* It may be lost with either node for a moment, since it would start again. */
+bool core_allows_post(const struct guest_spec *spec);
 void core_move_order(struct core *core, uint64_t from, uint64_t migration);
 void core_move_notice(struct core *core, uint64_t from, uint64_t migration);
 void core_moves_tidy(struct core *core);

@@ -172,7 +172,7 @@ static bool list_copies(const struct core *core, uint64_t node, struct lease_ack
 
         if (m->to == node)
             fits = fits && add_copy(ack, m->guest, m->id);
-        if (m->from == node && m->phase == MIGRATION_COMMITTED)
+        if (m->from == node && m->phase != MIGRATION_RESERVED)
             fits = fits && add_copy(ack, m->guest, m->source_epoch);
     }
     return fits;

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 5 };
+enum { MESSAGE_VERSION = 6 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -115,6 +115,8 @@ static void write_move(const struct move_report *move, struct writer *w)
     write_u64(w, move->id);
     write_bool(w, move->failed);
     write_string(w, move->text);
+    write_u8(w, (uint8_t)move->mode);
+    write_bool(w, move->memory_here);
     write_u64(w, move->bytes);
     write_u32(w, move->blackout_us);
 }
@@ -124,6 +126,10 @@ static void read_move(struct reader *r, struct move_report *ret)
     ret->id = read_u64(r);
     ret->failed = read_bool(r);
     read_string(r, ret->text, sizeof(ret->text));
+    ret->mode = (enum move_mode)read_u8(r);
+    if (ret->mode > MOVE_POST)
+        reader_fail(r);
+    ret->memory_here = read_bool(r);
     ret->bytes = read_u64(r);
     ret->blackout_us = read_u32(r);
 }

@@ -102,6 +102,8 @@ struct move_report {
     uint64_t id;
     bool failed; /* its own part: text says why */
     char text[REASON_SIZE];
+    enum move_mode mode;  /* source: as it was handed over; 0 = not yet */
+    bool memory_here;     /* target: nothing of it is still to follow */
     uint64_t bytes;       /* that crossed, source */
     uint32_t blackout_us; /* source: frozen until the target's notice; 0 = not known */
 };

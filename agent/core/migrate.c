@@ -11,7 +11,9 @@
 
 enum saga_phase core_phase_of(const struct migration *m)
 {
-    return m->phase == MIGRATION_COMMITTED ? SAGA_PHASE_COMMITTED : SAGA_PHASE_RESERVED;
+    return m->phase == MIGRATION_COMMITTED  ? SAGA_PHASE_COMMITTED
+           : m->phase == MIGRATION_HANDOVER ? SAGA_PHASE_HANDOVER
+                                            : SAGA_PHASE_RESERVED;
 }
 
 static enum saga_copy source_copy(const struct guard_report *report, const struct migration *m)
@@ -71,7 +73,7 @@ const struct migration *core_move_here(const struct core *core, const char *gues
     return NULL;
 }
 
-static struct local_move *move_of(const struct core *core, uint64_t id)
+struct local_move *core_move_of(const struct core *core, uint64_t id)
 {
     for (size_t i = 0; i < core->node.n_moves; i++) {
         if (core->node.moves[i].report.id == id)
@@ -80,9 +82,9 @@ static struct local_move *move_of(const struct core *core, uint64_t id)
     return NULL;
 }
 
-static struct local_move *move_made(struct core *core, uint64_t id)
+struct local_move *core_move_made(struct core *core, uint64_t id)
 {
-    struct local_move *move = move_of(core, id);
+    struct local_move *move = core_move_of(core, id);
 
     if (move == NULL) {
         move = core_append(&core->node.moves, &core->node.n_moves, sizeof(*move));
@@ -91,7 +93,7 @@ static struct local_move *move_made(struct core *core, uint64_t id)
     return move;
 }
 
-static bool is_asked(const struct core *core, enum guard_op op, uint64_t migration)
+bool core_is_asked(const struct core *core, enum guard_op op, uint64_t migration)
 {
     for (size_t i = 0; i < core->node.n_asked; i++) {
         if (core->node.asked[i].op == op && core->node.asked[i].migration == migration)
@@ -105,10 +107,10 @@ static bool is_asked(const struct core *core, enum guard_op op, uint64_t migrati
  * is prepared from the first step on, too: a source that froze then would wait, frozen. */
 struct guard_report core_move_masked(const struct core *core, const struct guard_report *report)
 {
-    const struct local_move *move = move_of(core, report->migration);
+    const struct local_move *move = core_move_of(core, report->migration);
     struct guard_report masked = *report;
 
-    if (report->state == GUEST_PREPARED && is_asked(core, GUARD_PREPARE, report->migration))
+    if (report->state == GUEST_PREPARED && core_is_asked(core, GUARD_PREPARE, report->migration))
         masked.state = GUEST_STARTING;
     if (report->state == GUEST_HANDED_OVER && (move == NULL || !move->is_captured))
         masked.state = report->frozen_by != 0 ? GUEST_FROZEN : GUEST_RUNNING; /* copied live */
@@ -188,10 +190,19 @@ static bool switch_is_told(const struct core *core, uint64_t epoch)
            (node->fabric_serial != 0 && node->fabric_asked_index >= epoch);
 }
 
+/* Lost, rebooted or back since the handover: whatever it held is not held any more. */
+static bool source_is_gone(const struct core *core, const struct migration *m)
+{
+    const struct node *source = state_node(&core->state, m->from);
+
+    return m->phase == MIGRATION_HANDOVER &&
+           (source == NULL || source->state == NODE_LOST || source->epoch > m->target.epoch);
+}
+
 static void local_facts(struct core *core, struct local_guest *local, const struct migration *m,
                         struct saga_local *ret)
 {
-    const struct local_move *move = move_of(core, m->id);
+    const struct local_move *move = core_move_of(core, m->id);
     const struct guest *guest = state_guest(&core->state, m->guest);
     bool is_source = m->from == core->config.id;
 
@@ -203,6 +214,8 @@ static void local_facts(struct core *core, struct local_guest *local, const stru
         .image_ready = guest != NULL && core_image_is_ready(core, guest->spec.image),
         .switch_ready = !needs_switch(core, m) || switch_is_told(core, m->target.epoch),
         .lease_live = !core->node.lapsed,
+        .memory_here = move != NULL && move->report.memory_here,
+        .source_gone = source_is_gone(core, m),
     };
 }
 
@@ -212,6 +225,22 @@ static void prepare(struct core *core, struct local_guest *local, const struct m
     struct guard_request *request = core_ask(core, GUARD_PREPARE, local->name, m->id, m->id);
 
     core_fill_run(core, guest, &m->target, m->id, &request->run);
+}
+
+static void kill_half(struct core *core, struct local_guest *local, const struct migration *m)
+{
+    struct local_move *move = core_move_made(core, m->id);
+
+    core_ask(core, GUARD_FAIL, local->name, m->target.epoch, m->id);
+    if (move->report.failed)
+        return;
+    move->report.failed = true;
+    snprintf(move->report.text, sizeof(move->report.text),
+             "%s: node %s, which had the rest of its memory, was lost", m->guest,
+             core_node_name(core, m->from));
+    core_record(core, "migration-memory-lost", local->name, core->config.id, m->id, "%s",
+                move->report.text);
+    core_node_changed(core);
 }
 
 static void act(struct core *core, struct local_guest *local, const struct migration *m,
@@ -229,6 +258,8 @@ static void act(struct core *core, struct local_guest *local, const struct migra
                  local->report.epoch, m->id);
         action = &core->out->list[core->out->n - 1];
         action->to = deed == SAGA_RECEIVE ? m->from : m->to;
+        core_move_wish(core, state_guest(&core->state, m->guest), m->from, m->to, &m->terms,
+                       &action->guard->wish);
         break;
     case SAGA_ACTIVATE:
         core_ask(core, GUARD_ACTIVATE, local->name, m->target.epoch, m->id)->index =
@@ -236,6 +267,12 @@ static void act(struct core *core, struct local_guest *local, const struct migra
         break;
     case SAGA_DISCARD:
         core_ask(core, GUARD_DISCARD, local->name, local->report.epoch, m->id);
+        break;
+    case SAGA_AWAIT:
+        core_ask_beside(core, local, GUARD_AWAIT, m->target.epoch, m->id);
+        break;
+    case SAGA_KILL:
+        kill_half(core, local, m);
         break;
     case SAGA_RESUME: /* only once it is over: core/guests.c */
     case SAGA_REST:
@@ -247,11 +284,11 @@ static void act(struct core *core, struct local_guest *local, const struct migra
  * that is agreed on thaws it, so that is asked for. */
 static void give_up_capture(struct core *core, const struct migration *m)
 {
-    struct local_move *move = move_of(core, m->id);
+    struct local_move *move = core_move_of(core, m->id);
 
     if (move != NULL && (move->is_captured || move->report.failed))
         return;
-    move = move_made(core, m->id);
+    move = core_move_made(core, m->id);
     move->report.failed = true;
     snprintf(move->report.text, sizeof(move->report.text),
              "%s: the hand-over was interrupted on %s", m->guest,
@@ -285,7 +322,7 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
     enum saga_deed deed;
 
     local_facts(core, local, m, &facts);
-    if (m->to == core->config.id && m->phase == MIGRATION_COMMITTED &&
+    if (m->to == core->config.id && m->phase != MIGRATION_RESERVED &&
         facts.copy == SAGA_COPY_RUNNING)
         keep_telling(core, local, m);
     if (m->from == core->config.id && m->phase == MIGRATION_RESERVED &&
@@ -302,8 +339,8 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
         act(core, local, m, deed);
 }
 
-static void move_failed(struct core *core, struct local_move *move, const struct asked *asked,
-                        const struct guard_reply *reply)
+void core_move_failed(struct core *core, struct local_move *move, const struct asked *asked,
+                      const struct guard_reply *reply)
 {
     move->report.failed = true;
     snprintf(move->report.text, sizeof(move->report.text), "%s: %s on %s: %.*s", asked->guest,
@@ -346,14 +383,15 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
                     "%s; what came across stays, and is tried again", reply->text);
     if (!is_step(asked->op) || is_left_undone(asked, reply->code))
         return;
-    move = move_made(core, asked->migration);
+    move = core_move_made(core, asked->migration);
     if (reply->code < 0) {
-        move_failed(core, move, asked, reply);
+        core_move_failed(core, move, asked, reply);
         return;
     }
     if (asked->op == GUARD_CAPTURE) {
         move->is_captured = true;
         move->report.bytes = reply->bytes;
+        move->report.mode = reply->mode;
         move->frozen_us = reply->frozen_us;
     }
     if (asked->op == GUARD_ACTIVATE && m != NULL) {
@@ -380,7 +418,7 @@ void core_move_order(struct core *core, uint64_t from, uint64_t id)
 void core_move_notice(struct core *core, uint64_t from, uint64_t id)
 {
     const struct migration *m = state_migration(&core->state, id);
-    struct local_move *move = move_of(core, id);
+    struct local_move *move = core_move_of(core, id);
 
     if (move == NULL || move->frozen_us == 0 || move->report.blackout_us != 0 ||
         core->now < move->frozen_us || (m != NULL && m->to != from))

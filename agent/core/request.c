@@ -168,6 +168,40 @@ static bool complete_start(struct core *core, uint64_t ticket, struct command *c
     return place_wish(core, ticket, &guest->spec, 0, &command->guest_place.placement);
 }
 
+bool core_allows_post(const struct guest_spec *spec)
+{
+    return spec->kind == KIND_CELL && spec->restart != RESTART_NEVER;
+}
+
+/* A mode that is insisted on is looked at before anything is reserved; what only the guest itself
+ * shows is found by its guard. */
+static bool mode_is_possible(struct core *core, uint64_t ticket, const struct guest *guest,
+                             const struct placement *target, enum move_mode mode)
+{
+    const struct node *from = state_node(&core->state, guest->placement.node);
+    const struct node *to = state_node(&core->state, target->node);
+    const struct node *lacks = from == NULL || !from->facts.can_lazy ? from
+                               : to == NULL || !to->facts.can_lazy   ? to
+                                                                     : NULL;
+    char text[REASON_SIZE];
+
+    if (guest->spec.kind == KIND_VM && (mode == MOVE_STOP || mode == MOVE_POST))
+        snprintf(text, sizeof(text),
+                 "guest %s is a vm, which moves by pre-copy only: use auto or pre",
+                 guest->spec.name);
+    else if (guest->spec.kind != KIND_VM && mode == MOVE_PRE)
+        snprintf(text, sizeof(text), "guest %s is a %s, which pre-copy does not move yet",
+                 guest->spec.name, guest_kind_name(guest->spec.kind));
+    else if (mode == MOVE_POST && lacks != NULL)
+        snprintf(text, sizeof(text),
+                 "node %s lets no memory come later (its kernel has no userfaultfd): no post-copy",
+                 lacks->name);
+    else
+        return true;
+    core_refuse(core, ticket, ANSWER_REFUSED, text);
+    return false;
+}
+
 /* The user's target is a wish like `on`: the scheduler says whether it can be, and the cores. */
 static bool complete_migrate(struct core *core, uint64_t ticket, struct command *command)
 {
@@ -187,11 +221,6 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
     else if (!core_kind_moves(guest->spec.kind))
         snprintf(text, sizeof(text), "guest %s is a %s, which cannot be moved while it runs yet",
                  guest->spec.name, guest_kind_name(guest->spec.kind));
-    else if (command->migration_reserve.terms.mode == MOVE_PRE ||
-             command->migration_reserve.terms.mode == MOVE_POST)
-        snprintf(text, sizeof(text), "a %s cannot be moved by %s-copy yet: use --mode auto or stop",
-                 guest_kind_name(guest->spec.kind),
-                 move_mode_name(command->migration_reserve.terms.mode));
     else if (guest->placement.node == target)
         snprintf(text, sizeof(text), "guest %s is on node %s already", guest->spec.name,
                  node->name);
@@ -207,7 +236,9 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
         memcpy(spec.on, node->name, sizeof(spec.on));
     command->migration_reserve.source_epoch = guest->placement.epoch;
     return place_wish(core, ticket, &spec, guest->placement.node,
-                      &command->migration_reserve.target);
+                      &command->migration_reserve.target) &&
+           mode_is_possible(core, ticket, guest, &command->migration_reserve.target,
+                            command->migration_reserve.terms.mode);
 }
 
 static bool complete_release(struct core *core, uint64_t ticket, const struct command *command)

@@ -28,7 +28,7 @@ static enum saga_copy heard_copy(const struct core *core, const struct migration
 {
     const struct peer *peer = core_peer(core, is_source ? m->from : m->to);
     const struct guard_report *report = NULL;
-    uint64_t since = m->phase == MIGRATION_COMMITTED ? m->target.epoch : m->id;
+    uint64_t since = m->phase == MIGRATION_RESERVED ? m->id : m->target.epoch;
 
     if (is_source && source_is_gone(core, m))
         return SAGA_COPY_NONE;
@@ -54,18 +54,22 @@ static void leader_facts(const struct core *core, const struct migration *m, str
         .target = heard_copy(core, m, false),
         .source_failed = source != NULL && source->failed,
         .target_failed = target != NULL && target->failed,
+        .is_lazy = source != NULL && source->mode == MOVE_POST,
+        .memory_here = target != NULL && target->memory_here,
         .source_text = source != NULL ? source->text : "",
         .target_text = target != NULL ? target->text : "",
     };
 }
 
-static void propose_step(struct core *core, const struct saga *saga, enum command_type type)
+static void propose_step(struct core *core, const struct saga *saga, const struct saga_facts *facts,
+                         enum command_type type)
 {
     struct command command = {.type = type};
 
     if (core_is_proposed(core, PROPOSAL_SAGA, saga->id, NULL))
         return;
     command.migration_step.id = saga->id;
+    command.migration_step.is_lazy = type == COMMAND_MIGRATION_COMMIT && facts->is_lazy;
     if (type == COMMAND_MIGRATION_ABORT || type == COMMAND_MIGRATION_RETURN)
         memcpy(command.migration_step.reason, saga->reason, sizeof(saga->reason));
     core_propose(core, &command, PROPOSAL_SAGA, saga->id, NULL);
@@ -93,16 +97,16 @@ static void saga_run(struct core *core, struct saga *saga, const struct migratio
         order_capture(core, m);
         break;
     case SAGA_PROPOSE_COMMIT:
-        propose_step(core, saga, COMMAND_MIGRATION_COMMIT);
+        propose_step(core, saga, &facts, COMMAND_MIGRATION_COMMIT);
         break;
     case SAGA_PROPOSE_ABORT:
-        propose_step(core, saga, COMMAND_MIGRATION_ABORT);
+        propose_step(core, saga, &facts, COMMAND_MIGRATION_ABORT);
         break;
     case SAGA_PROPOSE_DONE:
-        propose_step(core, saga, COMMAND_MIGRATION_DONE);
+        propose_step(core, saga, &facts, COMMAND_MIGRATION_DONE);
         break;
     case SAGA_PROPOSE_RETURN:
-        propose_step(core, saga, COMMAND_MIGRATION_RETURN);
+        propose_step(core, saga, &facts, COMMAND_MIGRATION_RETURN);
         break;
     }
     core_wake_at(&core->lead.wake_us, saga_deadline(saga));

@@ -7,6 +7,7 @@
 static const char *const names[JOB_KIND_END] = {
     [JOB_CHECKPOINT] = "checkpoint", [JOB_SEND] = "send",
     [JOB_RESTORE] = "restore", [JOB_RESET] = "reset",
+    [JOB_SURVEY] = "survey",   [JOB_AWAIT] = "await",
     [JOB_START] = "start",     [JOB_TERMINATE] = "terminate",
     [JOB_EXEC] = "exec",       [JOB_LOOK] = "look",
     [JOB_CONSOLE] = "console", [JOB_CLEAN_UP] = "clean-up",
@@ -28,6 +29,7 @@ const char *job_kind_name(enum job_kind kind)
 void job_init(struct job *job)
 {
     memset(job, 0, sizeof(*job));
+    job->wish.terms = MOVE_TERMS_DEFAULT;
     for (int i = 0; i < GUARD_MAX_FDS; i++)
         job->fds[i] = -1;
 }
@@ -54,6 +56,7 @@ void job_encode(const struct job *job, struct writer *w)
     write_bool(w, job->keep_upper);
     write_bool(w, job->is_kept);
     write_bytes(w, job->digest, DIGEST_SIZE);
+    mode_wish_encode(&job->wish, w);
     write_u32(w, job->timeout_ms);
     write_u16(w, job->port);
     write_u32(w, job->n_argv);
@@ -98,6 +101,7 @@ int job_decode(const void *data, size_t size, struct job *ret)
     ret->keep_upper = read_bool(&r);
     ret->is_kept = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
+    mode_wish_decode(&r, &ret->wish);
     ret->timeout_ms = read_u32(&r);
     ret->port = read_u16(&r);
     if (rc == 0)
@@ -111,6 +115,13 @@ int job_decode(const void *data, size_t size, struct job *ret)
     return rc < 0 ? rc : -EBADMSG;
 }
 
+void job_result_end(struct job_result *ret, int rc, const struct err *err)
+{
+    ret->code = rc;
+    if (rc < 0)
+        memcpy(ret->text, err->text, sizeof(ret->text));
+}
+
 void job_result_encode(const struct job_result *result, struct writer *w)
 {
     write_u32(w, result->id);
@@ -121,6 +132,7 @@ void job_result_encode(const struct job_result *result, struct writer *w)
     write_u64(w, result->bytes);
     write_u64(w, result->frozen_us);
     write_u64(w, result->handed_over_us);
+    write_u8(w, (uint8_t)result->mode);
 }
 
 int job_result_decode(const void *data, size_t size, struct job_result *ret)
@@ -137,5 +149,8 @@ int job_result_decode(const void *data, size_t size, struct job_result *ret)
     ret->bytes = read_u64(&r);
     ret->frozen_us = read_u64(&r);
     ret->handed_over_us = read_u64(&r);
+    ret->mode = (enum move_mode)read_u8(&r);
+    if (ret->mode > MOVE_POST)
+        reader_fail(&r);
     return reader_done(&r) ? 0 : -EBADMSG;
 }

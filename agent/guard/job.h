@@ -14,9 +14,11 @@ enum job_kind {
     JOB_CLEAN_UP,   /* run, keep_upper */
     JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
                      * keep_upper, what was kept for this one */
-    JOB_CAPTURE,    /* run, pid, fd -> bytes, frozen_us, handed_over_us */
+    JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: nothing is touched */
+    JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
-    JOB_ACTIVATE,   /* run -> pid */
+    JOB_ACTIVATE,   /* run -> pid; mode POST: its memory follows */
+    JOB_AWAIT,      /* run: all of its memory is here */
     JOB_RESUME,     /* run, pid */
     JOB_DISCARD,    /* run, pid: files and leftovers of a mover */
     JOB_UNPACK,     /* digest, fd */
@@ -46,8 +48,9 @@ struct job {
     bool keep_upper;
     bool is_kept; /* ACTIVATE: of a kept checkpoint */
     uint8_t digest[DIGEST_SIZE];
-    uint32_t timeout_ms; /* CHECK */
-    uint16_t port;       /* CHECK: 0 = argv */
+    struct mode_wish wish; /* SURVEY, CAPTURE */
+    uint32_t timeout_ms;   /* CHECK */
+    uint16_t port;         /* CHECK: 0 = argv */
     uint32_t n_argv;
     char **argv; /* as `run`; NULL-terminated */
     bool has_view;
@@ -62,6 +65,7 @@ struct job_result {
     uint32_t pid;
     int32_t status; /* exit code, or 128 + signal */
     uint64_t bytes, frozen_us, handed_over_us;
+    enum move_mode mode;
 };
 
 void job_init(struct job *job);
@@ -69,6 +73,8 @@ void job_init(struct job *job);
 void job_deinit(struct job *job);
 void job_encode(const struct job *job, struct writer *w);
 int job_decode(const void *data, size_t size, struct job *ret);
+/* How it ended: `rc`, and the words of a failure. */
+void job_result_end(struct job_result *ret, int rc, const struct err *err);
 void job_result_encode(const struct job_result *result, struct writer *w);
 int job_result_decode(const void *data, size_t size, struct job_result *ret);
 const char *job_kind_name(enum job_kind kind);

@@ -14,7 +14,6 @@
 #include "agent/guard/process_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
-#include "base/log.h"
 #include "migrate/mover.h"
 
 /* What a job works with, made from its guest_run. */
@@ -95,6 +94,8 @@ static int clean_up(const struct scene *s, bool keep_upper, struct err *err)
     kept_mark(s, mark, sizeof(mark));
     if (!keep_upper)
         unlink(mark);
+    if (s->kind->mover != NULL)
+        (void)s->kind->mover->discard(&s->mover, err); /* memory that still comes, for nobody */
     rc = s->kind->clean_up(&s->paths, keep_upper, err);
     return rc < 0 || !keep_upper ? rc : kept_mark_write(s, mark, err);
 }
@@ -249,18 +250,41 @@ static int prepare(struct scene *s, struct err *err)
     return rc < 0 ? rc : s->kind->prepare(&s->job->run, &s->paths, err);
 }
 
+/* The mode that it will be captured in, with its obstacle where that cannot be. */
+static int survey(struct scene *s, struct job_result *ret, struct err *err)
+{
+    struct mode_verdict verdict = {0};
+    struct look look = {0};
+    int rc = check_process(s->job, err);
+
+    if (rc == 0)
+        rc = s->kind->mover->look(&s->mover, &look, err);
+    if (rc < 0)
+        return rc;
+    look.n_reasons = 0;
+    mode_pick(&s->job->wish, &look, &verdict);
+    if (verdict.mode == 0)
+        return err_set(err, -ENOTSUP, "%s", look.reasons[0].text);
+    ret->mode = verdict.mode;
+    return 0;
+}
+
 static int capture(struct scene *s, struct job_result *ret, struct err *err)
 {
+    struct mover_order order = {.mode = s->job->wish.terms.mode,
+                                .downtime_ms = s->job->wish.terms.downtime_ms,
+                                .rate_kbps = s->job->wish.terms.bandwidth_kbps};
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
     if (rc == 0)
         rc = s->kind->mover->check(&s->mover, err);
     if (rc == 0)
-        rc = s->kind->mover->capture(&s->mover, s->job->fds[0], &report, err);
+        rc = s->kind->mover->capture(&s->mover, s->job->fds[0], &order, &report, err);
     ret->bytes = report.bytes;
     ret->frozen_us = report.frozen_us;
     ret->handed_over_us = report.handed_over_us;
+    ret->mode = report.mode;
     return rc;
 }
 
@@ -277,6 +301,7 @@ static int receive(struct scene *s, struct job_result *ret, struct err *err)
         rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
     ret->bytes = report.bytes;
     ret->handed_over_us = report.handed_over_us;
+    ret->mode = report.mode;
     return rc;
 }
 
@@ -289,7 +314,8 @@ static int activate(struct scene *s, struct job_result *ret, struct err *err)
         rc = s->kind->mover->activate(&s->mover, &pid, err);
     ret->pid = (uint32_t)pid;
     ret->handed_over_us = clock_now_us();
-    return rc;
+    ret->mode = rc == 1 ? MOVE_POST : MOVE_STOP;
+    return rc < 0 ? rc : 0;
 }
 
 static int checkpoint(struct scene *s, struct job_result *ret, struct err *err)
@@ -325,8 +351,8 @@ static int receive_kept(struct scene *s, struct job_result *ret, struct err *err
 /* True of the jobs that need the kind's mover. */
 static bool is_move(enum job_kind kind)
 {
-    return kind == JOB_CAPTURE || kind == JOB_RECEIVE || kind == JOB_ACTIVATE ||
-           kind == JOB_RESUME || kind == JOB_DISCARD;
+    return kind == JOB_SURVEY || kind == JOB_CAPTURE || kind == JOB_AWAIT || kind == JOB_RECEIVE ||
+           kind == JOB_ACTIVATE || kind == JOB_RESUME || kind == JOB_DISCARD;
 }
 
 /* True of those that need one that keeps checkpoints. */
@@ -363,6 +389,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return clean_up(s, s->job->keep_upper, err);
     case JOB_PREPARE:
         return prepare(s, err);
+    case JOB_SURVEY:
+        return survey(s, ret, err);
     case JOB_CAPTURE:
         signal(SIGPIPE, SIG_IGN);
         return capture(s, ret, err);
@@ -380,6 +408,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return receive_kept(s, ret, err);
     case JOB_RESET:
         return s->kind->mover->reset_peers(&s->mover, err);
+    case JOB_AWAIT:
+        return s->kind->mover->await != NULL ? s->kind->mover->await(&s->mover, err) : 0;
     case JOB_RESUME:
         return s->kind->mover->resume(&s->mover, err);
     case JOB_DISCARD:
@@ -387,13 +417,6 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     default:
         return err_set(err, -EINVAL, "no job of the cell executor");
     }
-}
-
-static void finish(struct job_result *ret, int rc, const struct err *err)
-{
-    ret->code = rc;
-    if (rc < 0)
-        memcpy(ret->text, err->text, sizeof(ret->text));
 }
 
 static int run_on_image(const struct job *job, struct err *err)
@@ -418,105 +441,5 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
         if (rc == 0)
             rc = run_on_guest(&scene, ret, &err);
     }
-    finish(ret, rc, &err);
-}
-
-/* ---- the fabric */
-
-/* A node goes on without the filter of the deadline: it is said, and that is all. A guest that
- * stays when the lease is over has none. */
-static void set_deadline(const struct deadline *d, const struct guest_run *run, bool is_plugged)
-{
-    bool stays = is_plugged && run->spec.failover == FAILOVER_STAY;
-    uint8_t mac[MAC_SIZE];
-    struct err err = {0};
-    char name[PORT_NAME_SIZE];
-    int rc;
-
-    mac_of_guest(run->ip, mac);
-    port_name(run->port, name);
-    rc = deadline_exempt(d, run->vni, mac, stays, &err);
-    if (rc == 0)
-        rc = is_plugged && !stays ? deadline_attach_port(d, name, &err)
-                                  : deadline_detach_port(d, name, &err);
-    if (rc < 0)
-        log_warn("guest %s: no deadline filter: %s", run->spec.name, err.text);
-}
-
-static int plug(const struct job_context *c, const struct guest_run *run, struct err *err)
-{
-    struct wiring_port port = {.port = run->port,
-                               .ip = run->ip,
-                               .prefix = run->prefix,
-                               .is_tap = run->spec.kind == KIND_VM};
-    int rc;
-
-    memcpy(port.guest, run->spec.name, sizeof(port.guest));
-    mac_of_guest(run->ip, port.mac);
-    rc = wiring_plug(c->wiring, &port, err); /* down; the guard raises it when the guest lives */
-    if (rc == 0)
-        set_deadline(&c->deadline, run, true);
-    return rc;
-}
-
-static int unplug(const struct job_context *c, const struct guest_run *run, struct err *err)
-{
-    int rc = wiring_unplug(c->wiring, run->spec.name, run->port, err);
-
-    if (rc == 0)
-        set_deadline(&c->deadline, run, false);
-    return rc;
-}
-
-static int setup(const struct job_context *c, struct err *err)
-{
-    const char *uplink = c->wiring_config.uplink;
-    int rc = wiring_setup(c->wiring, err);
-    struct err why = {0};
-
-    if (rc == 0 && uplink[0] != '\0' && deadline_attach_uplink(&c->deadline, uplink, &why) < 0)
-        log_warn("uplink %s: no deadline filter: %s", uplink, why.text);
-    return rc;
-}
-
-/* Ends by the switch's death; or with the executor, whose end of the pipe closes. */
-static int watch(struct err *err)
-{
-    int stop[2];
-
-    if (pipe2(stop, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "no pipe: %s", strerror(errno));
-    return wiring_wait_for_death(stop[0], err);
-}
-
-void job_run_fabric(const void *context, struct job *job, struct job_result *ret)
-{
-    const struct job_context *c = context;
-    struct err err = {0};
-    int rc;
-
-    switch (job->kind) {
-    case JOB_SETUP:
-        rc = setup(c, &err);
-        break;
-    case JOB_APPLY:
-        rc = wiring_apply(c->wiring, &job->view, &err);
-        break;
-    case JOB_PLUG:
-        rc = plug(c, &job->run, &err);
-        break;
-    case JOB_UNPLUG:
-        rc = unplug(c, &job->run, &err);
-        break;
-    case JOB_PROBE:
-        rc = wiring_probe(c->wiring, &err);
-        break;
-    case JOB_WATCH:
-        rc = watch(&err);
-        break;
-    default:
-        rc = err_set(&err, -EINVAL, "no job of the fabric executor");
-        break;
-    }
-    finish(ret, rc, &err);
+    job_result_end(ret, rc, &err);
 }

@@ -1,4 +1,5 @@
-/* job_run: what each job does, in the executors' processes (shell: guest kinds, mover, wiring). */
+/* job_run: what each job does, in the executors' processes (shell: guest kinds, mover; and in
+ * job_fabric_posix.c: wiring). */
 #ifndef SKEIN_AGENT_GUARD_JOB_RUN_POSIX_H
 #define SKEIN_AGENT_GUARD_JOB_RUN_POSIX_H
 

@@ -22,6 +22,7 @@ enum {
     HAS_VIEW = 1 << 8,
     HAS_ARGV = 1 << 9,
     HAS_CHECK = 1 << 10,
+    HAS_WISH = 1 << 11,
 };
 
 static const struct {
@@ -44,7 +45,7 @@ static const struct {
     [GUARD_CONSOLE] = {"console", HAS_COPY},
     [GUARD_LOGS] = {"logs", HAS_COPY},
     [GUARD_PREPARE] = {"prepare", HAS_RUN | HAS_MIGRATION},
-    [GUARD_CAPTURE] = {"capture", HAS_COPY | HAS_MIGRATION},
+    [GUARD_CAPTURE] = {"capture", HAS_COPY | HAS_MIGRATION | HAS_WISH},
     [GUARD_RECEIVE] = {"receive", HAS_COPY | HAS_MIGRATION},
     [GUARD_ACTIVATE] = {"activate", HAS_COPY | HAS_MIGRATION | HAS_INDEX},
     [GUARD_RESUME] = {"resume", HAS_COPY | HAS_MIGRATION},
@@ -55,6 +56,7 @@ static const struct {
     [GUARD_SEND] = {"send", HAS_COPY},
     [GUARD_RESTORE] = {"restore", HAS_RUN | HAS_INDEX | HAS_DIGEST},
     [GUARD_STATS] = {"stats", HAS_COPY},
+    [GUARD_AWAIT] = {"await", HAS_COPY},
 };
 
 static const char *const state_names[] = {
@@ -124,6 +126,8 @@ void guard_request_encode(const struct guard_request *request, struct writer *w)
     }
     if (fields & HAS_MIGRATION)
         write_u64(w, request->migration);
+    if (fields & HAS_WISH)
+        mode_wish_encode(&request->wish, w);
     if (fields & HAS_STOP) {
         write_u32(w, request->grace_ms);
         write_bool(w, request->keep_upper);
@@ -197,6 +201,8 @@ static int read_rest(struct reader *r, unsigned int fields, struct guard_request
 {
     int rc = 0;
 
+    if (fields & HAS_WISH)
+        mode_wish_decode(r, &ret->wish);
     if (fields & HAS_STOP) {
         ret->grace_ms = read_u32(r);
         ret->keep_upper = read_bool(r);
@@ -345,6 +351,7 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->bytes);
         write_u64(w, reply->frozen_us);
         write_u64(w, reply->handed_over_us);
+        write_u8(w, (uint8_t)reply->mode);
         break;
     case GUARD_STATS:
         write_u64(w, reply->stats.cpu_us);
@@ -389,6 +396,9 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->bytes = read_u64(r);
         ret->frozen_us = read_u64(r);
         ret->handed_over_us = read_u64(r);
+        ret->mode = (enum move_mode)read_u8(r);
+        if (ret->mode > MOVE_POST)
+            reader_fail(r);
         break;
     case GUARD_STATS:
         ret->stats.cpu_us = read_u64(r);

@@ -14,6 +14,7 @@
 #include "agent/lease.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "migrate/mode.h"
 #include "netfabric/flows.h"
 
 enum {
@@ -41,13 +42,14 @@ enum guard_op {
     GUARD_CONSOLE,    /* copy + 3 fds: joins them to its console until either side ends */
     GUARD_LOGS,       /* guest -> fd of its log, read only */
     GUARD_PREPARE,    /* target: run with epoch = migration id */
-    GUARD_CAPTURE,  /* source: copy + migration + fd -> report; stays frozen, reason "migration" */
-    GUARD_RECEIVE,  /* target: guest + migration + fd -> report */
-    GUARD_ACTIVATE, /* target: guest + migration, epoch = the commit's: live lease needed; runs on
-                       reply */
-    GUARD_RESUME,   /* source, after an abort: copy; thawed on reply */
-    GUARD_DISCARD,  /* target, after an abort: guest + migration. Source, after the commit: the
-                     * frozen copy (guest, epoch) is destroyed; only for what does not run */
+    GUARD_CAPTURE,    /* source: copy + migration + wish + fd -> report; stays frozen, reason
+                         "migration" */
+    GUARD_RECEIVE,    /* target: guest + migration + fd -> report */
+    GUARD_ACTIVATE,   /* target: guest + migration, epoch = the commit's: live lease needed; runs on
+                         reply */
+    GUARD_RESUME,     /* source, after an abort: copy; thawed on reply */
+    GUARD_DISCARD,    /* target, after an abort: guest + migration. Source, after the commit: the
+                       * frozen copy (guest, epoch) is destroyed; only for what does not run */
     GUARD_CHECK, /* copy + timeout_ms + port or argv: done when the guest passed its health check;
                   * -EREMOTEIO when it did not, with words; another error: it was not checked */
     GUARD_FAIL,  /* copy + grace_ms: as STOP, but it counts as the guest's own end by a failure:
@@ -57,6 +59,8 @@ enum guard_op {
     GUARD_SEND,       /* copy + fd: writes what CHECKPOINT kept -> bytes */
     GUARD_RESTORE,    /* as START, out of the checkpoint with this digest: fd of its file */
     GUARD_STATS,      /* copy: what it has used since it came to this node -> stats */
+    GUARD_AWAIT, /* target of a handover: copy: done when all of its memory is here; -EREMOTEIO: it
+                  * does not come, and the guest was killed */
     GUARD_OP_END
 };
 
@@ -105,6 +109,7 @@ struct guard_request {
     uint64_t index;         /* START, RESTORE, ACTIVATE: of the state that it was decided on */
     struct guest_copy copy; /* guest and epoch, where one is meant */
     uint64_t migration;
+    struct mode_wish wish;       /* CAPTURE */
     uint32_t grace_ms;           /* STOP */
     bool keep_upper;             /* STOP: what the guest wrote stays for its next start here */
     uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE; RESTORE: the checkpoint's */
@@ -144,7 +149,8 @@ struct guard_reply {
     uint32_t lease_left_ms; /* ACK */
     int32_t status;         /* EXEC: exit code, or 128 + signal */
     uint64_t bytes, frozen_us,
-        handed_over_us; /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
+        handed_over_us;  /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
+    enum move_mode mode; /* CAPTURE, RECEIVE: as it was done; 0 else */
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */
     struct guard_stats stats;     /* STATS */

@@ -39,6 +39,7 @@ static const struct {
     [GUARD_SEND] = {steps_send, NULL, FDS_STREAM, false},
     [GUARD_RESTORE] = {steps_restore, undo_start, FDS_FILE, true},
     [GUARD_STATS] = {steps_stats, NULL, FDS_NONE, false},
+    [GUARD_AWAIT] = {steps_await, NULL, FDS_NONE, false},
 };
 
 static bool is_mode(int fd, mode_t a, mode_t b)

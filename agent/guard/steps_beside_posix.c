@@ -21,7 +21,7 @@ static const struct local_guest *running(struct work *work, struct operation *op
     return NULL;
 }
 
-static enum step job_beside(struct work *work, struct operation *op, enum job_kind kind)
+enum step job_beside(struct work *work, struct operation *op, enum job_kind kind)
 {
     const struct local_guest *guest = running(work, op);
     struct job job;

@@ -22,6 +22,8 @@ static enum step move_job(struct work *work, struct operation *op, enum job_kind
     job_init(&job);
     job.kind = kind;
     job.fds[0] = op->request.fds[0];
+    if (op->request.op == GUARD_CAPTURE)
+        job.wish = op->request.wish;
     return operation_job(work, op, &work->config.cells, &job);
 }
 
@@ -43,6 +45,7 @@ static void reply_report(struct operation *op)
     op->reply.bytes = op->result.bytes;
     op->reply.frozen_us = op->result.frozen_us;
     op->reply.handed_over_us = op->result.handed_over_us;
+    op->reply.mode = op->result.mode;
 }
 
 /* ---- target: everything that it will live in stands, nothing runs */
@@ -94,12 +97,24 @@ static bool is_copied_live(const struct operation *op)
     return kind != NULL && kind->mover != NULL && kind->mover->is_live;
 }
 
+/* The guest runs on while the mode is picked; all else is looked at when that is done. */
+static enum step capture_survey(struct work *work, struct operation *op)
+{
+    if (check_copy(op) == STEP_FAIL)
+        return STEP_FAIL;
+    if (op->request.wish.terms.mode == MOVE_AUTO && is_copied_live(op))
+        op->request.wish.terms.mode = MOVE_PRE; /* it knows no other way */
+    return op->request.wish.terms.mode == MOVE_AUTO ? move_job(work, op, JOB_SURVEY) : STEP_NEXT;
+}
+
 static enum step capture_check(struct work *work, struct operation *op)
 {
     struct guest_record *record = &op->guest->record;
 
     if (check_copy(op) == STEP_FAIL)
         return STEP_FAIL;
+    if (op->request.wish.terms.mode == MOVE_AUTO)
+        op->request.wish.terms.mode = op->result.mode;
     if (record->state != GUEST_RUNNING)
         return operation_fail(op, -EBUSY, "guest '%s' does not run (%s)", op->guest->name,
                               guard_guest_state_name(record->state));
@@ -157,7 +172,8 @@ static enum step thaw_source(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_capture[] = {capture_check, capture_port_down, capture_job, capture_done, NULL};
+const step_fn steps_capture[] = {capture_survey, capture_check, capture_port_down,
+                                 capture_job,    capture_done,  NULL};
 const step_fn undo_capture[] = {step_undo, thaw_source, step_port_up, NULL};
 
 /* ---- target: the whole state is here and verified */
@@ -248,6 +264,13 @@ static bool switch_knows(const struct work *work, const struct operation *op)
            (work->has_view && work->view.index >= op->request.copy.epoch);
 }
 
+/* Memory that follows is given out once: to kill this copy, so as to try again, would lose it. */
+static bool is_irreplaceable(const struct work *work, const struct operation *op)
+{
+    return op->result.mode == MOVE_POST &&
+           !roster_is_destroyed(work->config.roster, op->guest->name);
+}
+
 /* The restore and the switch's own change go side by side; a guest that is first stands frozen
  * behind its closed port until its switch chose it. It is not yet said to run. */
 static enum step activate_await_switch(struct work *work, struct operation *op)
@@ -265,12 +288,16 @@ static enum step activate_await_switch(struct work *work, struct operation *op)
     }
     if (is_known)
         return STEP_NEXT;
-    if (op->until_us != 0 && clock_now_us() >= op->until_us)
-        return operation_fail(op, -ETIMEDOUT,
-                              "the switch of this node does not take the guest's rules");
+    if (op->until_us != 0 && clock_now_us() >= op->until_us) {
+        if (!is_irreplaceable(work, op))
+            return operation_fail(op, -ETIMEDOUT,
+                                  "the switch of this node does not take the guest's rules");
+        op->until_us = 0;
+    }
     return operation_await_switch(op, SWITCH_VIEW_LIMIT_US);
 }
 
+/* The switch's step has no job of its own: what the restore said is still there. */
 static enum step activate_done(struct work *work, struct operation *op)
 {
     reply_report(op);
@@ -286,13 +313,19 @@ static enum step discard_job(struct work *work, struct operation *op)
 
 static const step_fn steps_tidy[] = {discard_job, NULL};
 
-/* It runs; what is left of the move goes when that has been said. */
-static enum step activate_tidy(struct work *work, struct operation *op)
+static void tidy(struct work *work, const char *guest)
 {
     struct guard_request none;
 
     guard_request_init(&none);
-    operation_begin(work, &none, 0, steps_tidy, NULL, op->guest->name);
+    operation_begin(work, &none, 0, steps_tidy, NULL, guest);
+}
+
+/* It runs; what is left of the move goes when that has been said, or when its memory has come. */
+static enum step activate_tidy(struct work *work, struct operation *op)
+{
+    if (op->reply.mode != MOVE_POST)
+        tidy(work, op->guest->name);
     return STEP_NEXT;
 }
 
@@ -374,3 +407,18 @@ const step_fn steps_clear[] = {step_kill,          discard_job, step_unplug, ste
 
 const step_fn steps_discard[] = {discard_check, step_kill,          discard_job, step_unplug,
                                  step_clean_up, step_remove_cgroup, step_forget, NULL};
+
+/* ---- target, of a guest that runs: its memory */
+
+static enum step await_job(struct work *work, struct operation *op)
+{
+    return job_beside(work, op, JOB_AWAIT);
+}
+
+static enum step await_tidy(struct work *work, struct operation *op)
+{
+    tidy(work, op->request.copy.guest);
+    return STEP_NEXT;
+}
+
+const step_fn steps_await[] = {await_job, await_tidy, NULL};

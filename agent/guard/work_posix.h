@@ -171,11 +171,13 @@ int guest_follow_freezer(struct work *work, struct local_guest *guest, struct er
 /* ---- steps_beside_posix.c */
 extern const step_fn steps_exec[], steps_console[], steps_look[], steps_logs[], steps_stats[],
     steps_check[], steps_send[], steps_unpack[], steps_drop_image[];
+/* A job of a guest that runs, beside its operations. */
+enum step job_beside(struct work *work, struct operation *op, enum job_kind kind);
 
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],
     steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[],
-    steps_clear[];
+    steps_clear[], steps_await[];
 
 /* ---- steps_protect_posix.c */
 extern const step_fn steps_checkpoint[], steps_restore[];

@@ -14,7 +14,6 @@
 #include "migrate/mover.h"
 
 enum {
-    DOWNTIME_MS = 300,
     ANSWER_LIMIT_S = 30, /* of what takes moments; a guest may be frozen with its node's lease */
 };
 
@@ -71,7 +70,8 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
     *ret = (struct look){.memory_bytes = reply.memory_bytes,
                          .files_bytes = reply.disk_bytes,
                          .n_processes = 1,
-                         .can_track_dirty = true};
+                         .can_track_dirty = true,
+                         .can_pre = true};
     return 0;
 }
 
@@ -85,10 +85,10 @@ static int resume(const struct mover_guest *guest, struct err *err)
 
 /* skein-vm says that the guest stands still while its own connection to libvirt is still open: it
  * must not close before all of it is frozen, for libvirt would take the move back. */
-static int capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                   struct err *err)
+static int capture(const struct mover_guest *guest, int fd, const struct mover_order *move,
+                   struct mover_report *ret, struct err *err)
 {
-    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = DOWNTIME_MS};
+    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = move->downtime_ms};
     cleanup_close int control = -1;
     struct vm_reply reply;
     struct vm_paths vm;
@@ -110,7 +110,7 @@ static int capture(const struct mover_guest *guest, int fd, struct mover_report 
     *ret = (struct mover_report){.bytes = reply.bytes,
                                  .frozen_us = reply.frozen_us,
                                  .handed_over_us = reply.handed_over_us,
-                                 .mode = "pre-copy"};
+                                 .mode = MOVE_PRE};
     return 0;
 }
 
@@ -124,9 +124,9 @@ static int receive(const struct mover_guest *guest, int fd, struct mover_report 
     if (rc < 0)
         return rc;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    *ret = (struct mover_report){
-        .handed_over_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
-        .mode = "pre-copy"};
+    *ret = (struct mover_report){.handed_over_us =
+                                     (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+                                 .mode = MOVE_PRE};
     return 0;
 }
 

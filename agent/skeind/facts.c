@@ -61,6 +61,8 @@ int facts_make(const struct config *config, const struct machine *machine, struc
     ret->arch[sizeof(ret->arch) - 1] = '\0';
     ret->backhaul_kbps = config->backhaul_kbps;
     ret->isolation_simulated = config->isolation_simulated;
+    ret->can_track_dirty = machine->can_track_dirty;
+    ret->can_lazy = machine->can_lazy;
     ret->witness = config->witness;
     ret->images_mib = config->image_disk_mib;
     return make_cores(config, machine, ret);

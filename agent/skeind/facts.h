@@ -14,7 +14,8 @@ struct machine {
     uint32_t n_cores;
     struct core_info cores[MAX_CORES]; /* ascending; isolated is not set */
     bool has_guard;
-    bool has_vm; /* what runs virtual machines is installed */
+    bool can_track_dirty, can_lazy; /* as of struct node_facts */
+    bool has_vm;                    /* what runs virtual machines is installed */
 };
 
 /* Never fails: what cannot be found is 0 or "". */

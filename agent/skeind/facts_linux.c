@@ -14,6 +14,7 @@
 #include "agent/guest/vm.h"
 #include "agent/skeind/facts.h"
 #include "base/clean.h"
+#include "base/kernel_linux.h"
 
 /* First number in a small file below /sys; -1 = there is none. */
 static int read_number(const char *format, unsigned core)
@@ -110,4 +111,6 @@ void machine_read(const struct config *config, struct machine *ret)
     snprintf(guard, sizeof(guard), "%s/guard.sock", config->run_dir);
     ret->has_guard = access(guard, F_OK) == 0;
     ret->has_vm = has_vm(ret->arch);
+    ret->can_track_dirty = kernel_tracks_dirty();
+    ret->can_lazy = kernel_has_userfaultfd();
 }

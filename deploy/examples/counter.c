@@ -2,7 +2,10 @@
  * the count is its only state and lives in its memory alone, so a count that goes on shows that the
  * process was moved, and one that begins at 1 that it was started anew.
  *
- *     counter PORT
+ *     counter PORT [MIB [MIB_PER_S]]
+ *
+ * With MIB it also holds so much memory that no packer makes smaller, writes to MIB_PER_S of it,
+ * and reads all of it, again and again: each pass is a line, "pass N: P pages, B bad".
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,10 +16,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAX_CLIENTS = 256, READ_SIZE = 512, ANSWER_SIZE = 24 };
+
+enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), TICK_MS = 10, READ_PER_TICK = 256 };
+
+/* Pages that hold what follows from their number and from how often they were written (word 0). */
+struct memory {
+    uint64_t (*pages)[WORDS];
+    size_t n, written, read; /* pages; where the writing and the reading are */
+    size_t per_tick;         /* pages written */
+    size_t n_bad;            /* of this pass */
+    uint64_t pass;
+    int64_t next_ms;
+};
 
 struct server {
     struct pollfd fds[1 + MAX_CLIENTS]; /* the listener, then clients; fd -1 = free */
@@ -70,15 +87,94 @@ static bool serve_client(struct server *server, int fd)
     return n > 0 && (size == 0 || write(fd, answers, size) == (ssize_t)size);
 }
 
+/* splitmix64: the same everywhere, and nothing that could be packed. */
+static uint64_t word_of(size_t page, uint64_t version, size_t word)
+{
+    uint64_t x = (page * WORDS + word + (version << 40)) * 0x9e3779b97f4a7c15u;
+
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static void write_page(struct memory *m, size_t page, uint64_t version)
+{
+    m->pages[page][0] = version;
+    for (size_t i = 1; i < WORDS; i++)
+        m->pages[page][i] = word_of(page, version, i);
+}
+
+static bool page_is_right(const struct memory *m, size_t page)
+{
+    for (size_t i = 1; i < WORDS; i++) {
+        if (m->pages[page][i] != word_of(page, m->pages[page][0], i))
+            return false;
+    }
+    return true;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void memory_init(struct memory *m, int mib, int mib_per_s)
+{
+    m->n = (size_t)mib << 8;
+    m->per_tick = ((size_t)mib_per_s << 8) * TICK_MS / 1000;
+    m->pages = mmap(NULL, m->n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->pages == MAP_FAILED) {
+        fprintf(stderr, "counter: no %d MiB: %s\n", mib, strerror(errno));
+        exit(1);
+    }
+    for (size_t i = 0; i < m->n; i++)
+        write_page(m, i, 1);
+    m->next_ms = now_ms();
+}
+
+static void memory_tick(struct memory *m)
+{
+    for (size_t i = 0; i < m->per_tick; i++, m->written = (m->written + 1) % m->n)
+        write_page(m, m->written, m->pages[m->written][0] + 1);
+    for (size_t i = 0; i < READ_PER_TICK && m->read < m->n; i++, m->read++)
+        m->n_bad += !page_is_right(m, m->read);
+    m->next_ms = now_ms() + TICK_MS;
+    if (m->read < m->n)
+        return;
+    printf("pass %llu: %zu pages, %zu bad\n", (unsigned long long)++m->pass, m->n, m->n_bad);
+    fflush(stdout);
+    m->read = m->n_bad = 0;
+}
+
+static int wait_ms(const struct memory *m)
+{
+    int64_t left = m->next_ms - now_ms();
+
+    return m->n == 0 ? -1 : left > 0 ? (int)left : 0;
+}
+
+static int argument(int argc, char **argv, int at)
+{
+    return at < argc ? atoi(argv[at]) : 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct server server;
-    int port = argc == 2 ? atoi(argv[1]) : 0;
+    struct memory memory = {0};
+    int port = argument(argc, argv, 1), mib = argument(argc, argv, 2);
+    int mib_per_s = argument(argc, argv, 3);
 
-    if (port < 1 || port > 65535) {
-        fprintf(stderr, "usage: counter PORT\n");
+    if (argc > 4 || port < 1 || port > 65535 || mib < 0 || mib_per_s < 0 ||
+        (mib == 0 && mib_per_s > 0)) {
+        fprintf(stderr, "usage: counter PORT [MIB [MIB_PER_S]]\n");
         return 2;
     }
+    if (mib > 0)
+        memory_init(&memory, mib, mib_per_s);
     signal(SIGPIPE, SIG_IGN);
     for (int i = 1; i <= MAX_CLIENTS; i++)
         server.fds[i].fd = -1;
@@ -86,8 +182,10 @@ int main(int argc, char **argv)
     printf("counter: listening on port %d\n", port);
     fflush(stdout);
     for (;;) {
-        if (poll(server.fds, 1 + MAX_CLIENTS, -1) < 0)
+        if (poll(server.fds, 1 + MAX_CLIENTS, wait_ms(&memory)) < 0)
             continue;
+        if (memory.n > 0 && now_ms() >= memory.next_ms)
+            memory_tick(&memory);
         if (server.fds[0].revents)
             accept_client(&server);
         for (int i = 1; i <= MAX_CLIENTS; i++) {

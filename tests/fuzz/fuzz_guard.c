@@ -67,6 +67,7 @@ static void write_request(struct fuzz *f, int i, struct writer *w)
         name_random(&f->prng, request.ack.copies[k].guest);
     name_random(&f->prng, request.copy.guest);
     request.migration = 1 + prng_next(&f->prng) % 9;
+    request.wish.terms = MOVE_TERMS_DEFAULT;
     request.timeout_ms = 100;
     request.port = (uint16_t)prng_below(&f->prng, 2);
     run_random(f, &request.run);

@@ -27,7 +27,7 @@ is 'a plain guest can move' "$(verdict free | cut -d' ' -f1,2)" 'possible stop-a
 is 'its own node is no target' "$(check free | jq -r --arg n "$node" '.nodes[] | select(.node == $n) | .verdict')" refused
 is 'nothing speaks against it' "$(codes free)" ''
 ok 'a table for people says it' on 3 sh -c 'skein guest migrate free --check | grep -q "^free: possible, stop-and-copy"'
-is 'it says what is to be carried' "$(check free | jq '.memory_bytes > 10000 and .processes == 2 and .standstill_ms >= 0')" true
+is 'it says what is to be carried' "$(check free | jq '.memory_bytes > 10000 and .processes == 2 and .blackout_ms > 0')" true
 has_note() { check free --downtime 1ms | jq -e '[.reasons[] | select(.severity == "note") | .code] | index("downtime")'; }
 ok 'more than the downtime is a note' has_note
 is 'one bound to its node cannot' "$(codes web)" place
@@ -38,7 +38,7 @@ refused 'an unknown target' 1 'n9' on 1 skein guest migrate free --check --to n9
 # A big guest takes longer than it may.
 ok 'a guest with 24 MiB' run big --image web -- /bin/sh -c 'dd if=/dev/urandom of=/dev/shm/ballast bs=1M count=24; echo full; exec sleep 1000'
 ok 'full' wait_until 10 logged big full
-is 'its memory counts, and the link' "$(check big | jq '.verdict == "possible" and .files_bytes >= 24 * 1048576 and .standstill_ms > 1000 and ([.reasons[].code] | index("downtime") != null)')" true
+is 'its memory counts, and the link' "$(check big | jq '.verdict == "possible" and .files_bytes >= 24 * 1048576 and .blackout_ms > 1000 and ([.reasons[].code] | index("downtime") != null)')" true
 is 'a long enough downtime says no more of it' "$(check big --downtime 100s | jq '[.reasons[].code] | index("downtime")')" null
 
 # A command that was put into it.

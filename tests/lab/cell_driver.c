@@ -158,13 +158,15 @@ static int check(const struct words *w, struct err *err)
 
 static int capture(const struct words *w, struct err *err)
 {
+    struct mover_order order = {0};
     struct mover_report report;
     struct guest_paths paths;
     struct mover_guest guest;
     int r;
 
     read_mover_guest(w, &paths, &guest);
-    r = mover_criu_ops.capture(&guest, 1, &report, err);
+    order.mode = w->n > 3 && strcmp(w->word[3], "post") == 0 ? MOVE_POST : MOVE_STOP;
+    r = mover_criu_ops.capture(&guest, 1, &order, &report, err);
     if (r == 0)
         fprintf(stderr, "captured bytes=%llu frozen_us=%llu handed_over_us=%llu\n",
                 (unsigned long long)report.bytes, (unsigned long long)report.frozen_us,
@@ -209,6 +211,15 @@ static int activate(const struct words *w, struct err *err)
     return done(r, err);
 }
 
+static int await(const struct words *w, struct err *err)
+{
+    struct guest_paths paths;
+    struct mover_guest guest;
+
+    read_mover_guest(w, &paths, &guest);
+    return done(mover_criu_ops.await(&guest, err), err);
+}
+
 static int resume(const struct words *w, struct err *err)
 {
     struct guest_paths paths;
@@ -235,7 +246,7 @@ static const struct {
     {"unpack", 1, unpack},       {"start", 3, start},       {"exec", 3, exec_in},
     {"terminate", 1, terminate}, {"clean-up", 1, clean_up}, {"check", 3, check},
     {"capture", 3, capture},     {"receive", 1, receive},   {"activate", 2, activate},
-    {"resume", 1, resume},       {"discard", 1, discard},
+    {"resume", 1, resume},       {"discard", 1, discard},   {"await", 1, await},
 };
 
 int main(int argc, char **argv)

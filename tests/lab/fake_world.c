@@ -205,8 +205,8 @@ static void freeze(const struct mover_guest *guest, bool is_frozen)
     write_text(path, is_frozen ? "1" : "0");
 }
 
-static int fake_capture(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                        struct err *err)
+static int fake_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                        struct mover_report *ret, struct err *err)
 {
     char path[128], text[64] = "";
     int count_fd, rc;
@@ -222,6 +222,7 @@ static int fake_capture(const struct mover_guest *guest, int fd, struct mover_re
         freeze(guest, false);
     ret->bytes = 13;
     ret->handed_over_us = clock_now_us();
+    ret->mode = order->mode;
     return rc;
 }
 
@@ -319,6 +320,12 @@ static int fake_reset_peers(const struct mover_guest *guest, struct err *err)
     return act("reset", err);
 }
 
+static int fake_await(const struct mover_guest *guest, struct err *err)
+{
+    (void)guest;
+    return act("await", err);
+}
+
 static int fake_look(const struct mover_guest *guest, struct look *ret, struct err *err)
 {
     look_add(ret, "device", true, "guest %s has a device open", guest->name);
@@ -348,6 +355,7 @@ const struct mover_ops mover_criu_ops = {
     .capture = fake_capture,
     .receive = fake_receive,
     .activate = fake_activate,
+    .await = fake_await,
     .resume = fake_resume,
     .checkpoint = fake_checkpoint,
     .send = fake_send,

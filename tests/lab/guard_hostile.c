@@ -45,6 +45,7 @@ static void of_nobody(struct guard_request *r)
     strcpy(r->copy.guest, "nobody");
     r->copy.epoch = EPOCH;
     r->migration = 20;
+    r->wish.terms = MOVE_TERMS_DEFAULT;
     r->fds[0] = r->op == GUARD_CAPTURE || r->op == GUARD_RECEIVE || r->op == GUARD_LOOK ||
                         r->op == GUARD_SEND
                     ? a_socket
@@ -283,6 +284,9 @@ static const struct attempt {
                        {"a decision below the floor", restore_of_an_old_decision, false, false},
                        {"another file than was kept", restore_of_another_file, false, false}},
     [GUARD_STATS] = {{"nobody", of_nobody, false, false},
+                     {"another epoch", of_another_epoch, false, false},
+                     {"a descriptor with it", with_a_file, false, false}},
+    [GUARD_AWAIT] = {{"nobody", of_nobody, false, false},
                      {"another epoch", of_another_epoch, false, false},
                      {"a descriptor with it", with_a_file, false, false}},
 };

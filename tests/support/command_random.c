@@ -51,6 +51,8 @@ void node_facts_random(struct prng *p, struct node_facts *ret)
     snprintf(ret->arch, sizeof(ret->arch), "x86_64");
     ret->backhaul_kbps = prng_below(p, 100000);
     ret->isolation_simulated = prng_one_in(p, 2);
+    ret->can_track_dirty = prng_one_in(p, 2);
+    ret->can_lazy = prng_one_in(p, 2);
     ret->witness = prng_one_in(p, 16);
     ret->images_mib = prng_below(p, 4096);
 }
@@ -307,6 +309,7 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
     case COMMAND_MIGRATION_DONE:
     case COMMAND_MIGRATION_RETURN:
         c->migration_step.id = prng_below(p, 100);
+        c->migration_step.is_lazy = prng_one_in(p, 2);
         snprintf(c->migration_step.reason, REASON_SIZE, "reason %u", prng_below(p, 9));
         break;
     default:

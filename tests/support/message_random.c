@@ -62,6 +62,8 @@ static void report_random(struct prng *p, struct node_report *ret)
     for (uint32_t i = 0; i < ret->n_moves; i++) {
         ret->moves[i].id = prng_next(p) % 100;
         ret->moves[i].failed = prng_one_in(p, 2);
+        ret->moves[i].mode = prng_below(p, MOVE_POST + 1);
+        ret->moves[i].memory_here = prng_one_in(p, 2);
         ret->moves[i].bytes = prng_next(p);
         ret->moves[i].blackout_us = prng_below(p, 1000000);
     }

@@ -358,6 +358,8 @@ static void next_cluster(struct stream *stream, const struct state *s, struct co
 static void next_step(struct stream *stream, const struct state *s, struct command *c)
 {
     if (s->n_migrations > 0)
+        c->migration_step.is_lazy = s->index % 2 == 0;
+    if (s->n_migrations > 0)
         c->migration_step.id =
             s->migrations[prng_below(&stream->prng, (uint32_t)s->n_migrations)].id;
 }

@@ -176,6 +176,8 @@ static uint64_t work_us(const struct guard_request *request)
         return WORLD_COPY_US;
     case GUARD_CHECK:
         return WORLD_CHECK_US;
+    case GUARD_AWAIT:
+        return WORLD_MEMORY_US;
     case GUARD_RECEIVE:
         return 1000; /* looked at again until the stream is here */
     default:
@@ -223,6 +225,7 @@ static int do_capture(struct world *w, struct world_guard *g, const struct guard
     copy->frozen_by |= FROZEN_BY_MIGRATION;
     copy->migration = request->migration;
     reply->bytes = 4096;
+    reply->mode = w->mode != 0 ? w->mode : MOVE_STOP;
     reply->frozen_us = w->now - WORLD_COPY_US / 2;
     return 0;
 }
@@ -238,6 +241,20 @@ static bool stream_is_here(const struct world *w, uint64_t migration)
         }
     }
     return false;
+}
+
+/* Its memory is where its source's copy is. */
+static int do_await(const struct world *w, const struct guard_request *request,
+                    struct guard_report *copy)
+{
+    if (copy == NULL || copy->state != GUEST_RUNNING)
+        return -ENOENT;
+    if (copy->n_starts > 1 || stream_is_here(w, request->migration))
+        return 0;
+    copy->state = GUEST_EXITED;
+    copy->exit_status = 137;
+    copy->pid = 0;
+    return -EREMOTEIO;
 }
 
 static int do_activate(struct world *w, struct world_guard *g, const struct guard_request *request)
@@ -302,6 +319,8 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
         return 0;
     case GUARD_ACTIVATE:
         return do_activate(w, g, request);
+    case GUARD_AWAIT:
+        return do_await(w, request, copy);
     case GUARD_RESUME:
         if (copy == NULL)
             return -ENOENT;

@@ -66,7 +66,7 @@ static void write_stream(int fd, size_t size, unsigned seed, bool is_cut)
 
     for (size_t i = 0; i < size; i++)
         data[i] = (uint8_t)rand_r(&seed);
-    if (stream_out_start(out, fd, "web", NULL) < 0 || stream_out_file(out, "a.img", NULL) < 0 ||
+    if (stream_out_start(out, fd, 0, "web", NULL) < 0 || stream_out_file(out, "a.img", NULL) < 0 ||
         stream_out_data(out, data, size, NULL) < 0 || (!is_cut && stream_out_end(out, NULL) < 0))
         _exit(1); /* nobody takes it any more */
     _exit(0);

@@ -51,6 +51,7 @@ static void fill(struct guard_request *request, enum guard_op op)
         .index = 78,
         .copy = {"web", 5},
         .migration = 12,
+        .wish = {{MOVE_POST, 50, 20000}, 100000, true, true},
         .grace_ms = 1000,
         .timeout_ms = 500,
         .keep_upper = true,
@@ -227,6 +228,7 @@ static void replies_are_read_back(void **state)
         reply.bytes = 1 << 20;
         reply.handed_over_us = 99;
         reply.stats = (struct guard_stats){1, 2, 3, 4, GUARD_UNKNOWN};
+        reply.mode = MOVE_POST;
         reply.n_reports = 2;
         reply.reports = reports;
         assert_int_equal(guard_reply_decode(buffer, encoded_reply(&reply), &back), 0);
@@ -240,6 +242,7 @@ static void replies_are_read_back(void **state)
         assert_int_equal(back.handed_over_us, is_timed ? 99 : 0);
         assert_int_equal(back.stats.memory_bytes, op == GUARD_STATS ? 2 : 0);
         assert_true(back.stats.received_bytes == (op == GUARD_STATS ? GUARD_UNKNOWN : 0));
+        assert_int_equal(back.mode, is_timed ? MOVE_POST : 0);
         assert_int_equal(back.n_reports, op == GUARD_LIST ? 2 : 0);
         if (op == GUARD_LIST) {
             assert_string_equal(back.reports[1].guest, "db");

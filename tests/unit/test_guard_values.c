@@ -119,7 +119,8 @@ static void record_is_read_back_and_no_part_of_it(void **state)
 static void job_and_result_are_read_back(void **state)
 {
     char *argv[] = {(char *)"sh", (char *)"-c", NULL};
-    struct job_result result = {.id = 3, .code = -EIO, .text = "why", .pid = 8, .bytes = 1};
+    struct job_result result = {
+        .id = 3, .code = -EIO, .text = "why", .pid = 8, .bytes = 1, .mode = MOVE_POST};
     struct job_result result_back;
     struct job job, back;
     struct writer w;
@@ -132,12 +133,15 @@ static void job_and_result_are_read_back(void **state)
     fill_run(&job.run);
     job.n_argv = 2;
     job.argv = argv;
+    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000}, 100000, true, false};
     writer_init(&w, buffer, sizeof(buffer));
     job_encode(&job, &w);
     assert_int_equal(job_decode(buffer, w.size, &back), 0);
     assert_string_equal(back.argv[1], "-c");
     assert_null(back.argv[2]);
     assert_string_equal(back.run.spec.name, job.run.spec.name);
+    assert_int_equal(back.wish.terms.mode, MOVE_PRE);
+    assert_int_equal(back.wish.link_kbps, 100000);
     job_deinit(&back);
     assert_int_equal(job_decode(buffer, w.size - 1, &back), -EBADMSG);
     guest_run_deinit(&job.run);
@@ -146,6 +150,7 @@ static void job_and_result_are_read_back(void **state)
     assert_int_equal(job_result_decode(buffer, w.size, &result_back), 0);
     assert_int_equal(result_back.code, -EIO);
     assert_string_equal(result_back.text, "why");
+    assert_int_equal(result_back.mode, MOVE_POST);
 }
 
 int main(void)

@@ -33,7 +33,7 @@ static size_t write_sample(int fd)
 {
     struct err err;
 
-    assert_int_equal(stream_out_start(&out, fd, "web", &err), 0);
+    assert_int_equal(stream_out_start(&out, fd, 0, "web", &err), 0);
     assert_int_equal(stream_out_file(&out, "core-1.img", &err), 0);
     assert_int_equal(stream_out_data(&out, "core", 4, &err), 0);
     assert_int_equal(stream_out_file(&out, "empty.img", &err), 0);
@@ -42,6 +42,7 @@ static size_t write_sample(int fd)
     assert_int_equal(stream_out_tree(&out, STREAM_TREE_SHM, &err), 0);
     assert_int_equal(stream_out_log(&out, &err), 0);
     assert_int_equal(stream_out_data(&out, "words\n", 6, &err), 0);
+    assert_int_equal(stream_out_lazy(&out, &err), 0);
     assert_int_equal(stream_out_end(&out, &err), 0);
     return (size_t)lseek(fd, 0, SEEK_END);
 }
@@ -90,8 +91,10 @@ static void stream_is_read_as_written(void **state)
     assert_next(STREAM_TREE, "\3");
     assert_next(STREAM_LOG, "");
     assert_next(STREAM_DATA, "words\n");
+    assert_next(STREAM_LAZY, "");
     assert_int_equal(stream_in_next(&in, &record, &err), 0);
     assert_int_equal(record.type, STREAM_END);
+    assert_true(in.grammar.is_lazy);
     assert_int_equal(in.n_bytes, size);
     close(fd);
 }
@@ -108,7 +111,7 @@ static void large_data_is_cut_into_records(void **state)
     (void)state;
     for (size_t i = 0; i < SIZE; i++)
         data[i] = (uint8_t)(i * 7);
-    assert_int_equal(stream_out_start(&out, fd, "web", &err), 0);
+    assert_int_equal(stream_out_start(&out, fd, 0, "web", &err), 0);
     assert_int_equal(stream_out_file(&out, "pages-1.img", &err), 0);
     assert_int_equal(stream_out_data(&out, data, SIZE, &err), 0);
     assert_int_equal(stream_out_end(&out, &err), 0);
@@ -200,6 +203,10 @@ static void grammar_is_kept(void **state)
         {"no such tree", {{STREAM_GUEST, "a", 1}, {STREAM_TREE, "\4", 1}}},
         {"a tree twice", {{STREAM_GUEST, "a", 1}, {STREAM_TREE, "\1", 1}, {STREAM_TREE, "\1", 1}}},
         {"the log twice", {{STREAM_GUEST, "a", 1}, {STREAM_LOG, "", 0}, {STREAM_LOG, "", 0}}},
+        {"memory that follows twice",
+         {{STREAM_GUEST, "a", 1}, {STREAM_LAZY, "", 0}, {STREAM_LAZY, "", 0}}},
+        {"content of what follows",
+         {{STREAM_GUEST, "a", 1}, {STREAM_LAZY, "", 0}, {STREAM_DATA, "x", 1}}},
         {"a wrong sum", {{STREAM_GUEST, "a", 1}, {STREAM_END, "\1\0\0\0\0\0\0\0", 8}}},
         {"more after the end",
          {{STREAM_GUEST, "a", 1}, {STREAM_END, "\0\0\0\0\0\0\0\0", 8}, {STREAM_LOG, "", 0}}},
@@ -225,7 +232,7 @@ static void grammar_is_kept(void **state)
 
 static void header_bounds_are_kept(void **state)
 {
-    static const uint8_t unknown[] = {8, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
+    static const uint8_t unknown[] = {STREAM_END + 1, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
                          huge[] = {5, 1, 0, 4, 0};
     struct stream_record record;
 
@@ -244,7 +251,7 @@ static void writer_says_when_the_reader_is_gone(void **state)
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     close(ends[1]);
-    assert_int_equal(stream_out_start(&out, ends[0], "web", &err), 0);
+    assert_int_equal(stream_out_start(&out, ends[0], 0, "web", &err), 0);
     assert_int_equal(stream_out_end(&out, &err), -EPIPE);
     close(ends[0]);
     signal(SIGPIPE, old);

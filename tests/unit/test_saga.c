@@ -8,6 +8,7 @@
 
 #define RESERVED  SAGA_PHASE_RESERVED
 #define COMMITTED SAGA_PHASE_COMMITTED
+#define HANDOVER  SAGA_PHASE_HANDOVER
 #define OVER      SAGA_PHASE_OVER
 
 static void test_source_does(void **unused)
@@ -29,6 +30,7 @@ static void test_source_does(void **unused)
          {.phase = RESERVED, .copy = SAGA_COPY_ENDED, .ordered = true},
          SAGA_REST},
         {"committed: kept frozen", {.phase = COMMITTED, .copy = SAGA_COPY_HANDED_OVER}, SAGA_REST},
+        {"its memory is asked for", {.phase = HANDOVER, .copy = SAGA_COPY_HANDED_OVER}, SAGA_REST},
         {"aborted", {.phase = OVER, .copy = SAGA_COPY_HANDED_OVER, .is_owner = true}, SAGA_RESUME},
         {"done", {.phase = OVER, .copy = SAGA_COPY_HANDED_OVER}, SAGA_DISCARD},
         {"over and running",
@@ -78,6 +80,38 @@ static void test_target_does(void **unused)
          SAGA_DISCARD},
         {"committed, nothing here", {.phase = COMMITTED, .copy = SAGA_COPY_NONE}, SAGA_REST},
         {"committed and running", {.phase = COMMITTED, .copy = SAGA_COPY_RUNNING}, SAGA_REST},
+        {"handed over and ready",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RECEIVED, .lease_live = true, .switch_ready = true},
+         SAGA_ACTIVATE},
+        {"handed over, source lost before it runs: the restore finds out",
+         {.phase = HANDOVER,
+          .copy = SAGA_COPY_RECEIVED,
+          .source_gone = true,
+          .lease_live = true,
+          .switch_ready = true},
+         SAGA_ACTIVATE},
+        {"handed over, it cannot be activated",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RECEIVED, .failed = true},
+         SAGA_DISCARD},
+        {"handed over, and nothing here",
+         {.phase = HANDOVER, .copy = SAGA_COPY_NONE, .failed = true},
+         SAGA_REST},
+        {"its memory follows", {.phase = HANDOVER, .copy = SAGA_COPY_RUNNING}, SAGA_AWAIT},
+        {"its memory is here",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RUNNING, .memory_here = true},
+         SAGA_REST},
+        {"its memory is here, the source lost after that",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RUNNING, .memory_here = true, .source_gone = true},
+         SAGA_REST},
+        {"the source was lost while it follows",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RUNNING, .source_gone = true},
+         SAGA_KILL},
+        {"its memory will not come",
+         {.phase = HANDOVER, .copy = SAGA_COPY_RUNNING, .failed = true},
+         SAGA_KILL},
+        {"killed for want of its memory: what its policy says, when this is over",
+         {.phase = HANDOVER, .copy = SAGA_COPY_ENDED, .failed = true},
+         SAGA_REST},
         {"aborted while prepared", {.phase = OVER, .copy = SAGA_COPY_PREPARED}, SAGA_DISCARD},
         {"aborted while received", {.phase = OVER, .copy = SAGA_COPY_RECEIVED}, SAGA_DISCARD},
         {"over, nothing here", {.phase = OVER, .copy = SAGA_COPY_NONE}, SAGA_REST},
@@ -238,7 +272,8 @@ static void test_who_runs_meanwhile_may_take_longer(void **unused)
     assert_int_equal(saga_deadline(&saga), SAGA_COPY_LIMIT_MS * 1000ull);
     saga.is_live = true;
     assert_int_equal(saga_deadline(&saga), SAGA_LIVE_COPY_LIMIT_MS * 1000ull);
-    assert_int_not_equal(saga_step(&saga, &facts, SAGA_COPY_LIMIT_MS * 1000ull), SAGA_PROPOSE_ABORT);
+    assert_int_not_equal(saga_step(&saga, &facts, SAGA_COPY_LIMIT_MS * 1000ull),
+                         SAGA_PROPOSE_ABORT);
 }
 
 /* A new leader finds a move at any step, and a commit of its predecessor wins over its abort. */
@@ -305,12 +340,44 @@ static void test_no_step_leads_back_before_the_commit(void **unused)
     (void)unused;
     for (unsigned from = SAGA_COMMITTED; from <= SAGA_RUNNING; from++) {
         for (unsigned to = SAGA_PREPARING; to < SAGA_STEP_END; to++)
-            assert_int_equal(
-                saga_step_is_legal(from, to),
-                to != from && (to == SAGA_COMMITTED || to == SAGA_RUNNING || to == SAGA_RETURNING));
+            assert_int_equal(saga_step_is_legal(from, to),
+                             to != from && to >= SAGA_COMMITTED && to != SAGA_ABORTING &&
+                                 !(from == SAGA_FETCHING && to == SAGA_RETURNING));
     }
     for (unsigned to = SAGA_PREPARING; to <= SAGA_VERIFIED; to++)
         assert_false(saga_step_is_legal(SAGA_ABORTING, to));
+}
+
+/* Memory that follows: a handover is committed, and only the target's word, or its end, ends it. */
+static void test_handover(void **unused)
+{
+    struct saga_facts facts = {.phase = RESERVED,
+                               .source = SAGA_COPY_HANDED_OVER,
+                               .target = SAGA_COPY_RECEIVED,
+                               .is_lazy = true};
+    struct saga saga;
+
+    (void)unused;
+    saga_init(&saga, 7, 0);
+    assert_int_equal(saga_step(&saga, &facts, 0), SAGA_PROPOSE_COMMIT);
+    facts.phase = HANDOVER;
+    assert_int_equal(saga_step(&saga, &facts, 1), SAGA_WAIT);
+    assert_int_equal(saga.step, SAGA_COMMITTED);
+    facts.target = SAGA_COPY_RUNNING;
+    assert_int_equal(saga_step(&saga, &facts, 2), SAGA_WAIT);
+    assert_int_equal(saga.step, SAGA_FETCHING);
+    assert_string_equal(saga_step_name(saga.step), "fetching");
+    assert_int_equal(saga_deadline(&saga), UINT64_MAX);
+    facts.target_failed = true; /* its own affair: it is killed, and that is the end */
+    assert_int_equal(saga_step(&saga, &facts, 3), SAGA_WAIT);
+    facts.target = SAGA_COPY_ENDED;
+    assert_int_equal(saga_step(&saga, &facts, 4), SAGA_PROPOSE_DONE);
+    facts.target = SAGA_COPY_RUNNING;
+    facts.target_failed = false;
+    facts.memory_here = true;
+    assert_int_equal(saga_step(&saga, &facts, 5), SAGA_PROPOSE_DONE);
+    saga_init(&saga, 7, 0); /* a new leader */
+    assert_int_equal(saga_step(&saga, &facts, 0), SAGA_PROPOSE_DONE);
 }
 
 int main(void)
@@ -323,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_who_runs_meanwhile_may_take_longer),
         cmocka_unit_test(test_new_leader_picks_up),
         cmocka_unit_test(test_a_restore_that_fails),
+        cmocka_unit_test(test_handover),
         cmocka_unit_test(test_no_step_leads_back_before_the_commit),
     };
 

@@ -393,6 +393,7 @@ static void names_and_their_enums(void **state)
     assert_string_equal(raft_role_name(ROLE_STANDBY), "standby");
     assert_string_equal(desired_state_name(DESIRED_STOPPED), "stopped");
     assert_string_equal(migration_phase_name(MIGRATION_COMMITTED), "committed");
+    assert_string_equal(migration_phase_name(MIGRATION_HANDOVER), "handover");
     assert_int_equal(guest_kind_parse("vm", &kind), 0);
     assert_string_equal(guest_kind_name(kind), "vm");
     assert_int_equal(restart_policy_parse("on-failure", &restart), 0);

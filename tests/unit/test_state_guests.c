@@ -382,6 +382,43 @@ static void a_migration_runs_through(void **state)
     assert_int_equal(c->out.code, -ENOENT);
 }
 
+/* Its memory is still to follow: the target owns it, and only its word ends the migration. */
+static void a_handover_runs_through(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t id = reserved(c);
+    struct command commit = {.type = COMMAND_MIGRATION_COMMIT,
+                             .migration_step = {.id = id, .is_lazy = true}};
+
+    assert_int_equal(cluster_apply(c, &commit), 0);
+    assert_int_equal(state_migration(&c->state, id)->phase, MIGRATION_HANDOVER);
+    assert_int_equal(place_of(c, "web")->node, cluster_node(c, "n3"));
+    cluster_step(c, COMMAND_MIGRATION_ABORT, id);
+    assert_int_equal(c->out.code, -ESTALE);
+    cluster_guest(c, "b", cluster_place(c, "n2", 1, 1), FAILOVER_RESTART);
+    assert_refused(c, -ESTALE, "node n2: core 1 is taken"); /* by what gives out the memory */
+    assert_int_equal(cluster_step(c, COMMAND_MIGRATION_DONE, id), 0);
+    assert_int_equal(state_guest(&c->state, "web")->migration, 0);
+}
+
+static void a_handover_and_its_losses(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t id = reserved(c), epoch;
+    struct command commit = {.type = COMMAND_MIGRATION_COMMIT,
+                             .migration_step = {.id = id, .is_lazy = true}};
+
+    cluster_apply(c, &commit);
+    epoch = place_of(c, "web")->epoch;
+    assert_int_equal(cluster_event(c, COMMAND_NODE_LOST, "n2", 0), 0);
+    assert_non_null(state_migration(&c->state, id)); /* the target sees it, and acts */
+    assert_int_equal(place_of(c, "web")->epoch, epoch);
+    assert_true(state_node_by_name(&c->state, "n2")->epoch > epoch);
+    assert_int_equal(cluster_event(c, COMMAND_NODE_LOST, "n3", 0), 0);
+    assert_null(state_migration(&c->state, id));
+    assert_nowhere_now(c, "web");
+}
+
 static void an_abort_leaves_the_guest_at_the_source(void **state)
 {
     struct cluster *c = *state;
@@ -566,6 +603,8 @@ int main(void)
         TEST(a_loss_frees_all_guests_but_those_that_stay),
         TEST(a_reboot_gives_every_guest_a_new_epoch),
         TEST(a_migration_runs_through),
+        TEST(a_handover_runs_through),
+        TEST(a_handover_and_its_losses),
         TEST(an_abort_leaves_the_guest_at_the_source),
         TEST(a_return_gives_the_guest_back_to_the_source),
         TEST(reservations_are_refused_where_they_make_no_sense),

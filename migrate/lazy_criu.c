@@ -1,0 +1,309 @@
+#include "migrate/lazy_criu.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+#include "migrate/freezer_cgroup.h"
+#include "migrate/presence_posix.h"
+#include "migrate/relay_posix.h"
+
+#define PIPE_LIMIT "/proc/sys/fs/pipe-max-size"
+
+enum { PIPE_NEEDED = 4 * 1024 * 1024, MAX_FAULTS = 256, FAULTS_MS = 50 };
+
+int lazy_make_room(struct err *err)
+{
+    cleanup_close int fd = open(PIPE_LIMIT, O_RDWR | O_CLOEXEC);
+    char text[32] = "";
+    int n;
+
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && atol(text) >= PIPE_NEEDED)
+        return 0;
+    n = snprintf(text, sizeof(text), "%d", PIPE_NEEDED);
+    if (fd < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+        return err_set(err, -ENOTSUP,
+                       "post-copy needs a node-wide limit: sysctl fs.pipe-max-size=%d",
+                       PIPE_NEEDED);
+    return 0;
+}
+
+/* ---- processes that outlive their job */
+
+static bool is_among(int fd, const int *kept, size_t n_kept)
+{
+    for (size_t i = 0; i < n_kept; i++) {
+        if (kept[i] == fd)
+            return true;
+    }
+    return false;
+}
+
+/* Forks; the child keeps `kept` and nothing else, and belongs to no job. */
+static pid_t fork_beside(const int *kept, size_t n_kept)
+{
+    enum { LOOKED_AT = 1024 };
+    pid_t pid = fork();
+    int null;
+
+    if (pid != 0)
+        return pid;
+    setsid();
+    for (int fd = 0; fd < LOOKED_AT; fd++) {
+        if (!is_among(fd, kept, n_kept))
+            close(fd);
+    }
+    close_range(LOOKED_AT, ~0U, 0);
+    do
+        null = open("/dev/null", O_RDWR);
+    while (null >= 0 && null < 2);
+    if (null > 2)
+        close(null);
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+/* criu ends the dump, and lets go of the guest, when its socket ends: that is waited for. */
+static void await_near(int near)
+{
+    struct pollfd fd = {.fd = near, .events = POLLIN};
+    char rest[4096];
+
+    shutdown(near, SHUT_WR);
+    while (poll(&fd, 1, LAZY_END_MS) == 1 && read(near, rest, sizeof(rest)) > 0)
+        ;
+}
+
+static void serve(int near, int far, int stop, uint32_t rate_kbps)
+{
+    struct relay relay = {.near = near, .far = far, .stop = stop, .rate_kbps = rate_kbps};
+
+    relay_run(&relay);
+    close(far);
+    await_near(near);
+    _exit(0);
+}
+
+int lazy_serve(const struct mover_guest *guest, const struct mover_paths *paths, int near, int far,
+               uint32_t rate_kbps, struct err *err)
+{
+    cleanup_close int stop = presence_begin(paths->server, err);
+    const int kept[] = {near, far, stop};
+    pid_t pid;
+
+    if (stop < 0)
+        return stop;
+    pid = fork_beside(kept, 3);
+    if (pid == 0)
+        serve(near, far, stop, rate_kbps);
+    return pid < 0 ? err_set(err, -errno, "no process to give out the memory of guest %s: %s",
+                             guest->name, strerror(errno))
+                   : 0;
+}
+
+/* ---- target */
+
+struct fetching {
+    const struct mover_guest *guest;
+    const struct mover_paths *paths;
+    struct criu_run run;
+    int near, far, stop;
+    int pidfd;              /* of run */
+    int faults[MAX_FAULTS]; /* copies of run's userfaultfds, by their number there; -1 */
+};
+
+/* As long as there is a copy of them a page that is missing is waited for, whatever becomes of
+ * criu.
+ */
+static void hold_faults(void *context)
+{
+    struct fetching *f = context;
+    char path[64], target[64];
+    struct dirent *entry;
+    DIR *directory;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", f->run.pid);
+    directory = opendir(path);
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        ssize_t n = readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
+        int number = atoi(entry->d_name);
+
+        target[n > 0 ? n : 0] = '\0';
+        if (number < MAX_FAULTS && f->faults[number] < 0 &&
+            strcmp(target, "anon_inode:[userfaultfd]") == 0)
+            f->faults[number] = (int)syscall(SYS_pidfd_getfd, f->pidfd, number, 0);
+    }
+    if (directory != NULL)
+        closedir(directory);
+}
+
+static const char *words_of(enum relay_end end)
+{
+    switch (end) {
+    case RELAY_NEAR_ENDED:
+        return "criu lazy-pages failed";
+    case RELAY_FAR_ENDED:
+        return "the source gives out no more of its memory";
+    case RELAY_STOPPED:
+        return "the transfer of its memory was called off";
+    case RELAY_SILENT:
+        return "the source does not answer for its memory";
+    }
+    return "";
+}
+
+static void write_verdict(const struct mover_paths *paths, const char *text)
+{
+    cleanup_close int fd =
+        open(paths->verdict, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        (void)!write(fd, text, strlen(text));
+}
+
+/* The guest must not run a moment without what holds back its missing pages. */
+static void give_up(struct fetching *f, enum relay_end end)
+{
+    write_verdict(f->paths, words_of(end));
+    while (freezer_kill(f->guest->freezer, NULL) < 0)
+        nanosleep(&(struct timespec){.tv_nsec = 100 * 1000000}, NULL);
+    kill(f->run.pid, SIGKILL);
+    (void)criu_finish(&f->run, NULL);
+    _exit(1);
+}
+
+/* The source says good-bye first. If that was not the end, criu waits for pages: it is not told. */
+static bool has_ended(const struct fetching *f, enum relay_end end)
+{
+    struct pollfd ended = {.fd = f->pidfd, .events = POLLIN};
+
+    return end == RELAY_NEAR_ENDED ||
+           (end == RELAY_FAR_ENDED && poll(&ended, 1, LAZY_GOODBYE_MS) == 1);
+}
+
+static void fetch(struct fetching *f)
+{
+    struct relay relay = {.near = f->near,
+                          .far = f->far,
+                          .stop = f->stop,
+                          .silence_ms = LAZY_SILENCE_MS,
+                          .interval_ms = FAULTS_MS,
+                          .each = hold_faults,
+                          .context = f};
+    enum relay_end end = relay_run(&relay);
+
+    if (!has_ended(f, end) || criu_finish(&f->run, NULL) < 0)
+        give_up(f, end);
+    write_verdict(f->paths, "");
+    _exit(0);
+}
+
+/* criu lazy-pages, ready for a restore. */
+static int start_daemon(struct fetching *f, int its_end, struct err *err)
+{
+    int ready[2], r;
+    char byte;
+
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    f->run = (struct criu_run){
+        .what = "lazy-pages",
+        .directory = f->paths->images,
+        .inherited = its_end,
+        .says_ready = ready[1],
+        .arguments = {"--page-server", "--ps-socket", "3", "--status-fd", "4"},
+    };
+    r = criu_start(&f->run, err);
+    close(ready[1]);
+    if (r == 0 && read(ready[0], &byte, 1) != 1) {
+        r = criu_finish(&f->run, err);
+        r = r < 0 ? r : err_set(err, -EIO, "criu lazy-pages has ended at once");
+    }
+    close(ready[0]);
+    if (r == 0)
+        f->pidfd = (int)syscall(SYS_pidfd_open, f->run.pid, 0);
+    return r;
+}
+
+/* In the process that fetches; what became of the start is told through `told`. */
+static void begin_to_fetch(struct fetching *f, int its_end, int told)
+{
+    struct err failure = {0};
+
+    if (start_daemon(f, its_end, &failure) < 0)
+        failure.code = failure.code < 0 ? failure.code : -EIO;
+    close(its_end);
+    (void)!write(told, &failure, sizeof(failure));
+    close(told);
+    if (failure.code < 0)
+        _exit(1);
+    fetch(f);
+}
+
+int lazy_fetch(const struct mover_guest *guest, const struct mover_paths *paths, int far,
+               struct err *err)
+{
+    cleanup_close int stop = presence_begin(paths->pager, err);
+    struct fetching f = {.guest = guest, .paths = paths, .far = far, .stop = stop, .pidfd = -1};
+    struct err failure = {0};
+    int pair[2], told[2];
+    pid_t pid;
+
+    if (stop < 0)
+        return stop;
+    for (int i = 0; i < MAX_FAULTS; i++)
+        f.faults[i] = -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(told, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+    f.near = pair[0];
+    pid = fork_beside((const int[]){pair[0], pair[1], far, stop, told[1]}, 5);
+    if (pid == 0)
+        begin_to_fetch(&f, pair[1], told[1]);
+    close(told[1]);
+    close(pair[0]);
+    close(pair[1]);
+    if (pid < 0 || read(told[0], &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
+        failure = (struct err){-ECHILD, "the process that fetches the guest's memory died"};
+    close(told[0]);
+    return failure.code < 0 ? err_set(err, failure.code, "%s", failure.text) : 0;
+}
+
+bool lazy_is_awaited(const struct mover_paths *paths)
+{
+    return access(paths->pager, F_OK) == 0;
+}
+
+int lazy_await(const struct mover_paths *paths, struct err *err)
+{
+    char text[128] = "the process that fetched its memory died";
+    cleanup_close int fd = -1;
+    ssize_t n;
+
+    if (!lazy_is_awaited(paths))
+        return 0;
+    (void)presence_wait(paths->pager, false, -1, NULL);
+    fd = open(paths->verdict, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n == 0)
+        return 0;
+    if (n > 0)
+        text[n] = '\0';
+    return err_set(err, -EREMOTEIO, "%s", text);
+}
+
+int lazy_end(const struct mover_paths *paths, struct err *err)
+{
+    int r = presence_wait(paths->server, true, LAZY_END_MS + 1000, err);
+
+    return r < 0 ? r : presence_wait(paths->pager, true, LAZY_END_MS + 1000, err);
+}

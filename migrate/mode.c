@@ -1,0 +1,179 @@
+#include "migrate/mode.h"
+
+/* What it comes to, and what each way would take. */
+struct weighed {
+    const struct mode_wish *wish;
+    const struct look *look;
+    uint64_t kbps;                     /* of the copy */
+    uint64_t stop_ms, pre_ms, post_ms; /* of standing still */
+    uint32_t rounds;
+    bool can_pre, can_post;
+};
+
+static uint64_t copy_kbps(const struct mode_wish *wish)
+{
+    uint64_t kbps = MODE_COPY_KBPS;
+
+    if (wish->link_kbps != 0 && wish->link_kbps < kbps)
+        kbps = wish->link_kbps;
+    if (wish->terms.bandwidth_kbps != 0 && wish->terms.bandwidth_kbps < kbps)
+        kbps = wish->terms.bandwidth_kbps;
+    return kbps;
+}
+
+static uint64_t copy_ms(const struct weighed *w, uint64_t bytes)
+{
+    return bytes * 8 / w->kbps;
+}
+
+/* Rounds until what is left fits into the downtime, or does not get less any more. */
+static void weigh_pre(struct weighed *w)
+{
+    const struct look *look = w->look;
+    uint64_t rest = look->memory_bytes, still_ms = MODE_BASE_MS + copy_ms(w, look->files_bytes);
+
+    w->rounds = 0;
+    do {
+        uint64_t next = look->dirty_bytes_per_s * copy_ms(w, rest) / 1000;
+
+        w->rounds++;
+        if (next * 100 >= rest * MODE_CONVERGE_PERCENT)
+            break;
+        rest = next;
+    } while (still_ms + copy_ms(w, rest) > w->wish->terms.downtime_ms &&
+             w->rounds < MODE_MAX_ROUNDS);
+    w->pre_ms = still_ms + copy_ms(w, rest);
+}
+
+static void weigh(const struct mode_wish *wish, const struct look *look, struct weighed *ret)
+{
+    bool is_asked = wish->terms.mode == MOVE_POST;
+
+    *ret = (struct weighed){.wish = wish, .look = look, .kbps = copy_kbps(wish)};
+    ret->stop_ms = MODE_BASE_MS + copy_ms(ret, look->memory_bytes + look->files_bytes);
+    ret->post_ms = MODE_BASE_MS + MODE_POST_MS + copy_ms(ret, look->files_bytes);
+    ret->can_pre = look->can_pre;
+    ret->can_post = look->can_lazy && wish->target_can_lazy && (wish->allows_post || is_asked);
+    weigh_pre(ret);
+}
+
+static enum move_mode pick(const struct weighed *w)
+{
+    uint64_t downtime_ms = w->wish->terms.downtime_ms;
+
+    if (w->stop_ms <= downtime_ms)
+        return MOVE_STOP;
+    if (w->can_pre && w->pre_ms <= downtime_ms)
+        return MOVE_PRE;
+    if (w->can_post && w->post_ms < w->stop_ms)
+        return MOVE_POST;
+    return w->can_pre && w->pre_ms < w->stop_ms ? MOVE_PRE : MOVE_STOP;
+}
+
+static bool can(const struct weighed *w, enum move_mode mode)
+{
+    return mode == MOVE_PRE ? w->can_pre : mode == MOVE_POST ? w->can_post : true;
+}
+
+static uint64_t still_ms(const struct weighed *w, enum move_mode mode)
+{
+    return mode == MOVE_PRE ? w->pre_ms : mode == MOVE_POST ? w->post_ms : w->stop_ms;
+}
+
+/* ---- the reasons */
+
+static void say_why_not_pre(const struct weighed *w, struct look *look)
+{
+    if (!w->can_pre)
+        look_add(look, "no-pre-copy", false, "pre-copy: %s",
+                 look->can_track_dirty ? "not with this mover"
+                                       : "this kernel does not say which pages were written");
+    else if (w->pre_ms > w->wish->terms.downtime_ms)
+        look_add(
+            look, "no-convergence", false,
+            "pre-copy: it writes %llu KiB/s, %llu KiB/s cross: the last round would take %llu ms",
+            (unsigned long long)look->dirty_bytes_per_s / 1024, (unsigned long long)w->kbps / 8,
+            (unsigned long long)w->pre_ms);
+}
+
+static void say_why_not_post(const struct weighed *w, struct look *look)
+{
+    if (!w->look->can_lazy || !w->wish->target_can_lazy)
+        look_add(look, "no-post-copy", false, "post-copy: the %s cannot let memory come later",
+                 w->look->can_lazy ? "target" : "source");
+    else if (!w->can_post)
+        look_add(look, "no-post-copy", false,
+                 "post-copy: it would not come back from a loss meanwhile (restart: never)");
+}
+
+static void say(const struct weighed *w, const struct mode_verdict *verdict, struct look *look)
+{
+    uint32_t downtime_ms = w->wish->terms.downtime_ms;
+
+    if (w->wish->link_kbps == 0 && w->wish->terms.bandwidth_kbps == 0)
+        look_add(look, "rate-unknown", false,
+                 "the rate of its link is not known: %d Mbit/s assumed", MODE_COPY_KBPS / 1000);
+    if (verdict->mode != MOVE_STOP && w->stop_ms > downtime_ms)
+        look_add(look, "stop-too-long", false,
+                 "stop-and-copy: %llu ms for %llu MiB, more than the %u ms that it may stand still",
+                 (unsigned long long)w->stop_ms,
+                 (unsigned long long)(look->memory_bytes + look->files_bytes) >> 20, downtime_ms);
+    if (verdict->mode == MOVE_POST || (verdict->mode == MOVE_STOP && w->stop_ms > downtime_ms))
+        say_why_not_pre(w, look);
+    if (verdict->mode != MOVE_POST && still_ms(w, verdict->mode) > downtime_ms)
+        say_why_not_post(w, look);
+    if (verdict->blackout_ms > downtime_ms)
+        look_add(look, "downtime", false, "it will stand still for about %u ms: more than %u ms",
+                 verdict->blackout_ms, downtime_ms);
+    if (verdict->mode == MOVE_POST)
+        look_add(look, "handover", false,
+                 "until its memory has followed (about %u ms) it is lost if either node is",
+                 verdict->total_ms - verdict->blackout_ms);
+}
+
+void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verdict *ret)
+{
+    enum move_mode asked = wish->terms.mode;
+    struct weighed w;
+
+    weigh(wish, look, &w);
+    *ret = (struct mode_verdict){.mode = asked == MOVE_AUTO ? pick(&w) : asked};
+    if (!can(&w, ret->mode)) {
+        look_add(look, "mode", true, "it cannot move by %s-copy: %s", move_mode_name(asked),
+                 asked == MOVE_POST      ? "a kernel on its way has no userfaultfd for it"
+                 : look->can_track_dirty ? "this mover does not"
+                                         : "this kernel does not say which pages were written");
+        ret->mode = 0;
+        return;
+    }
+    ret->blackout_ms = (uint32_t)still_ms(&w, ret->mode);
+    ret->rounds = ret->mode == MOVE_PRE ? w.rounds : 0;
+    ret->total_ms = ret->mode == MOVE_STOP
+                        ? ret->blackout_ms
+                        : ret->blackout_ms + (uint32_t)copy_ms(&w, look->memory_bytes);
+    say(&w, ret, look);
+}
+
+void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
+{
+    write_u8(w, (uint8_t)wish->terms.mode);
+    write_u32(w, wish->terms.downtime_ms);
+    write_u32(w, wish->terms.bandwidth_kbps);
+    write_u32(w, wish->link_kbps);
+    write_bool(w, wish->target_can_lazy);
+    write_bool(w, wish->allows_post);
+}
+
+void mode_wish_decode(struct reader *r, struct mode_wish *ret)
+{
+    uint8_t mode = read_u8(r);
+
+    ret->terms.mode = (enum move_mode)mode;
+    ret->terms.downtime_ms = read_u32(r);
+    ret->terms.bandwidth_kbps = read_u32(r);
+    ret->link_kbps = read_u32(r);
+    ret->target_can_lazy = read_bool(r);
+    ret->allows_post = read_bool(r);
+    if (mode < MOVE_AUTO || mode > MOVE_POST)
+        reader_fail(r);
+}

@@ -1,0 +1,38 @@
+/* mode: in which way a guest is to be moved, from what is known of it and of its way (pure). */
+#ifndef SKEIN_MIGRATE_MODE_H
+#define SKEIN_MIGRATE_MODE_H
+
+#include "base/bytes.h"
+#include "base/move.h"
+#include "migrate/look.h"
+
+enum {
+    MODE_BASE_MS = 60,          /* of any move: freeze, dump, commit, restore of a small guest */
+    MODE_POST_MS = 40,          /* more than that, until a guest runs whose memory follows */
+    MODE_COPY_KBPS = 3200000,   /* no faster from memory to memory, whatever the link */
+    MODE_MAX_ROUNDS = 10,       /* of pre-copy */
+    MODE_CONVERGE_PERCENT = 80, /* of the rate: what is written faster is not caught up with */
+};
+
+/* What the source is told of a move, beside what it sees itself. */
+struct mode_wish {
+    struct move_terms terms;
+    uint32_t link_kbps;   /* that is free on the way; 0 = not known */
+    bool target_can_lazy; /* as of struct look */
+    bool allows_post;     /* the guest may be lost with either node while its memory follows */
+};
+
+struct mode_verdict {
+    enum move_mode mode;  /* 0: the mode that was asked for cannot be */
+    uint32_t blackout_ms; /* expected */
+    uint32_t total_ms;    /* expected, until all of it is there */
+    uint32_t rounds;      /* of pre-copy, before it stands still */
+};
+
+/* Picks; every reason becomes one of `look` (notes, or the obstacle of a mode that cannot be). */
+void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verdict *ret);
+
+void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
+void mode_wish_decode(struct reader *r, struct mode_wish *ret);
+
+#endif

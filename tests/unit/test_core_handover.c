@@ -1,0 +1,198 @@
+/* Post-copy as the core carries it out: the handover, and every way in which memory does not come.
+ */
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tests/support/world.h"
+
+/* A cluster with a guest "web" away from the leader; where it runs, and where it is to go. */
+static void begun(struct world *w, enum restart_policy restart, unsigned *ret_from,
+                  unsigned *ret_to)
+{
+    world_init(w, 4);
+    world_run(w, 2000);
+    world_create(w, "web", restart);
+    assert_true(world_answered(w, 2000));
+    assert_int_equal(world_n_running(w, "web", ret_from), 1);
+    if (*ret_from == 1) {
+        world_migrate(w, "web", 2);
+        assert_true(world_answered(w, 2000));
+        *ret_from = 2;
+    }
+    *ret_to = *ret_from == 4 ? 3 : 4;
+    w->mode = MOVE_POST;
+}
+
+static enum migration_phase phase(struct world *w)
+{
+    const struct state *s = world_state(w);
+
+    return s->n_migrations > 0 ? s->migrations[0].phase : 0;
+}
+
+static void test_the_guest_runs_before_its_memory_is_there(void **unused)
+{
+    struct world w;
+    unsigned from, to, at = 0;
+    bool ran_in_handover = false;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    world_migrate(&w, "web", to);
+    while (!w.has_answer && w.now < 20000000) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", &at), 0, 1);
+        if (world_n_running(&w, "web", &at) == 1 && at == to && phase(&w) == MIGRATION_HANDOVER) {
+            ran_in_handover = true;
+            assert_int_equal(world_copy(&w, from, "web")->state, GUEST_HANDED_OVER);
+        }
+    }
+    assert_true(ran_in_handover);
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_string_equal(w.answer.mode, "post-copy");
+    assert_in_range(w.answer.blackout_us, 45000, 60000);
+    assert_true(w.answer.total_ms >= WORLD_MEMORY_US / 1000 + 50);
+    world_run(&w, 200);
+    assert_null(world_copy(&w, from, "web"));
+    assert_int_equal(world_copy(&w, to, "web")->n_starts, 1);
+    world_deinit(&w);
+}
+
+/* The moment when it runs at the target and has not got its memory. */
+static void until_fetching(struct world *w, unsigned to)
+{
+    unsigned at = 0;
+
+    world_migrate(w, "web", to);
+    for (int i = 0; i < 2000; i++) {
+        world_run(w, 1);
+        if (phase(w) == MIGRATION_HANDOVER && world_n_running(w, "web", &at) == 1 && at == to)
+            return;
+    }
+    fail_msg("no handover:\n%s", w->records);
+}
+
+static void test_a_lost_source_ends_the_half_copy(void **unused)
+{
+    struct world w;
+    unsigned from, to, at = 0;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    until_fetching(&w, to);
+    world_kill(&w, from);
+    assert_true(world_answered(&w, 5000));
+    world_run(&w, 1500);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_int_equal(at, to);
+    assert_true(world_copy(&w, to, "web")->n_starts > 1); /* anew, in its place */
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+static void test_without_a_restart_it_is_lost(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    begun(&w, RESTART_NEVER, &from, &to);
+    until_fetching(&w, to);
+    world_kill(&w, from);
+    world_run(&w, 3000);
+    assert_int_equal(world_n_running(&w, "web", NULL), 0);
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    assert_int_equal(state_guest(world_state(&w), "web")->desired, DESIRED_STOPPED);
+    world_deinit(&w);
+}
+
+static void test_a_lost_target_is_a_loss_like_any_other(void **unused)
+{
+    struct world w;
+    unsigned from, to, at = 0;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    until_fetching(&w, to);
+    world_kill(&w, to);
+    world_run(&w, 2500);
+    assert_int_equal(world_n_running(&w, "web", &at), 1);
+    assert_true(at != to);
+    assert_int_equal(world_copy(&w, at, "web")->n_starts, 1); /* a new life, not the frozen copy */
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+/* At any moment, either end: one copy in the end, at most one at any time. */
+static void harm(void (*how)(struct world *w, unsigned node), unsigned end, unsigned ms)
+{
+    struct world w;
+    unsigned from, to;
+
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    world_migrate(&w, "web", to);
+    world_run(&w, ms);
+    how(&w, end == 0 ? from : to);
+    for (int i = 0; i < 2500; i++) {
+        world_run(&w, 1);
+        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
+    }
+    if (world_n_running(&w, "web", NULL) != 1)
+        print_error("end %u harmed at %u ms:\n%s", end, ms, w.records);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(world_state(&w)->n_migrations, 0);
+    world_deinit(&w);
+}
+
+static void test_it_survives_the_death_of_either_end(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 220; ms += 7) {
+        for (unsigned end = 0; end < 2; end++)
+            harm(world_kill, end, ms);
+    }
+}
+
+static void test_it_survives_restarts_of_skeind(void **unused)
+{
+    (void)unused;
+    for (unsigned ms = 1; ms < 220; ms += 7) {
+        for (unsigned end = 0; end < 2; end++)
+            harm(world_restart_skeind, end, ms);
+    }
+}
+
+static void test_memory_that_does_not_come_is_a_failure_of_the_guest(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    w.fail_op = GUARD_AWAIT;
+    w.fail_code = -EREMOTEIO;
+    world_migrate(&w, "web", to);
+    assert_true(world_answered(&w, 5000));
+    assert_string_equal(w.answer.mode, "restart");
+    world_run(&w, 1500);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_true(world_copy(&w, to, "web")->n_starts > 1);
+    world_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
+        cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
+        cmocka_unit_test(test_without_a_restart_it_is_lost),
+        cmocka_unit_test(test_a_lost_target_is_a_loss_like_any_other),
+        cmocka_unit_test(test_it_survives_the_death_of_either_end),
+        cmocka_unit_test(test_it_survives_restarts_of_skeind),
+        cmocka_unit_test(test_memory_that_does_not_come_is_a_failure_of_the_guest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,131 @@
+/* The way in which a guest is moved: a table of facts, the mode and the standstill expected. */
+#include "tests/unit/test.h"
+
+#include <string.h>
+
+#include "migrate/mode.h"
+
+enum { MIB = 1 << 20 };
+
+static const struct {
+    const char *when;
+    enum move_mode asked;
+    uint32_t downtime_ms, bandwidth_kbps, link_kbps;
+    uint64_t memory_mib, dirty_mib_per_s;
+    bool can_pre, can_lazy, allows_post;
+    enum move_mode picked; /* 0: cannot be */
+    uint32_t at_most_ms;   /* of blackout */
+    const char *reason;    /* a code among the reasons; NULL: none is looked for */
+} rows[] = {
+    {"small guest", MOVE_AUTO, 300, 0, 1000000, 4, 0, true, true, true, MOVE_STOP, 100, NULL},
+    {"nobody knows the rate", MOVE_AUTO, 300, 0, 0, 64, 0, false, true, true, MOVE_STOP, 300,
+     "rate-unknown"},
+    {"64 MiB within 100 ms, no tracking", MOVE_AUTO, 100, 0, 1000000, 64, 0, false, true, true,
+     MOVE_POST, 100, "no-pre-copy"},
+    {"64 MiB within 100 ms, tracked", MOVE_AUTO, 100, 0, 1000000, 64, 2, true, true, true, MOVE_PRE,
+     100, "stop-too-long"},
+    {"it writes faster than the link", MOVE_AUTO, 300, 0, 100000, 256, 20, true, true, true,
+     MOVE_POST, 300, "no-convergence"},
+    {"the same, and it must not be lost", MOVE_AUTO, 300, 0, 100000, 256, 20, true, true, false,
+     MOVE_STOP, 60000, "no-post-copy"},
+    {"the same, and no kernel for it", MOVE_AUTO, 300, 0, 100000, 256, 20, false, false, true,
+     MOVE_STOP, 60000, "downtime"},
+    {"a slow link, tracked", MOVE_AUTO, 300, 0, 100000, 256, 1, true, true, true, MOVE_PRE, 300,
+     NULL},
+    {"the bandwidth is what counts", MOVE_AUTO, 300, 10000, 1000000, 64, 0, false, true, true,
+     MOVE_POST, 300, "handover"},
+    {"stop is insisted on", MOVE_STOP, 300, 0, 100000, 256, 20, true, true, true, MOVE_STOP, 60000,
+     "downtime"},
+    {"post is insisted on", MOVE_POST, 300, 0, 100000, 4, 0, false, true, false, MOVE_POST, 300,
+     NULL},
+    {"post, and no kernel for it", MOVE_POST, 300, 0, 100000, 4, 0, false, false, true, 0, 0,
+     "mode"},
+    {"pre, and no tracking", MOVE_PRE, 300, 0, 100000, 4, 0, false, true, true, 0, 0, "mode"},
+};
+
+static bool has_reason(const struct look *look, const char *code)
+{
+    for (uint32_t i = 0; i < look->n_reasons; i++) {
+        if (strcmp(look->reasons[i].code, code) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void the_mode_follows_from_the_facts(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct mode_wish wish = {
+            .terms = {rows[i].asked, rows[i].downtime_ms, rows[i].bandwidth_kbps},
+            .link_kbps = rows[i].link_kbps,
+            .target_can_lazy = true,
+            .allows_post = rows[i].allows_post};
+        struct look look = {.memory_bytes = rows[i].memory_mib * MIB,
+                            .dirty_bytes_per_s = rows[i].dirty_mib_per_s * MIB,
+                            .can_pre = rows[i].can_pre,
+                            .can_track_dirty = rows[i].can_pre,
+                            .can_lazy = rows[i].can_lazy};
+        struct mode_verdict verdict;
+
+        mode_pick(&wish, &look, &verdict);
+        if (verdict.mode != rows[i].picked || verdict.blackout_ms > rows[i].at_most_ms ||
+            (rows[i].reason != NULL && !has_reason(&look, rows[i].reason)))
+            print_error("%s: %s, %u ms\n", rows[i].when, move_mode_name(verdict.mode),
+                        verdict.blackout_ms);
+        assert_int_equal(verdict.mode, rows[i].picked);
+        assert_true(verdict.blackout_ms <= rows[i].at_most_ms);
+        assert_true(rows[i].reason == NULL || has_reason(&look, rows[i].reason));
+        assert_true((verdict.mode == 0) == look_has_obstacle(&look));
+        assert_true(verdict.total_ms >= verdict.blackout_ms);
+    }
+}
+
+static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
+{
+    const struct mode_wish wish = {
+        .terms = {MOVE_AUTO, 100, 0}, .link_kbps = 100000, .allows_post = true};
+    struct look look = {.memory_bytes = 64 * MIB, .can_lazy = true};
+    struct mode_verdict verdict;
+
+    (void)unused;
+    mode_pick(&wish, &look, &verdict);
+    assert_int_equal(verdict.mode, MOVE_STOP);
+    assert_true(has_reason(&look, "no-post-copy"));
+}
+
+static void a_wish_survives_the_way(void **unused)
+{
+    const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, true, false};
+    struct mode_wish back;
+    uint8_t bytes[32];
+    struct writer w;
+    struct reader r;
+
+    (void)unused;
+    writer_init(&w, bytes, sizeof(bytes));
+    mode_wish_encode(&wish, &w);
+    assert_false(w.failed);
+    reader_init(&r, bytes, w.size);
+    mode_wish_decode(&r, &back);
+    assert_true(reader_done(&r));
+    assert_memory_equal(&back.terms, &wish.terms, sizeof(wish.terms));
+    assert_int_equal(back.link_kbps, 100000);
+    assert_true(back.target_can_lazy);
+    assert_false(back.allows_post);
+    bytes[0] = 0; /* no mode */
+    reader_init(&r, bytes, w.size);
+    mode_wish_decode(&r, &back);
+    assert_false(reader_done(&r));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_mode_follows_from_the_facts),
+        cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
+        cmocka_unit_test(a_wish_survives_the_way),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
