@@ -20,3 +20,24 @@ int move_mode_parse(const char *text, enum move_mode *ret)
     }
     return -EINVAL;
 }
+
+void move_progress_encode(const struct move_progress *progress, struct writer *w)
+{
+    write_u32(w, progress->round);
+    write_u64(w, progress->done_bytes);
+    write_u64(w, progress->total_bytes);
+}
+
+void move_progress_decode(struct reader *r, struct move_progress *ret)
+{
+    ret->round = read_u32(r);
+    ret->done_bytes = read_u64(r);
+    ret->total_bytes = read_u64(r);
+}
+
+uint64_t move_left_ms(const struct move_progress *progress, uint32_t rate_kbps)
+{
+    if (rate_kbps == 0 || progress->done_bytes >= progress->total_bytes)
+        return 0;
+    return (progress->total_bytes - progress->done_bytes) * 8 / rate_kbps;
+}

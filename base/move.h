@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 enum {
     MOVE_DOWNTIME_MS = 300, /* it may stand still so long, unless said otherwise */
     MOVE_DOWNTIME_MAX_MS = 600 * 1000,
@@ -23,10 +25,22 @@ struct move_terms {
     uint32_t bandwidth_kbps; /* the stream takes no more; 0 = what the link gives */
 };
 
+/* How far the source is with giving a guest out, before packing. */
+struct move_progress {
+    uint32_t round;       /* of pre-copy, from 1; 0 = there is only one */
+    uint64_t done_bytes;  /* may exceed the total, which was measured before */
+    uint64_t total_bytes; /* 0 = nothing has begun */
+};
+
 #define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0})
 
 const char *move_mode_name(enum move_mode v); /* "auto", "stop", "pre", "post" */
 /* -EINVAL */
 int move_mode_parse(const char *text, enum move_mode *ret);
+
+void move_progress_encode(const struct move_progress *progress, struct writer *w);
+void move_progress_decode(struct reader *r, struct move_progress *ret);
+/* How long the rest takes at that rate; 0: nothing is left, or the rate is not known (0). */
+uint64_t move_left_ms(const struct move_progress *progress, uint32_t rate_kbps);
 
 #endif

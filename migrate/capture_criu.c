@@ -33,6 +33,7 @@ struct dump {
     char pid[16], network[64];
     /* POST: it says when all but the memory is written, and then gives that out. Else -1. */
     int ready, socket;
+    struct progress progress;
 };
 
 /* Starts it with our ends of a socket and a pipe kept. */
@@ -68,6 +69,7 @@ static void dump_deinit(struct dump *d)
         close(steal_fd(&d->socket));
     if (d->ready >= 0)
         close(steal_fd(&d->ready));
+    progress_end(&d->progress);
 }
 
 static int start_dump(struct dump *d, const struct mover_guest *guest,
@@ -165,7 +167,7 @@ static int dump_and_send(struct dump *d, struct stream_out *out, const struct mo
         return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
     r = start_dump(d, guest, paths, is_lazy, err);
     if (r == 0) {
-        r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, err);
+        r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, &d->progress, err);
         if (r < 0 || !is_lazy || !criu_is_ready(d->ready))
             r = finish_dump(d, r, err);
     }
@@ -242,15 +244,16 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
 {
     cleanup_free struct stream_out *out = malloc(sizeof(*out));
     void (*old)(int) = signal(SIGPIPE, SIG_IGN);
-    struct dump dump = {.ready = -1, .socket = -1};
+    struct dump dump = {.ready = -1, .socket = -1, .progress = {.fd = -1}};
     int r = -ENOMEM;
 
+    progress_begin(&dump.progress, paths->progress, report->total_bytes);
     if (out == NULL)
         err_set(err, r, "no memory to send guest %s", guest->name);
     else
         r = send_all(&dump, out, guest, paths, fd, order, err);
     if (r == 0 && dump.socket >= 0)
-        r = lazy_serve(guest, paths, dump.socket, fd, order->rate_kbps, err);
+        r = lazy_serve(guest, paths, dump.socket, fd, order->rate_kbps, &dump.progress, err);
     if (r < 0 && dump.socket >= 0)
         (void)finish_dump(&dump, r, NULL);
     dump_deinit(&dump);
@@ -294,6 +297,7 @@ int mover_capture(const struct mover_guest *guest, int fd, const struct mover_or
         r = criu_run(&warming, err);
     if (r < 0)
         return r;
+    report.total_bytes = mover_memory(guest);
     r = freeze_and_send(guest, &paths, fd, order, &report, err);
     if (r < 0) {
         if (!was_frozen)

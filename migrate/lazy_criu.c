@@ -20,7 +20,7 @@
 
 #define PIPE_LIMIT "/proc/sys/fs/pipe-max-size"
 
-enum { PIPE_NEEDED = 4 * 1024 * 1024, MAX_FAULTS = 256, FAULTS_MS = 50 };
+enum { PIPE_NEEDED = 4 * 1024 * 1024, MAX_FAULTS = 256, FAULTS_MS = 50, PROGRESS_MS = 100 };
 
 int lazy_make_room(struct err *err)
 {
@@ -84,28 +84,47 @@ static void await_near(int near)
         ;
 }
 
-static void serve(int near, int far, int stop, uint32_t rate_kbps)
-{
-    struct relay relay = {.near = near, .far = far, .stop = stop, .rate_kbps = rate_kbps};
+struct serving {
+    struct relay relay;
+    struct progress progress;
+};
 
-    relay_run(&relay);
-    close(far);
-    await_near(near);
+static void tell_progress(void *context)
+{
+    struct serving *s = context;
+
+    progress_tell(&s->progress, s->relay.n_out);
+}
+
+static void serve(struct serving *s)
+{
+    s->relay.each = tell_progress;
+    s->relay.context = s;
+    relay_run(&s->relay);
+    tell_progress(s);
+    close(s->relay.far);
+    await_near(s->relay.near);
     _exit(0);
 }
 
 int lazy_serve(const struct mover_guest *guest, const struct mover_paths *paths, int near, int far,
-               uint32_t rate_kbps, struct err *err)
+               uint32_t rate_kbps, const struct progress *progress, struct err *err)
 {
     cleanup_close int stop = presence_begin(paths->server, err);
-    const int kept[] = {near, far, stop};
+    const int kept[] = {near, far, stop, progress->fd};
+    struct serving serving = {.relay = {.near = near,
+                                        .far = far,
+                                        .stop = stop,
+                                        .rate_kbps = rate_kbps,
+                                        .interval_ms = PROGRESS_MS},
+                              .progress = *progress};
     pid_t pid;
 
     if (stop < 0)
         return stop;
-    pid = fork_beside(kept, 3);
+    pid = fork_beside(kept, 4);
     if (pid == 0)
-        serve(near, far, stop, rate_kbps);
+        serve(&serving);
     return pid < 0 ? err_set(err, -errno, "no process to give out the memory of guest %s: %s",
                              guest->name, strerror(errno))
                    : 0;

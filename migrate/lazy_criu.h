@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "migrate/mover_criu.h"
+#include "migrate/progress_posix.h"
 #include "migrate/run_criu.h"
 
 enum {
@@ -30,7 +31,7 @@ int lazy_make_room(struct err *err);
 /* Source: from here on a process of its own gives out the pages of the dump at the other end of
  * `near`, to `far`, at no more than rate_kbps (0: no limit). Both stay the caller's. */
 int lazy_serve(const struct mover_guest *guest, const struct mover_paths *paths, int near, int far,
-               uint32_t rate_kbps, struct err *err);
+               uint32_t rate_kbps, const struct progress *progress, struct err *err);
 
 /* Target, with all images in place: from here on a process of its own fetches the memory over
  * `far`; it is ready for the restore on return. */

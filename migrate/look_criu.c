@@ -133,6 +133,12 @@ static void look_at_limits(struct look *look, pid_t pid, const char *who)
                  who);
 }
 
+static uint64_t memory_of(pid_t pid)
+{
+    return (proc_number(pid, "smaps_rollup", "Pss") + proc_number(pid, "smaps_rollup", "SwapPss")) *
+           1024;
+}
+
 static bool look_at_process(pid_t pid, void *context)
 {
     struct looking *l = context;
@@ -145,15 +151,35 @@ static bool look_at_process(pid_t pid, void *context)
     l->look->n_processes++;
     if (l->n_pids < DIRTY_MAX_PIDS)
         l->pids[l->n_pids++] = pid;
-    l->look->memory_bytes +=
-        (proc_number(pid, "smaps_rollup", "Pss") + proc_number(pid, "smaps_rollup", "SwapPss")) *
-        1024;
+    l->look->memory_bytes += memory_of(pid);
     if (proc_number(pid, "status", "TracerPid") != 0)
         look_add(l->look, "ptrace", true, "%s is being traced (ptrace)", who);
     look_at_limits(l->look, pid, who);
     look_at_namespaces(l, pid, who);
     look_at_files(pid, &l->sockets, l->look);
     return true;
+}
+
+struct summing {
+    const struct mover_guest *guest;
+    uint64_t bytes;
+};
+
+static bool add_memory(pid_t pid, void *context)
+{
+    struct summing *sum = context;
+
+    if (is_inside(pid, sum->guest))
+        sum->bytes += memory_of(pid);
+    return true;
+}
+
+uint64_t mover_memory(const struct mover_guest *guest)
+{
+    struct summing sum = {.guest = guest};
+
+    proc_each(add_memory, &sum);
+    return sum.bytes;
 }
 
 int mover_look(const struct mover_guest *guest, struct look *ret, struct err *err)

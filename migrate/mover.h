@@ -45,9 +45,13 @@ struct mover_order {
     uint32_t rate_kbps;   /* the stream takes no more; 0 = no limit */
 };
 
+/* Below the guest's checkpoint directory while it is captured: see progress_posix.h. */
+#define MOVER_PROGRESS "/progress"
+
 struct mover_report {
-    uint64_t bytes;     /* that crossed the descriptor */
-    uint64_t frozen_us; /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
+    uint64_t bytes;       /* that crossed the descriptor */
+    uint64_t total_bytes; /* source: what the guest's processes held */
+    uint64_t frozen_us;   /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
     uint64_t handed_over_us; /* the whole state is out (source) or verified (target) */
     enum move_mode mode;     /* as it was done; the target knows only STOP and POST */
 };

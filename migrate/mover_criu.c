@@ -34,6 +34,7 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->server, size, guest->checkpoint, "/server") < 0 ||
         join(paths->pager, size, guest->checkpoint, "/pager") < 0 ||
         join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
+        join(paths->progress, size, guest->checkpoint, MOVER_PROGRESS) < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||
         join(paths->new_log, size, guest->log, ".new") < 0)
         return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);

@@ -19,6 +19,7 @@ struct mover_paths {
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
+    char progress[256];  /* source: how far it is (progress_posix.h) */
     char new_upper[256]; /* UPPER.new, LOG.new: until the stream is verified */
     char new_log[256];
 };
@@ -28,6 +29,9 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
 
 /* Removes all of them but the guest's own upper layer and log. */
 int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
+
+/* What the guest's processes hold, shared pages once. */
+uint64_t mover_memory(const struct mover_guest *guest); /* look_criu.c */
 
 /* CLOCK_BOOTTIME. */
 uint64_t mover_now_us(void);

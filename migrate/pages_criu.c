@@ -74,7 +74,7 @@ static int send_step(struct pages *p, struct stream_out *out, struct err *err)
 }
 
 static int send_steps(struct pages *p, struct criu_run *run, int ready, struct stream_out *out,
-                      struct err *err)
+                      struct progress *progress, struct err *err)
 {
     const struct timespec a_moment = {.tv_nsec = 300 * 1000};
 
@@ -89,18 +89,20 @@ static int send_steps(struct pages *p, struct criu_run *run, int ready, struct s
             return 0;
         if (r == 0)
             nanosleep(&a_moment, NULL);
+        else
+            progress_tell(progress, out->n_data);
     }
 }
 
 int pages_send(struct pages *pages, int directory, struct criu_run *run, int ready,
-               struct stream_out *out, struct err *err)
+               struct stream_out *out, struct progress *progress, struct err *err)
 {
     int r;
 
     *pages = (struct pages){.directory = directory, .fd = -1, .next = 1, .chunk = malloc(CHUNK)};
     if (pages->chunk == NULL)
         return err_set(err, -ENOMEM, "no memory to send the guest");
-    r = send_steps(pages, run, ready, out, err);
+    r = send_steps(pages, run, ready, out, progress, err);
     if (pages->fd >= 0) {
         close(steal_fd(&pages->fd));
         pages->next++;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "migrate/progress_posix.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 
@@ -23,7 +24,7 @@ struct pages {
 
 /* Until `run` has ended, or has said so on `ready` (-1: it does not), or the stream fails. */
 int pages_send(struct pages *pages, int directory, struct criu_run *run, int ready,
-               struct stream_out *out, struct err *err);
+               struct stream_out *out, struct progress *progress, struct err *err);
 
 /* Did pages_send send the file of this name? */
 bool pages_has_sent(const struct pages *pages, const char *name);

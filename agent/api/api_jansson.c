@@ -158,12 +158,18 @@ void api_event(struct api *api, const struct asker *asker, const char *event, co
     api_send(api, asker, json_pack("{s:s}", "event", event), data, size, false);
 }
 
-void api_progress(struct api *api, uint64_t ticket, const char *text)
+void api_progress(struct api *api, uint64_t ticket, const struct answer *answer)
 {
     for (const struct ticket *t = api->tickets; t != NULL; t = t->next) {
-        if (t->number == ticket)
-            api_send(api, &t->asker, json_pack("{s:s, s:s}", "event", "progress", "text", text),
-                     NULL, 0, false);
+        json_t *event;
+
+        if (t->number != ticket)
+            continue;
+        event = json_pack("{s:s, s:s}", "event", "progress", "text", answer->text);
+        json_object_set_new(
+            event, "migration",
+            show_progress(answer->id, answer->step, &answer->progress, answer->rate_kbps));
+        api_send(api, &t->asker, event, NULL, 0, false);
     }
 }
 

@@ -20,7 +20,7 @@ void api_peer_message(struct api *api, uint64_t from, bool is_answer, const uint
 
 /* Core's words. */
 void api_respond(struct api *api, uint64_t ticket, const struct answer *answer);
-void api_progress(struct api *api, uint64_t ticket, const char *text);
+void api_progress(struct api *api, uint64_t ticket, const struct answer *answer);
 void api_record(struct api *api, const struct core_record *record);
 
 /* A few times a second: what waits for something that will not come is ended. */

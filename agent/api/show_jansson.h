@@ -28,6 +28,9 @@ json_t *show_plan(const struct show *show, const struct place_result *result,
                   const struct preempt_plan *preempt);
 json_t *show_migrated(const struct show *show, const char *guest, const struct answer *answer);
 json_t *show_migrations(const struct show *show);
+/* How far a move is (docs/api.md). */
+json_t *show_progress(uint64_t id, const char *step, const struct move_progress *progress,
+                      uint32_t rate_kbps);
 json_t *show_migration(const struct show *show, const struct migration *m);
 json_t *show_drain(const struct show *show, const struct node *node); /* beforehand */
 json_t *show_record(const struct show *show, const struct core_record *record, uint64_t time_ms);

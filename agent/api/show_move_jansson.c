@@ -23,18 +23,37 @@ static json_t *terms_of(const struct move_terms *terms)
                                                 : json_null());
 }
 
+/* How long the rest takes at the rate of late; null: that is not known. */
+static json_t *left_of(const struct move_progress *p, uint32_t rate_kbps)
+{
+    if (rate_kbps == 0 || p->total_bytes == 0)
+        return json_null();
+    return json_integer((json_int_t)move_left_ms(p, rate_kbps));
+}
+
+json_t *show_progress(uint64_t id, const char *step, const struct move_progress *p,
+                      uint32_t rate_kbps)
+{
+    return json_pack("{s:I, s:o, s:i, s:I, s:I, s:o, s:o}", "id", (json_int_t)id, "step",
+                     text_or_null(step), "round", (int)p->round, "done_bytes",
+                     (json_int_t)p->done_bytes, "total_bytes", (json_int_t)p->total_bytes,
+                     "rate_kbps", rate_kbps != 0 ? json_integer(rate_kbps) : json_null(), "left_ms",
+                     left_of(p, rate_kbps));
+}
+
 json_t *show_migration(const struct show *show, const struct migration *m)
 {
     struct migration_view view;
 
     core_migration_view(show->core, m, show->now, &view);
-    return json_pack("{s:I, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)m->id,
-                     "guest", m->guest, "from", node_name(show, m->from), "to",
+    return json_pack("{s:I, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
+                     (json_int_t)m->id, "guest", m->guest, "from", node_name(show, m->from), "to",
                      node_name(show, m->to), "phase", migration_phase_name(m->phase), "step",
                      text_or_null(view.step), "step_ms",
                      view.step != NULL ? json_integer((json_int_t)view.step_ms) : json_null(),
                      "bytes", view.bytes != 0 ? json_integer((json_int_t)view.bytes) : json_null(),
-                     "reason", text_or_null(view.text), "terms", terms_of(&m->terms));
+                     "reason", text_or_null(view.text), "terms", terms_of(&m->terms), "progress",
+                     show_progress(m->id, view.step, &view.progress, view.rate_kbps));
 }
 
 json_t *show_migrations(const struct show *show)

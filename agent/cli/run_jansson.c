@@ -71,19 +71,41 @@ static bool is_kind(const json_t *answer, const char *wanted)
     return kind != NULL && strcmp(kind, wanted) == 0;
 }
 
+static bool draws_bar(const struct run *run)
+{
+    return run->format != SHOW_JSON && isatty(STDERR_FILENO);
+}
+
+/* For programs a line of JSON, for people a bar that stays in its line; the answer is on stdout. */
 static void print_progress(const struct run *run, const json_t *message)
 {
     const char *text = json_string_value(json_object_get(message, "text"));
+    char bar[BAR_SIZE];
 
-    (void)run;
-    if (text != NULL)
-        fprintf(stderr, "%s\n", text);
+    if (draws_bar(run)) {
+        fprintf(stderr, "\r\x1b[K%s %s",
+                show_progress_bar(json_object_get(message, "migration"), bar),
+                text != NULL ? text : "");
+        return;
+    }
+    if (run->format == SHOW_JSON)
+        json_dumpf(message, stderr, JSON_COMPACT);
+    else
+        fputs(text != NULL ? text : "", stderr);
+    fputc('\n', stderr);
+}
+
+static void end_progress(const struct run *run, bool was_told)
+{
+    if (was_told && draws_bar(run))
+        fputs("\r\x1b[K", stderr);
 }
 
 /* Waits for the message with "ok". */
 static int wait_answer(struct run *run, long long until, json_t **ret, struct err *err)
 {
     struct client_message message;
+    bool was_told = false;
 
     for (;;) {
         long long left = until - now_ms();
@@ -94,13 +116,17 @@ static int wait_answer(struct run *run, long long until, json_t **ret, struct er
                     "no answer within %d ms, the outcome is unknown; look at skein status, then "
                     "try again",
                     run->timeout_ms);
-        if (rc < 0)
+        if (rc < 0) {
+            end_progress(run, was_told);
             return rc;
+        }
         if (json_object_get(message.json, "ok") != NULL)
             break;
         print_progress(run, message.json);
+        was_told = true;
         client_message_deinit(&message);
     }
+    end_progress(run, was_told);
     *ret = json_incref(message.json);
     client_message_deinit(&message);
     return 0;

@@ -504,3 +504,14 @@ int show_exit_code(const char *method, const json_t *result)
                ? 3
                : 0;
 }
+
+const char *show_progress_bar(const json_t *migration, char ret[BAR_SIZE])
+{
+    json_int_t total = json_integer_value(json_object_get(migration, "total_bytes"));
+    const struct bar_part done = {
+        .letter = '#',
+        .amount = (uint64_t)json_integer_value(json_object_get(migration, "done_bytes"))};
+
+    ret[0] = '\0';
+    return total > 0 ? bar_render(&done, 1, (uint64_t)total, 24, false, ret) : ret;
+}

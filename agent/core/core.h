@@ -107,7 +107,7 @@ enum core_action_type {
     CORE_ASK_GUARD,  /* guard: the shell adds descriptors (see below) and answers with GUARD_DONE */
     CORE_MEMBERSHIP, /* serial, member_op, node, role */
     CORE_RESPOND,    /* ticket, answer: ends the request */
-    CORE_PROGRESS,   /* ticket, answer.text */
+    CORE_PROGRESS,   /* ticket, answer: text, and of a move step, progress, rate_kbps */
     CORE_FETCH_IMAGE, /* digest, size; from any of its holders, the shell picks: answers
                          IMAGE_HELD/FAILED */
     CORE_DROP_IMAGE,  /* digest: no longer in the state */
@@ -148,6 +148,9 @@ struct answer {
     uint64_t from;                  /* migrate */
     char mode[20];                  /* migrate */
     uint64_t bytes;                 /* migrate */
+    const char *step;               /* PROGRESS of a migrate: static */
+    struct move_progress progress;  /* likewise */
+    uint32_t rate_kbps;             /* likewise */
     uint32_t blackout_us, total_ms; /* migrate: source's clock (0 = not known); leader's clock */
 };
 
@@ -287,7 +290,9 @@ struct migration_view {
     const char *step; /* NULL: this node does not lead */
     uint64_t step_ms; /* since when it is at this step */
     uint64_t bytes;   /* that the source has sent; 0: not known yet */
-    const char *text; /* why it cannot go on; "" */
+    struct move_progress progress;
+    uint32_t rate_kbps; /* lately; 0: not known */
+    const char *text;   /* why it cannot go on; "" */
 };
 /* What the guard of the source is told of a move, by what this node knows. */
 void core_move_wish(const struct core *core, const struct guest *guest, uint64_t from, uint64_t to,

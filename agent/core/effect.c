@@ -250,15 +250,55 @@ static void end_forgotten(struct core *core, struct wish *wish)
     core_end_wish(core, wish, has_stayed ? ANSWER_REFUSED : ANSWER_NOT_NOW, text);
 }
 
+static bool was_told(const struct wish *wish, const struct migration_view *view)
+{
+    return view->step == wish->told_step && view->progress.done_bytes == wish->told.done_bytes &&
+           view->progress.total_bytes == wish->told.total_bytes;
+}
+
+/* Whoever waits hears of each step, and of how far the source is. */
+static void tell_progress(struct core *core, struct wish *wish, const struct migration *m)
+{
+    const struct move_progress *p;
+    struct migration_view view;
+    struct core_action *action;
+    struct answer *answer;
+
+    core_migration_view(core, m, core->now, &view);
+    p = &view.progress;
+    if (view.step == NULL || was_told(wish, &view))
+        return;
+    wish->told = *p;
+    wish->told_step = view.step;
+    answer = core_answer_new(ANSWER_DONE);
+    answer->id = m->id;
+    answer->step = view.step;
+    answer->progress = *p;
+    answer->rate_kbps = view.rate_kbps;
+    if (p->total_bytes != 0)
+        snprintf(answer->text, sizeof(answer->text),
+                 "%s: %.1f of %.1f MiB, %.1f Mbit/s, %.1f s left", view.step,
+                 p->done_bytes / 1048576.0, p->total_bytes / 1048576.0, view.rate_kbps / 1000.0,
+                 move_left_ms(p, view.rate_kbps) / 1000.0);
+    else
+        snprintf(answer->text, sizeof(answer->text), "%s", view.step);
+    action = core_act(core, CORE_PROGRESS);
+    action->ticket = wish->ticket;
+    action->answer = answer;
+}
+
 static bool migrated_effect(struct core *core, struct wish *wish)
 {
+    const struct migration *m = state_migration(&core->state, wish->outcome.id);
     const struct move_report *move, *target;
     uint64_t limit_us;
     struct answer *answer;
     char text[2 * REASON_SIZE];
 
-    if (wish->done_us == 0 && state_migration(&core->state, wish->outcome.id) != NULL)
+    if (wish->done_us == 0 && m != NULL) {
+        tell_progress(core, wish, m);
         return false;
+    }
     if (wish->done_us == 0 && !recall_end(core, wish)) {
         end_forgotten(core, wish);
         return true;

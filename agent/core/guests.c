@@ -189,6 +189,10 @@ void core_guests_done(struct core *core, const struct asked *asked, const struct
 
     if (local == NULL)
         return;
+    if (asked->op == GUARD_PROGRESS) {
+        core_move_progressed(core, asked, reply);
+        return;
+    }
     if (asked->op == GUARD_AWAIT) {
         core_move_awaited(core, asked, reply);
         return;

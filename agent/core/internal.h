@@ -178,11 +178,14 @@ void core_ask_beside(struct core *core, struct local_guest *local, enum guard_op
 /* The guard's word on memory that was to follow. */
 void core_move_awaited(struct core *core, const struct asked *asked,
                        const struct guard_reply *reply);
+void core_move_progressed(struct core *core, const struct asked *asked,
+                          const struct guard_reply *reply);
 /* It may be lost with either node for a moment, since it would start again. */
 bool core_allows_post(const struct guest_spec *spec);
 void core_move_order(struct core *core, uint64_t from, uint64_t migration);
 void core_move_notice(struct core *core, uint64_t from, uint64_t migration);
 void core_moves_tidy(struct core *core);
+void core_move_watch(struct core *core);
 void core_sagas_run(struct core *core);
 /* The node is the source of a migration whose commit is in reach. */
 bool core_saga_holds_loss(const struct core *core, uint64_t node);

@@ -1,5 +1,5 @@
-/* memory: a guest's memory on its way: what its source is told, and what follows a handover; see
- * core/internal.h. */
+/* memory: a guest's memory on its way: what its source is told, how far it is, and what
+ * follows a handover; see core/internal.h. */
 #include <errno.h>
 
 #include "agent/core/internal.h"
@@ -43,6 +43,48 @@ void core_ask_beside(struct core *core, struct local_guest *local, enum guard_op
         return;
     core_ask(core, op, local->name, epoch, migration);
     local->busy = busy;
+}
+
+/* How far a capture, or memory that follows, is: only while there is something to ask about. */
+void core_move_watch(struct core *core)
+{
+    for (size_t i = 0; i < core->state.n_migrations; i++) {
+        const struct migration *m = &core->state.migrations[i];
+        struct local_guest *local = core_local_guest(core, m->guest);
+        struct local_move *move = core_move_of(core, m->id);
+        bool captures = core_is_asked(core, GUARD_CAPTURE, m->id);
+
+        if (m->from != core->config.id || local == NULL || !core->node.is_connected ||
+            (!captures && m->phase != MIGRATION_HANDOVER))
+            continue;
+        move = move != NULL ? move : core_move_made(core, m->id);
+        if (core->now >= move->progress_us + (uint64_t)CORE_PROGRESS_MS * 1000) {
+            move->progress_us = core->now;
+            core_ask_beside(core, local, GUARD_PROGRESS, m->source_epoch, m->id);
+        }
+        core_wake_at(&core->node.wake_us, move->progress_us + (uint64_t)CORE_PROGRESS_MS * 1000);
+    }
+}
+
+void core_move_progressed(struct core *core, const struct asked *asked,
+                          const struct guard_reply *reply)
+{
+    struct local_move *move = core_move_of(core, asked->migration);
+    const struct move_progress *now = &reply->progress;
+    struct move_progress *was;
+    uint64_t ms;
+
+    if (reply->code < 0 || move == NULL || now->total_bytes == 0)
+        return;
+    was = &move->report.progress;
+    ms = (core->now - move->heard_us) / 1000;
+    if (now->done_bytes > was->done_bytes && move->heard_us != 0 && ms > 0)
+        move->report.rate_kbps = (uint32_t)((now->done_bytes - was->done_bytes) * 8 / ms);
+    move->heard_us = core->now;
+    if (now->done_bytes == was->done_bytes && now->total_bytes == was->total_bytes)
+        return;
+    *was = *now;
+    core_node_changed(core);
 }
 
 void core_move_awaited(struct core *core, const struct asked *asked,

@@ -102,10 +102,12 @@ struct move_report {
     uint64_t id;
     bool failed; /* its own part: text says why */
     char text[REASON_SIZE];
-    enum move_mode mode;  /* source: as it was handed over; 0 = not yet */
-    bool memory_here;     /* target: nothing of it is still to follow */
-    uint64_t bytes;       /* that crossed, source */
-    uint32_t blackout_us; /* source: frozen until the target's notice; 0 = not known */
+    enum move_mode mode;           /* source: as it was handed over; 0 = not yet */
+    bool memory_here;              /* target: nothing of it is still to follow */
+    uint64_t bytes;                /* that crossed, source */
+    struct move_progress progress; /* source */
+    uint32_t rate_kbps;            /* source: lately */
+    uint32_t blackout_us;          /* source: frozen until the target's notice; 0 = not known */
 };
 
 /* The part of a beat that seldom changes. */

@@ -351,6 +351,7 @@ void core_node_run(struct core *core)
     core_goods_run(core);
     core_moves_tidy(core);
     core_protect_tidy(core);
+    core_move_watch(core);
     core_guests_run(core);
     core_probes_run(core);
 }

@@ -24,6 +24,7 @@ enum {
     CORE_NO_AUTHORITY_LIMIT_MS = 2000,
     CORE_EFFECT_LIMIT_MS = 120000,
     CORE_MOVE_KEPT_MS = 10000,
+    CORE_PROGRESS_MS = 250, /* so often a source's guard is asked how far it is */
     CORE_ENDS_KEPT = 32,    /* of migrations */
     CORE_MAX_CHECKS = 6,    /* under way at once: the guard has room for other work beside them */
     CORE_MAX_INQUIRIES = 8, /* silent nodes that others are asked about, at once */
@@ -85,9 +86,11 @@ struct local_guest {
 
 struct local_move {
     struct move_report report;
-    bool is_captured;   /* source: the guard said that the capture is whole */
-    uint64_t frozen_us; /* source: since when, own clock */
-    uint64_t over_us;   /* when it left the state; 0 = in flight */
+    bool is_captured;     /* source: the guard said that the capture is whole */
+    uint64_t frozen_us;   /* source: since when, own clock */
+    uint64_t progress_us; /* source: when it was last asked how far it is */
+    uint64_t heard_us;    /* source: and when that was last heard */
+    uint64_t over_us;     /* when it left the state; 0 = in flight */
 };
 
 enum unpack_state { UNPACK_WANTED = 0, UNPACK_ASKED, UNPACK_DONE, UNPACK_FAILED };
@@ -260,6 +263,8 @@ struct wish {
     uint64_t from, to; /* migrate */
     uint64_t done_us;  /* migrate: done was applied */
     bool was_aborted;
+    struct move_progress told; /* migrate: what the user heard last */
+    const char *told_step;
     char text[REASON_SIZE];
 };
 

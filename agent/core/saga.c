@@ -167,6 +167,10 @@ void core_migration_view(const struct core *core, const struct migration *m, uin
     const struct move_report *source = core_move_report(core, m->from, m->id);
 
     *ret = (struct migration_view){.text = "", .bytes = source != NULL ? source->bytes : 0};
+    if (source != NULL) {
+        ret->progress = source->progress;
+        ret->rate_kbps = source->rate_kbps;
+    }
     for (size_t i = 0; core->leads && i < core->lead.n_sagas; i++) {
         const struct saga *saga = &core->lead.sagas[i];
 

@@ -57,6 +57,7 @@ static const struct {
     [GUARD_RESTORE] = {"restore", HAS_RUN | HAS_INDEX | HAS_DIGEST},
     [GUARD_STATS] = {"stats", HAS_COPY},
     [GUARD_AWAIT] = {"await", HAS_COPY},
+    [GUARD_PROGRESS] = {"progress", HAS_COPY | HAS_MIGRATION},
 };
 
 static const char *const state_names[] = {
@@ -360,6 +361,9 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->stats.sent_bytes);
         write_u64(w, reply->stats.received_bytes);
         break;
+    case GUARD_PROGRESS:
+        move_progress_encode(&reply->progress, w);
+        break;
     default:
         break;
     }
@@ -406,6 +410,9 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->stats.n_processes = read_u64(r);
         ret->stats.sent_bytes = read_u64(r);
         ret->stats.received_bytes = read_u64(r);
+        break;
+    case GUARD_PROGRESS:
+        move_progress_decode(r, &ret->progress);
         break;
     default:
         break;

@@ -61,6 +61,7 @@ enum guard_op {
     GUARD_STATS,      /* copy: what it has used since it came to this node -> stats */
     GUARD_AWAIT, /* target of a handover: copy: done when all of its memory is here; -EREMOTEIO: it
                   * does not come, and the guest was killed */
+    GUARD_PROGRESS, /* source: copy + migration -> how far it is; zeroes: nothing has begun */
     GUARD_OP_END
 };
 
@@ -149,8 +150,9 @@ struct guard_reply {
     uint32_t lease_left_ms; /* ACK */
     int32_t status;         /* EXEC: exit code, or 128 + signal */
     uint64_t bytes, frozen_us,
-        handed_over_us;  /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
-    enum move_mode mode; /* CAPTURE, RECEIVE: as it was done; 0 else */
+        handed_over_us;            /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
+    enum move_mode mode;           /* CAPTURE, RECEIVE: as it was done; 0 else */
+    struct move_progress progress; /* PROGRESS */
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */
     struct guard_stats stats;     /* STATS */

@@ -3,12 +3,15 @@
  * source from the freeze to the clean-up, and a target runs only under a live lease.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/job_run_posix.h"
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
+#include "migrate/mover.h"
+#include "migrate/progress_posix.h"
 
 enum {
     SWITCH_UP_LIMIT_US = 5000000,   /* while the source stands frozen, and may be thawed */
@@ -422,3 +425,23 @@ static enum step await_tidy(struct work *work, struct operation *op)
 }
 
 const step_fn steps_await[] = {await_job, await_tidy, NULL};
+
+/* ---- source: how far it is */
+
+static enum step read_progress(struct work *work, struct operation *op)
+{
+    const struct guest_copy *copy = &op->request.copy;
+    struct local_guest *guest = guests_find(&work->guests, copy->guest);
+    struct guest_paths paths;
+    char path[256];
+
+    if (guest == NULL || guest->record.run.epoch != copy->epoch)
+        return operation_fail(op, -ENOENT, "guest '%s' is not on this node", copy->guest);
+    guest_paths_init(&paths, copy->guest, guest->record.run.digest);
+    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, paths.checkpoint);
+    if (guest->record.migration == op->request.migration)
+        (void)progress_read(path, &op->reply.progress);
+    return STEP_NEXT;
+}
+
+const step_fn steps_progress[] = {read_progress, NULL};

@@ -177,7 +177,7 @@ enum step job_beside(struct work *work, struct operation *op, enum job_kind kind
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],
     steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[],
-    steps_clear[], steps_await[];
+    steps_clear[], steps_await[], steps_progress[];
 
 /* ---- steps_protect_posix.c */
 extern const step_fn steps_checkpoint[], steps_restore[];

@@ -147,7 +147,7 @@ static void carry_out(struct skeind *s, struct core_action *action)
         api_respond(s->api, action->ticket, action->answer);
         break;
     case CORE_PROGRESS:
-        api_progress(s->api, action->ticket, action->answer->text);
+        api_progress(s->api, action->ticket, action->answer);
         break;
     case CORE_FETCH_IMAGE:
         fetch_image(s, action);

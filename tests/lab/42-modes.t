@@ -76,4 +76,5 @@ ok 'it reads its memory from the beginning' reads_all
 is 'none of it is wrong' "$(bad)" 0
 wait
 ok 'whoever waited is told' grep -q '"restart"' "$work/moved"
+ok 'and had heard how far it was' grep -q '"step":"fetching".*"done_bytes":[1-9]' "$work/error"
 done_testing

@@ -289,6 +289,9 @@ static const struct attempt {
     [GUARD_AWAIT] = {{"nobody", of_nobody, false, false},
                      {"another epoch", of_another_epoch, false, false},
                      {"a descriptor with it", with_a_file, false, false}},
+    [GUARD_PROGRESS] = {{"nobody", of_nobody, false, false},
+                        {"another epoch", of_another_epoch, false, false},
+                        {"a descriptor with it", with_a_file, false, false}},
 };
 _Static_assert(sizeof(attempts) / sizeof(attempts[0]) == GUARD_OP_END,
                "every operation of the guard is tried with bad arguments");

@@ -64,6 +64,10 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->moves[i].failed = prng_one_in(p, 2);
         ret->moves[i].mode = prng_below(p, MOVE_POST + 1);
         ret->moves[i].memory_here = prng_one_in(p, 2);
+        ret->moves[i].progress.round = prng_below(p, 9);
+        ret->moves[i].progress.done_bytes = prng_next(p);
+        ret->moves[i].progress.total_bytes = prng_next(p);
+        ret->moves[i].rate_kbps = prng_below(p, 1000000);
         ret->moves[i].bytes = prng_next(p);
         ret->moves[i].blackout_us = prng_below(p, 1000000);
     }

@@ -321,6 +321,9 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
         return do_activate(w, g, request);
     case GUARD_AWAIT:
         return do_await(w, request, copy);
+    case GUARD_PROGRESS: /* as far as time is */
+        reply->progress = (struct move_progress){0, w->now / 1000, 1u << 30};
+        return copy != NULL && copy->state == GUEST_HANDED_OVER ? 0 : -ENOENT;
     case GUARD_RESUME:
         if (copy == NULL)
             return -ENOENT;
@@ -514,6 +517,10 @@ static void carry_out(struct world *w, unsigned i, struct core_action *action)
         w->answer = *action->answer;
         w->answered_us = w->now;
         break;
+    case CORE_PROGRESS:
+        w->n_progress++;
+        w->progress = *action->answer;
+        break;
     case CORE_EVENT:
         note(w, i, action->record);
         break;
@@ -666,7 +673,8 @@ void world_run(struct world *w, uint64_t ms)
 static void new_core(struct world *w, unsigned i)
 {
     struct world_node *node = &w->nodes[i];
-    struct core_config config = {.id = node->id, .max_voters = w->max_voters, .stream_delay_ms = 25};
+    struct core_config config = {
+        .id = node->id, .max_voters = w->max_voters, .stream_delay_ms = 25};
     struct core_event restored = {.type = CORE_RESTORED,
                                   .index = w->snapshot_index,
                                   .term = 1,

@@ -20,8 +20,8 @@ enum {
     WORLD_START_US = 20000,
     WORLD_COPY_US = 50000,
     WORLD_CHECK_US = 30000,
-    WORLD_FREEZE_US = 15000, /* for a checkpoint */
-    WORLD_MEMORY_US = 60000, /* until memory that follows has arrived */
+    WORLD_FREEZE_US = 15000,  /* for a checkpoint */
+    WORLD_MEMORY_US = 600000, /* until memory that follows has arrived */
     WORLD_RECORD_SIZE = 16384,
 };
 
@@ -62,6 +62,8 @@ struct world {
     enum guard_op fail_op; /* the next such request fails with fail_code */
     int fail_code;
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
+    unsigned n_progress;        /* CORE_PROGRESS actions */
+    struct answer progress;     /* the newest */
     struct health_check health; /* of guests created from now on: tcp or none */
     int check_code;             /* what their checks answer */
     uint32_t protect_ms;        /* likewise: they restore; 0 = they do not */

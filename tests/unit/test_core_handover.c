@@ -60,6 +60,24 @@ static void test_the_guest_runs_before_its_memory_is_there(void **unused)
     world_deinit(&w);
 }
 
+static void test_whoever_waits_hears_how_far_it_is(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    world_migrate(&w, "web", to);
+    assert_true(world_answered(&w, 5000));
+    assert_true(w.n_progress >= 4); /* copying, committed, fetching, and bytes */
+    assert_string_equal(w.progress.step, "running");
+    assert_int_equal(w.progress.progress.total_bytes, 1u << 30);
+    assert_true(w.progress.progress.done_bytes > 0);
+    assert_in_range(w.progress.rate_kbps, 1, 100); /* a byte a ms: 8 kbit/s */
+    assert_non_null(strstr(w.progress.text, "running: "));
+    world_deinit(&w);
+}
+
 /* The moment when it runs at the target and has not got its memory. */
 static void until_fetching(struct world *w, unsigned to)
 {
@@ -149,7 +167,7 @@ static void harm(void (*how)(struct world *w, unsigned node), unsigned end, unsi
 static void test_it_survives_the_death_of_either_end(void **unused)
 {
     (void)unused;
-    for (unsigned ms = 1; ms < 220; ms += 7) {
+    for (unsigned ms = 1; ms < 760; ms += 23) {
         for (unsigned end = 0; end < 2; end++)
             harm(world_kill, end, ms);
     }
@@ -158,7 +176,7 @@ static void test_it_survives_the_death_of_either_end(void **unused)
 static void test_it_survives_restarts_of_skeind(void **unused)
 {
     (void)unused;
-    for (unsigned ms = 1; ms < 220; ms += 7) {
+    for (unsigned ms = 1; ms < 760; ms += 23) {
         for (unsigned end = 0; end < 2; end++)
             harm(world_restart_skeind, end, ms);
     }
@@ -186,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
+        cmocka_unit_test(test_whoever_waits_hears_how_far_it_is),
         cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
         cmocka_unit_test(test_without_a_restart_it_is_lost),
         cmocka_unit_test(test_a_lost_target_is_a_loss_like_any_other),
