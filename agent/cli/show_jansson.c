@@ -5,12 +5,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/cli/core_list.h"
+#include "agent/cli/cells_jansson.h"
 #include "agent/cli/show_links_jansson.h"
 #include "agent/cli/table.h"
 #include "base/clean.h"
-
-enum { CELL_SIZE = 256 };
 
 struct column {
     const char *title, *key;
@@ -18,150 +16,37 @@ struct column {
     void (*format)(const json_t *value, char *ret, size_t size);
 };
 
-static void format_plain(const json_t *value, char *ret, size_t size)
-{
-    size_t used = 0;
-    json_t *item;
-    const char *key;
-    size_t i;
-
-    ret[0] = '\0';
-    if (json_is_string(value)) {
-        snprintf(ret, size, "%s", json_string_value(value));
-    } else if (json_is_integer(value)) {
-        snprintf(ret, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else if (json_is_real(value)) {
-        snprintf(ret, size, "%.1f", json_real_value(value));
-    } else if (json_is_boolean(value)) {
-        snprintf(ret, size, "%s", json_is_true(value) ? "yes" : "no");
-    } else if (json_is_array(value)) {
-        json_array_foreach(value, i, item)
-        {
-            char cell[CELL_SIZE];
-
-            format_plain(item, cell, sizeof(cell));
-            if (used + strlen(cell) + 2 < size)
-                used += (size_t)snprintf(ret + used, size - used, "%s%s", i > 0 ? "," : "", cell);
-        }
-    } else if (json_is_object(value)) {
-        json_object_foreach((json_t *)value, key, item)
-        {
-            char cell[CELL_SIZE];
-
-            format_plain(item, cell, sizeof(cell));
-            if (used + strlen(key) + strlen(cell) + 3 < size)
-                used += (size_t)snprintf(ret + used, size - used, "%s%s=%s", used > 0 ? "," : "",
-                                         key, cell);
-        }
-    }
-}
-
-static void format_mib(const json_t *value, char *ret, size_t size)
-{
-    format_memory((unsigned long long)json_integer_value(value), ret, size);
-}
-
-static void format_kbps(const json_t *value, char *ret, size_t size)
-{
-    format_rate((unsigned long long)json_integer_value(value), ret, size);
-}
-
-static void format_size(const json_t *value, char *ret, size_t size)
-{
-    format_bytes((unsigned long long)json_integer_value(value), ret, size);
-}
-
-static void format_digest(const json_t *value, char *ret, size_t size)
-{
-    snprintf(ret, size, "%.12s", json_is_string(value) ? json_string_value(value) : "");
-}
-
-static void format_star(const json_t *value, char *ret, size_t size)
-{
-    snprintf(ret, size, "%s", json_is_true(value) ? "*" : "");
-}
-
-static void format_ms(const json_t *value, char *ret, size_t size)
-{
-    snprintf(ret, size, "%.1f ms", json_number_value(value));
-}
-
-static void format_permille(const json_t *value, char *ret, size_t size)
-{
-    snprintf(ret, size, "%d %%", (int)((json_integer_value(value) + 5) / 10));
-}
-
-/* Of [id], or of a node's cores: [{id, isolated, used}]. */
-static size_t take_cores(const json_t *value, const char *only, uint16_t *ret)
-{
-    const json_t *core;
-    size_t n = 0, i;
-
-    json_array_foreach(value, i, core)
-    {
-        if (json_is_object(core) && only != NULL && !json_is_true(json_object_get(core, only)))
-            continue;
-        if (n < CORE_LIST_MAX)
-            ret[n++] = (uint16_t)json_integer_value(
-                json_is_object(core) ? json_object_get(core, "id") : core);
-    }
-    return n;
-}
-
-static void format_cores(const json_t *value, char *ret, size_t size)
-{
-    uint16_t cores[CORE_LIST_MAX];
-    char part[CELL_SIZE];
-    size_t used;
-
-    core_list_format(cores, take_cores(value, NULL, cores), ret, size);
-    if (!json_is_object(json_array_get(value, 0)))
-        return;
-    used = strlen(ret);
-    core_list_format(cores, take_cores(value, "isolated", cores), part, sizeof(part));
-    used += (size_t)snprintf(ret + used, size - used, "; isolated %s", part[0] ? part : "none");
-    core_list_format(cores, take_cores(value, "used", cores), part, sizeof(part));
-    if (used < size)
-        snprintf(ret + used, size - used, "; used %s", part[0] ? part : "none");
-}
-
-static void format_others(const json_t *value, char *ret, size_t size)
-{
-    links_others(value, ret, size);
-}
-
 static const struct column node_columns[] = {
     {"NAME", "name", NULL},
     {"ID", "id", NULL},
     {"ROLE", "role", NULL},
     {"STATE", "state", NULL},
-    {"LEADER", "leader", format_star},
+    {"LEADER", "leader", cell_star},
     {"CORES", "cores_isolated", NULL},
     {"FREE", "cores_free", NULL},
-    {"MEMORY", "memory_mib", format_mib},
-    {"FREE", "memory_free_mib", format_mib},
+    {"MEMORY", "memory_mib", cell_mib},
+    {"FREE", "memory_free_mib", cell_mib},
     {"ADDRESS", "address", NULL},
     {NULL, NULL, NULL},
 };
 
 static const struct column guest_columns[] = {
-    {"NAME", "name", NULL},           {"KIND", "kind", NULL}, {"STATE", "state", NULL},
-    {"HEALTH", "health", NULL},       {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL},
-    {"CORES", "cores", format_cores}, {"IP", "ip", NULL},     {"SLICE", "slice", NULL},
-    {"IMAGE", "image", NULL},         {NULL, NULL, NULL},
+    {"NAME", "name", NULL},         {"KIND", "kind", NULL}, {"STATE", "state", NULL},
+    {"HEALTH", "health", NULL},     {"NODE", "node", NULL}, {"EPOCH", "epoch", NULL},
+    {"CORES", "cores", cell_cores}, {"IP", "ip", NULL},     {"SLICE", "slice", NULL},
+    {"IMAGE", "image", NULL},       {NULL, NULL, NULL},
 };
 
 static const struct column slice_columns[] = {
-    {"NAME", "name", NULL},     {"VNI", "vni", NULL},
-    {"SUBNET", "subnet", NULL}, {"RATE", "rate_kbps", format_kbps},
-    {"GUESTS", "guests", NULL}, {NULL, NULL, NULL},
+    {"NAME", "name", NULL},           {"VNI", "vni", NULL},       {"SUBNET", "subnet", NULL},
+    {"RATE", "rate_kbps", cell_kbps}, {"GUESTS", "guests", NULL}, {NULL, NULL, NULL},
 };
 
 static const struct column image_columns[] = {
     {"NAME", "name", NULL},
     {"FORMAT", "format", NULL},
-    {"DIGEST", "digest", format_digest},
-    {"SIZE", "size_bytes", format_size},
+    {"DIGEST", "digest", cell_digest},
+    {"SIZE", "size_bytes", cell_size},
     {"COPIES", "copies", NULL},
     {"HOLDERS", "holders", NULL},
     {"GUESTS", "guests", NULL},
@@ -189,7 +74,7 @@ static const struct column migration_columns[] = {
     {"TO", "to", NULL},
     {"PHASE", "phase", NULL},
     {"STEP", "step", NULL},
-    {"BYTES", "bytes", format_size},
+    {"BYTES", "bytes", cell_size},
     {"REASON", "reason", NULL},
     {NULL, NULL, NULL},
 };
@@ -203,28 +88,28 @@ static const struct column drain_columns[] = {
 
 static const struct column status_columns[] = {
     {"NODE", "name", NULL},       {"STATE", "state", NULL},
-    {"ROLE", "role", NULL},       {"LEADER", "leader", format_star},
-    {"PRESENT", "present", NULL}, {"BACKHAUL", "backhaul_permille", format_permille},
+    {"ROLE", "role", NULL},       {"LEADER", "leader", cell_star},
+    {"PRESENT", "present", NULL}, {"BACKHAUL", "backhaul_permille", cell_permille},
     {NULL, NULL, NULL},
 };
 
 /* How single values of an object are written. */
 static const struct column formats[] = {
-    {NULL, "memory_mib", format_mib},
-    {NULL, "memory_free_mib", format_mib},
-    {NULL, "rate_kbps", format_kbps},
-    {NULL, "backhaul_kbps", format_kbps},
-    {NULL, "size_bytes", format_size},
-    {NULL, "bytes", format_size},
-    {NULL, "memory_bytes", format_size},
-    {NULL, "memory_limit_bytes", format_size},
-    {NULL, "sent_bytes", format_size},
-    {NULL, "received_bytes", format_size},
-    {NULL, "blackout_ms", format_ms},
-    {NULL, "total_ms", format_ms},
-    {NULL, "cores", format_cores},
-    {NULL, "backhaul_permille", format_permille},
-    {NULL, "heard_by_others", format_others},
+    {NULL, "memory_mib", cell_mib},
+    {NULL, "memory_free_mib", cell_mib},
+    {NULL, "rate_kbps", cell_kbps},
+    {NULL, "backhaul_kbps", cell_kbps},
+    {NULL, "size_bytes", cell_size},
+    {NULL, "bytes", cell_size},
+    {NULL, "memory_bytes", cell_size},
+    {NULL, "memory_limit_bytes", cell_size},
+    {NULL, "sent_bytes", cell_size},
+    {NULL, "received_bytes", cell_size},
+    {NULL, "blackout_ms", cell_ms},
+    {NULL, "total_ms", cell_ms},
+    {NULL, "cores", cell_cores},
+    {NULL, "backhaul_permille", cell_permille},
+    {NULL, "heard_by_others", cell_others},
 };
 
 static void format_cell(const struct column *column, const json_t *row, char *ret, size_t size)
@@ -234,7 +119,7 @@ static void format_cell(const struct column *column, const json_t *row, char *re
     ret[0] = '\0';
     if (value == NULL || json_is_null(value))
         return;
-    (column->format != NULL ? column->format : format_plain)(value, ret, size);
+    (column->format != NULL ? column->format : cell_plain)(value, ret, size);
 }
 
 static char *show_rows(const struct column *columns, const json_t *rows, bool colours)
@@ -330,7 +215,7 @@ static void print_plan(FILE *out, const json_t *plan, bool colours)
     char cores[CELL_SIZE];
 
     fputs(rows != NULL ? rows : "", out);
-    format_cores(json_object_get(plan, "cores"), cores, sizeof(cores));
+    cell_cores(json_object_get(plan, "cores"), cores, sizeof(cores));
     if (!json_is_string(json_object_get(plan, "chosen")))
         fputs("it fits nowhere\n", out);
     else if (cores[0] != '\0')
@@ -347,14 +232,14 @@ static void print_check(FILE *out, const json_t *check, bool colours)
     const char *mode = json_string_value(json_object_get(check, "mode"));
     char memory[CELL_SIZE], files[CELL_SIZE], dirty[CELL_SIZE];
 
-    format_size(json_object_get(check, "memory_bytes"), memory, sizeof(memory));
-    format_size(json_object_get(check, "files_bytes"), files, sizeof(files));
+    cell_size(json_object_get(check, "memory_bytes"), memory, sizeof(memory));
+    cell_size(json_object_get(check, "files_bytes"), files, sizeof(files));
     fprintf(out, "%s: %s%s%s\nprocesses %d, memory %s, files %s",
             json_string_value(json_object_get(check, "guest")),
             json_string_value(json_object_get(check, "verdict")), mode != NULL ? ", " : "",
             mode != NULL ? mode : "", (int)json_integer_value(json_object_get(check, "processes")),
             memory, files);
-    format_size(json_object_get(check, "dirty_bytes_per_s"), dirty, sizeof(dirty));
+    cell_size(json_object_get(check, "dirty_bytes_per_s"), dirty, sizeof(dirty));
     fprintf(out, ", writes %s/s", dirty);
     if (json_is_integer(json_object_get(check, "blackout_ms")))
         fprintf(out,
@@ -398,7 +283,7 @@ static void print_done(FILE *out, const char *method, const json_t *result)
 {
     char cores[CELL_SIZE];
 
-    format_cores(json_object_get(result, "cores"), cores, sizeof(cores));
+    cell_cores(json_object_get(result, "cores"), cores, sizeof(cores));
     if (strcmp(method, "token.create") == 0)
         fprintf(out, "%s\n", text_of(result, "token"));
     else if (strcmp(method, "guest.run") == 0 || strcmp(method, "guest.start") == 0)
