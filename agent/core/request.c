@@ -185,9 +185,9 @@ static bool mode_is_possible(struct core *core, uint64_t ticket, const struct gu
                                                                      : NULL;
     char text[REASON_SIZE];
 
-    if (guest->spec.kind == KIND_VM && (mode == MOVE_STOP || mode == MOVE_POST))
+    if (guest->spec.kind == KIND_VM && mode == MOVE_POST)
         snprintf(text, sizeof(text),
-                 "guest %s is a vm, which moves by pre-copy only: use auto or pre",
+                 "guest %s is a vm, which post-copy does not move yet: use auto, pre or stop",
                  guest->spec.name);
     else if (guest->spec.kind != KIND_VM && mode == MOVE_PRE)
         snprintf(text, sizeof(text), "guest %s is a %s, which pre-copy does not move yet",

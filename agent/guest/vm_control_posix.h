@@ -18,7 +18,10 @@ enum vm_order {
 
 struct vm_request {
     enum vm_order order;
-    uint32_t downtime_ms; /* MOVE: the guest stands still no longer than that, if it can be had */
+    /* MOVE: */
+    bool is_paused;       /* it stands still all the while */
+    uint32_t downtime_ms; /* else: no longer than that, if it can be had */
+    uint32_t rate_kbps;   /* no more than that for its memory, and for its disk; 0 = no limit */
 };
 
 enum vm_answer {

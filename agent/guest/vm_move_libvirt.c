@@ -79,6 +79,14 @@ static int describe(struct move *move, char ret[VM_XML_SIZE], struct err *err)
     return vm_repin_xml(xml, move->tunnel.text, ret, err);
 }
 
+/* As libvirt counts: whole ones, and none means no limit. */
+static unsigned long long mib_per_s(uint32_t kbps)
+{
+    unsigned long long bytes_per_s = kbps * 125ull;
+
+    return bytes_per_s < 1048576 ? 1 : bytes_per_s / 1048576;
+}
+
 static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *ret_n,
                            struct err *err)
 {
@@ -96,6 +104,9 @@ static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *re
         rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DISKS_URI, uri);
     if (rc == 0)
         rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DEST_XML, xml);
+    if (rc == 0 && move->asked->request.rate_kbps != 0)
+        rc = virTypedParamsAddULLong(ret, ret_n, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                     mib_per_s(move->asked->request.rate_kbps));
     return rc < 0 ? vm_call_failed(err, "be told how to move it") : 0;
 }
 
@@ -103,7 +114,8 @@ static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
 {
     /* The disk is an overlay over the image, which is at the target too: only what it holds goes. */
     const unsigned int flags =
-        VIR_MIGRATE_LIVE | VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_AUTO_CONVERGE;
+        VIR_MIGRATE_NON_SHARED_INC |
+        (move->asked->request.is_paused ? 0 : VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE);
     virTypedParameterPtr parameters = NULL;
     virDomainPtr moved;
     int n = 0, rc = make_parameters(move, &parameters, &n, err);

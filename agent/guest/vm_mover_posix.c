@@ -88,13 +88,18 @@ static int resume(const struct mover_guest *guest, struct err *err)
 static int capture(const struct mover_guest *guest, int fd, const struct mover_order *move,
                    struct mover_report *ret, struct err *err)
 {
-    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = move->downtime_ms};
+    const struct vm_request request = {.order = VM_ORDER_MOVE,
+                                       .is_paused = move->mode == MOVE_STOP,
+                                       .downtime_ms = move->downtime_ms,
+                                       .rate_kbps = move->rate_kbps};
     cleanup_close int control = -1;
     struct vm_reply reply;
     struct vm_paths vm;
     pid_t pid;
     int rc;
 
+    if (move->mode == MOVE_POST)
+        return err_set(err, -ENOTSUP, "a virtual machine moves by pre-copy or stop-and-copy");
     find_paths(guest, &vm);
     rc = vm_control_ask(&vm, &request, fd, &control, &pid, err);
     if (rc == 0)
@@ -110,7 +115,7 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     *ret = (struct mover_report){.bytes = reply.bytes,
                                  .frozen_us = reply.frozen_us,
                                  .handed_over_us = reply.handed_over_us,
-                                 .mode = MOVE_PRE};
+                                 .mode = move->mode == MOVE_STOP ? MOVE_STOP : MOVE_PRE};
     return 0;
 }
 

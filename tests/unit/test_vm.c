@@ -147,7 +147,8 @@ static void test_its_user_is_nobody_else(void **state)
 
 static void test_orders_and_answers_survive_the_way(void **state)
 {
-    const struct vm_request request = {.order = VM_ORDER_MOVE, .downtime_ms = 300};
+    const struct vm_request request = {
+        .order = VM_ORDER_MOVE, .is_paused = true, .downtime_ms = 300, .rate_kbps = 90000};
     const struct vm_reply reply = {
         .answer = VM_ANSWER_MOVED, .bytes = 1, .frozen_us = 2, .handed_over_us = 3, .text = "x"};
     struct vm_request request_back;
@@ -159,7 +160,9 @@ static void test_orders_and_answers_survive_the_way(void **state)
     writer_init(&w, bytes, sizeof(bytes));
     vm_request_encode(&request, &w);
     assert_int_equal(vm_request_decode(bytes, w.size, &request_back), 0);
-    assert_memory_equal(&request, &request_back, sizeof(request));
+    assert_true(request_back.is_paused);
+    assert_int_equal(request_back.downtime_ms, 300);
+    assert_int_equal(request_back.rate_kbps, 90000);
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(vm_request_decode(bytes, size, &request_back), -EBADMSG);
     bytes[1] = VM_ORDER_END;
