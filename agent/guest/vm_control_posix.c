@@ -49,6 +49,7 @@ void vm_reply_encode(const struct vm_reply *reply, struct writer *w)
     write_u64(w, reply->handed_over_us);
     write_u64(w, reply->memory_bytes);
     write_u64(w, reply->disk_bytes);
+    move_progress_encode(&reply->progress, w);
     write_string(w, reply->text);
 }
 
@@ -66,6 +67,7 @@ int vm_reply_decode(const void *data, size_t size, struct vm_reply *ret)
     reply.handed_over_us = read_u64(&r);
     reply.memory_bytes = read_u64(&r);
     reply.disk_bytes = read_u64(&r);
+    move_progress_decode(&r, &reply.progress);
     read_string(&r, reply.text, sizeof(reply.text));
     if (!reader_done(&r) || reply.answer < VM_ANSWER_DONE || reply.answer >= VM_ANSWER_END)
         return -EBADMSG;

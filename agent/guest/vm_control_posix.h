@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "agent/guest/vm.h"
+#include "base/move.h"
 
 enum vm_order {
     VM_ORDER_MOVE = 1, /* source: out through the stream that rides along -> MOVED */
@@ -29,6 +30,7 @@ enum vm_answer {
     VM_ANSWER_FAILED, /* text */
     VM_ANSWER_MOVED,  /* bytes, frozen_us, handed_over_us: it stands still now */
     VM_ANSWER_LOOKED, /* memory_bytes, disk_bytes */
+    VM_ANSWER_COPIES, /* progress of MOVE; another answer follows */
     VM_ANSWER_END
 };
 
@@ -37,6 +39,7 @@ struct vm_reply {
     uint64_t bytes;                     /* that crossed the stream */
     uint64_t frozen_us, handed_over_us; /* CLOCK_BOOTTIME */
     uint64_t memory_bytes, disk_bytes;
+    struct move_progress progress; /* of memory and disk together */
     char text[ERR_TEXT_SIZE];
 };
 

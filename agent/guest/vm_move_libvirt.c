@@ -28,6 +28,7 @@ enum {
     STOP_LIMIT_MS = 30000, /* for libvirt to take back a move that failed */
     RESUME_STEP_MS = 20,   /* while libvirtd notices that who asked for the move is gone */
     RESUME_LIMIT_MS = 15000,
+    TELL_STEP_MS = 250,
 };
 
 struct move {
@@ -38,6 +39,7 @@ struct move {
     int ended; /* eventfd: the thread is done; code and words are below */
     struct err err;
     atomic_ullong stopped_us; /* CLOCK_BOOTTIME when the guest's processors stopped */
+    atomic_bool is_told;      /* how it ended: nothing more is said of how far it is */
 };
 
 static uint64_t now_us(void)
@@ -153,6 +155,47 @@ static void *migrate(void *opaque)
     return NULL;
 }
 
+/* ---- how far it is, in another thread: libvirt answers when QEMU does */
+
+static uint64_t field(virTypedParameterPtr parameters, int n, const char *name)
+{
+    unsigned long long value = 0;
+
+    return virTypedParamsGetULLong(parameters, n, name, &value) < 0 ? 0 : value;
+}
+
+/* False when there is no move to tell of: not yet, or not any more. What the guest writes again
+ * counts again. */
+static bool read_progress(const struct move *move, struct move_progress *ret)
+{
+    virTypedParameterPtr parameters = NULL;
+    int type = VIR_DOMAIN_JOB_NONE, n = 0;
+
+    if (virDomainGetJobStats(move->call.domain, &type, &parameters, &n, 0) < 0)
+        return false;
+    ret->round = (uint32_t)field(parameters, n, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+    ret->done_bytes = field(parameters, n, VIR_DOMAIN_JOB_DATA_PROCESSED);
+    ret->total_bytes = ret->done_bytes + field(parameters, n, VIR_DOMAIN_JOB_DATA_REMAINING);
+    virTypedParamsFree(parameters, n);
+    return type == VIR_DOMAIN_JOB_UNBOUNDED && ret->total_bytes > 0;
+}
+
+static void *tell(void *opaque)
+{
+    const struct timespec step = {.tv_nsec = TELL_STEP_MS * 1000000L};
+    struct vm_reply reply = {.answer = VM_ANSWER_COPIES};
+    struct move *move = opaque;
+
+    while (!atomic_load(&move->is_told) && nanosleep(&step, NULL) == 0) {
+        if (read_progress(move, &reply.progress) && !atomic_load(&move->is_told) &&
+            vm_control_answer(move->asked->control, &reply) < 0)
+            break;
+    }
+    return NULL;
+}
+
+/* ---- the stream meanwhile */
+
 static int begin(struct move *move, struct err *err)
 {
     pthread_t thread;
@@ -161,10 +204,10 @@ static int begin(struct move *move, struct err *err)
     if (pthread_create(&thread, NULL, migrate, move) != 0)
         return err_set(err, -ENOMEM, "no thread for the move");
     pthread_detach(thread);
+    if (pthread_create(&thread, NULL, tell, move) == 0) /* else nobody hears how far it is */
+        pthread_detach(thread);
     return 0;
 }
-
-/* ---- the stream meanwhile */
 
 /* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move any more. */
 static int turn(struct move *move, bool has_stream, int timeout_ms, struct err *err)
@@ -227,6 +270,7 @@ static void take_back(struct move *move, const struct err *why)
     struct err err = {0};
     int rc = 0, state = 0;
 
+    atomic_store(&move->is_told, true);
     tunnel_end_fail(&move->tunnel, why->text);
     if (move->has_begun)
         (void)virDomainAbortJob(move->call.domain);
@@ -257,6 +301,7 @@ static int say_moved(const struct move *move)
                              .frozen_us = atomic_load(&move->stopped_us),
                              .handed_over_us = now_us()};
 
+    atomic_store(&move->is_told, true);
     if (reply.frozen_us == 0) /* the event is late */
         reply.frozen_us = reply.handed_over_us;
     return vm_control_answer(move->asked->control, &reply);

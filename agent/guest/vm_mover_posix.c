@@ -10,8 +10,10 @@
 #include "agent/guest/vm_control_posix.h"
 #include "agent/guest/vm_keeper_posix.h"
 #include "base/clean.h"
+#include "base/tree_posix.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/mover.h"
+#include "migrate/progress_posix.h"
 
 enum {
     ANSWER_LIMIT_S = 30, /* of what takes moments; a guest may be frozen with its node's lease */
@@ -80,7 +82,27 @@ static int resume(const struct mover_guest *guest, struct err *err)
     pid_t pid;
     int rc = freezer_thaw(guest->freezer, err);
 
+    (void)tree_remove(guest->checkpoint, NULL);
     return rc < 0 ? rc : order(guest, VM_ORDER_RESUME, &pid, err);
+}
+
+/* Waits until it stands still, and passes on how far it is. */
+static int await_moved(const struct mover_guest *guest, int control, struct vm_reply *ret,
+                       struct err *err)
+{
+    struct progress progress = {.fd = -1};
+    char path[256];
+    int rc = vm_control_await(control, ret, err);
+
+    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, guest->checkpoint);
+    if (tree_make(guest->checkpoint, 0700, NULL) == 0)
+        progress_begin(&progress, path, 0);
+    for (; rc == 0 && ret->answer == VM_ANSWER_COPIES; rc = vm_control_await(control, ret, err)) {
+        progress.value = ret->progress;
+        progress_tell(&progress, ret->progress.done_bytes);
+    }
+    progress_end(&progress);
+    return rc;
 }
 
 /* skein-vm says that the guest stands still while its own connection to libvirt is still open: it
@@ -103,7 +125,7 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     find_paths(guest, &vm);
     rc = vm_control_ask(&vm, &request, fd, &control, &pid, err);
     if (rc == 0)
-        rc = vm_control_await(control, &reply, err);
+        rc = await_moved(guest, control, &reply, err);
     if (rc < 0)
         return rc;
     rc = freezer_freeze(guest->freezer, err);
@@ -140,12 +162,10 @@ static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err 
     return order(guest, VM_ORDER_ACTIVATE, ret_pid, err);
 }
 
-/* Everything lies in the guest's own directories, which its kind cleans up. */
+/* What else there is lies in the guest's own directories, which its kind cleans up. */
 static int discard(const struct mover_guest *guest, struct err *err)
 {
-    (void)guest;
-    (void)err;
-    return 0;
+    return tree_remove(guest->checkpoint, err);
 }
 
 const struct mover_ops mover_vm_ops = {

@@ -64,11 +64,14 @@ here skein node uncordon "n$watcher" >/dev/null
 ok 'it runs there' wait_until 20 runs_at "$a"
 ok 'with what it wrote meanwhile' wait_until 20 disk_holds after---
 
-# Deaths on the way
+# Deaths on the way; the copy is slowed down, so that it is under way
+moves_slowly() { here skein guest migrate vm1 --to "n$b" --bandwidth 8mbit >/dev/null 2>&1 & }
+copies_some() {
+    json "$watcher" '.[0].progress | .round >= 1 and .done_bytes > 0 and .total_bytes > .done_bytes' skein migration list | grep -qx true
+}
 before=$(last_count)
-here skein guest migrate vm1 --to "n$b" >/dev/null 2>&1 &
-incoming() { look_processes $qemu | grep -q "^n$b "; }
-ok 'a move begins' wait_until 30 incoming
+moves_slowly
+ok 'a move begins, and says how far it is' wait_until 30 copies_some
 ok 'the target loses power' lab kill "n$b"
 ok 'the machine goes on at the source' wait_until 20 counts_on "$((before + 200))"
 ok 'once' wait_until 20 runs_at "$a"
@@ -79,8 +82,8 @@ comes_back() { json "$watcher" ".[] | select(.name == \"n$b\") | .state" skein n
 ok 'and in the cluster' wait_until 30 comes_back
 is_settled() { [ "$(json "$watcher" length skein migration list)" = 0 ]; }
 ok 'no move is left' wait_until 20 is_settled
-here skein guest migrate vm1 --to "n$b" >/dev/null 2>&1 &
-ok 'another one begins' wait_until 30 incoming
+moves_slowly
+ok 'another one begins' wait_until 30 copies_some
 ok 'the source loses power before the commit' lab kill "n$a"
 runs_anew() { runs_at "$b" || runs_at "$watcher"; }
 boots() { says 'boot 1 of its disk' && [ "$(show .node)" != "n$a" ]; }

@@ -149,8 +149,12 @@ static void test_orders_and_answers_survive_the_way(void **state)
 {
     const struct vm_request request = {
         .order = VM_ORDER_MOVE, .is_paused = true, .downtime_ms = 300, .rate_kbps = 90000};
-    const struct vm_reply reply = {
-        .answer = VM_ANSWER_MOVED, .bytes = 1, .frozen_us = 2, .handed_over_us = 3, .text = "x"};
+    const struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
+                                   .bytes = 1,
+                                   .frozen_us = 2,
+                                   .handed_over_us = 3,
+                                   .progress = {4, 5, 6},
+                                   .text = "x"};
     struct vm_request request_back;
     struct vm_reply reply_back;
     uint8_t bytes[VM_PACKET_MAX];
@@ -171,6 +175,7 @@ static void test_orders_and_answers_survive_the_way(void **state)
     vm_reply_encode(&reply, &w);
     assert_int_equal(vm_reply_decode(bytes, w.size, &reply_back), 0);
     assert_int_equal(reply_back.frozen_us, 2);
+    assert_int_equal(reply_back.progress.total_bytes, 6);
     assert_string_equal(reply_back.text, "x");
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(vm_reply_decode(bytes, size, &reply_back), -EBADMSG);
