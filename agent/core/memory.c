@@ -9,15 +9,26 @@ static uint32_t less_of(uint32_t a, uint32_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
+/* What leaves this node in the classes that a move gives way to. */
+static uint32_t used_kbps(const struct backhaul *links)
+{
+    uint32_t kbps = 0;
+
+    if (!links->has_queues)
+        return links->out.kbps;
+    for (int i = 0; i < BACKHAUL_BULK; i++)
+        kbps += links->queues[i].kbps;
+    return kbps;
+}
+
 /* What is free of the slower uplink, as far as this node knows. */
 static uint32_t free_kbps(const struct core *core, const struct node *from, const struct node *to)
 {
-    uint64_t kbps = from->facts.backhaul_kbps;
-    uint32_t used = core->node.backhaul_permille < 1000 ? core->node.backhaul_permille : 1000;
+    uint32_t kbps = from->facts.backhaul_kbps, used = used_kbps(&core->node.links);
 
     if (kbps != 0)
-        kbps = kbps * (1000 - used) / 1000 + 1;
-    return less_of((uint32_t)kbps, to->facts.backhaul_kbps);
+        kbps = used < kbps ? kbps - used : 1;
+    return less_of(kbps, to->facts.backhaul_kbps);
 }
 
 void core_move_wish(const struct core *core, const struct guest *guest, uint64_t from, uint64_t to,

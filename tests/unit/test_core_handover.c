@@ -200,9 +200,39 @@ static void test_memory_that_does_not_come_is_a_failure_of_the_guest(void **unus
     world_deinit(&w);
 }
 
+/* The mode goes by what is free of the source's uplink: what its other classes send is not; what
+ * arrives, and bulk, which shares with a move, is. */
+static void test_the_way_is_as_free_as_it_is_to_a_move(void **unused)
+{
+    struct core_event event = {.type = CORE_LINKS, .links = {.has_queues = true}};
+    const struct move_terms terms = MOVE_TERMS_DEFAULT;
+    struct core_actions actions = {0};
+    const struct state *state;
+    struct mode_wish wish;
+    unsigned from, to;
+    struct world w;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    state = core_state(w.nodes[from].core);
+    ((struct node *)state_node(state, w.nodes[from].id))->facts.backhaul_kbps = 100000;
+    ((struct node *)state_node(state, w.nodes[to].id))->facts.backhaul_kbps = 200000;
+    event.links.in.kbps = event.links.out.kbps = 100000;
+    event.links.queues[BACKHAUL_CONTROL].kbps = 100;
+    event.links.queues[BACKHAUL_SLICES].kbps = 200;
+    event.links.queues[BACKHAUL_BULK].kbps = 99700;
+    core_step(w.nodes[from].core, &event, w.now, &actions);
+    core_actions_deinit(&actions);
+    core_move_wish(w.nodes[from].core, state_guest(state, "web"), w.nodes[from].id, w.nodes[to].id,
+                   &terms, &wish);
+    assert_int_equal(wish.link_kbps, 99700);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_way_is_as_free_as_it_is_to_a_move),
         cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
         cmocka_unit_test(test_whoever_waits_hears_how_far_it_is),
         cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
