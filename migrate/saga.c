@@ -134,6 +134,8 @@ static const char *obstacle(const struct saga *saga, const struct saga_facts *fa
         return facts->target_text;
     if (facts->source == SAGA_COPY_ENDED)
         return "the guest ended by itself";
+    if (facts->source == SAGA_COPY_NONE) /* and is not started while it is to move */
+        return "the guest does not run on its node yet";
     if (facts->target == SAGA_COPY_NONE && saga->step != SAGA_PREPARING)
         return "the target lost what it had prepared";
     if (now >= saga_deadline(saga))

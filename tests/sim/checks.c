@@ -225,6 +225,20 @@ static const char *check_states(struct sim *sim, uint64_t digest)
     return NULL;
 }
 
+static const char *unfinished(struct sim *sim, const struct state *state, const struct migration *m)
+{
+    const struct node *from = state_node(state, m->from), *to = state_node(state, m->to);
+    const struct guest *guest = state_guest(state, m->guest);
+    const struct image *image = guest != NULL ? state_image(state, guest->spec.image) : NULL;
+
+    return say(sim, "the migration %llu of %s from %s to %s, %s, is not over; %s %s there",
+               (unsigned long long)m->id, m->guest, from != NULL ? from->name : "-",
+               to != NULL ? to->name : "-",
+               m->phase == MIGRATION_COMMITTED ? "committed" : "reserved",
+               image != NULL ? image->name : "no image",
+               image != NULL && image_is_held(image, m->to) ? "is" : "is not");
+}
+
 const char *check_settled(struct sim *sim)
 {
     const struct state *state = oracle_state(sim);
@@ -236,7 +250,7 @@ const char *check_settled(struct sim *sim)
     for (unsigned i = 0; what == NULL && i < sim->n; i++)
         what = check_node(sim, &sim->nodes[i], state);
     if (what == NULL && state->n_migrations > 0)
-        what = say(sim, "the migration of %s is not over", state->migrations[0].guest);
+        what = unfinished(sim, state, &state->migrations[0]);
     for (int i = 0; what == NULL && i < SIM_GUESTS; i++)
         what = check_placed(sim, state, i);
     if (what == NULL && sim->now >= sim->end_us) /* the whole state costs its bytes: once */

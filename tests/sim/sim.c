@@ -285,6 +285,14 @@ static void trace_nodes(struct sim *sim)
                                             : "follower",
             (unsigned long long)raft->term, (unsigned long long)raft->first,
             (unsigned long long)(raft->first + raft->n - 1), (unsigned long long)raft->commit);
+        for (int number = 0; number < SIM_GUESTS; number++) {
+            const struct sim_copy *copy = &node->guard.copies[number];
+
+            if (copy->state != 0)
+                sim_trace(sim, node, "  g%d: %s, epoch %llu, migration %llu", number,
+                          guard_guest_state_name(copy->state), (unsigned long long)copy->epoch,
+                          (unsigned long long)copy->migration);
+        }
         for (unsigned k = 0; raft->state == RAFT_LEADER && k < sim->n; k++)
             sim_trace(sim, node, "  n%u: match %llu, next %llu", k + 1,
                       (unsigned long long)raft->match[k], (unsigned long long)raft->next[k]);

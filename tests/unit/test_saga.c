@@ -232,6 +232,10 @@ static void test_moves_that_fail(void **unused)
     static const struct sight ended[] = {
         {0, RESERVED, SAGA_COPY_ENDED, SAGA_COPY_NONE, 0, 0},
     };
+    static const struct sight unstarted[] = {
+        {0, RESERVED, SAGA_COPY_UNHEARD, SAGA_COPY_NONE, 0, 0},
+        {10, RESERVED, SAGA_COPY_NONE, SAGA_COPY_PREPARED, 0, 0},
+    };
     static const struct sight slow[] = {
         {0, RESERVED, SAGA_COPY_RUNNING, SAGA_COPY_NONE, 0, 0},
         {SAGA_PREPARE_LIMIT_MS - 1, RESERVED, SAGA_COPY_RUNNING, SAGA_COPY_NONE, 0, 0},
@@ -252,6 +256,11 @@ static void test_moves_that_fail(void **unused)
         "[    10] reserved busy/none > aborting: abort, the target lost what it had prepared\n");
     check_transcript(ended, N(ended),
                      "[     0] reserved ended/none > aborting: abort, the guest ended by itself\n");
+    check_transcript(
+        unstarted, N(unstarted),
+        "[     0] reserved ?/none > preparing: wait\n"
+        "[    10] reserved none/prepared > aborting: abort, the guest does not run on its node "
+        "yet\n");
     check_transcript(
         slow, N(slow),
         "[     0] reserved running/none > preparing: wait\n"
