@@ -21,16 +21,6 @@
 #define VM_INITRD  "initrd"
 #define VM_CMDLINE "cmdline"
 
-enum {
-    VM_RUN = 3,    /* descriptors of skein-vm: the encoded guest_run, */
-    VM_STATUS = 4, /* where READY is written, or words of failure, */
-    VM_STREAM = 5, /* and what a guest comes through that moves here */
-    VM_READY = '+',
-    VM_RUN_MAX = 192 * 1024,
-    VM_LOG_MAX = 1024 * 1024, /* bytes; past that its older half is cut */
-    VM_MAX_CLIENTS = 4,       /* of a console */
-};
-
 /* QEMU runs as a user of the guest's own, the same on every node, that nobody else is. */
 enum { VM_UID_FIRST = 0x70000000, VM_UID_LAST = 0x7fffffff };
 

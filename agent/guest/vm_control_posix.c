@@ -9,7 +9,7 @@
 
 #include "base/clean.h"
 
-enum { VERSION = 2 };
+enum { VERSION = 2, BACKLOG = 4 };
 
 /* ---- codec */
 
@@ -134,7 +134,7 @@ int vm_control_listen(const struct vm_paths *vm, struct err *err)
 
     unlink(vm->control);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        listen(fd, VM_MAX_CLIENTS) == 0)
+        listen(fd, BACKLOG) == 0)
         return fd;
     err_set(err, -errno, "cannot listen at %s: %s", vm->control, strerror(errno));
     if (fd >= 0)

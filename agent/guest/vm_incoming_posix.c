@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "agent/guest/keeper_posix.h"
 #include "agent/guest/vm_ground_linux.h"
 #include "agent/guest/vm_move_watch.h"
 
@@ -13,7 +14,7 @@ int vm_incoming_begin(struct vm_incoming *in, const struct vm_paths *vm, int wat
                                                [TUNNEL_MEMORY] = vm->memory,
                                                [TUNNEL_DISKS] = vm->disks};
     char word = 0;
-    int rc = tunnel_end_init(&in->tunnel, false, VM_STREAM, doors, err);
+    int rc = tunnel_end_init(&in->tunnel, false, KEEPER_STREAM, doors, err);
 
     in->watcher = watcher;
     if (rc == 0 && (read(watcher, &word, 1) != 1 || word != VM_WATCHING))

@@ -21,7 +21,7 @@ struct vm_incoming {
     struct tunnel_end tunnel;
 };
 
-/* `watcher` is taken, and so is the stream at VM_STREAM; `hello` is for the source. */
+/* `watcher` is taken, and so is the stream at KEEPER_STREAM; `hello` is for the source. */
 int vm_incoming_begin(struct vm_incoming *in, const struct vm_paths *vm, int watcher,
                       const char *hello, struct err *err);
 void vm_incoming_poll(const struct vm_incoming *in, struct pollfd ret[VM_INCOMING_FDS]);

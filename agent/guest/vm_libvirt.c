@@ -1,12 +1,12 @@
 /* skein-vm: the first process of a virtual machine (vm.h), and its only tie to libvirt.
  *
- *   skein-vm start SHARED_CPUS GUEST_CPUS      READY goes to VM_STATUS once the guest runs
- *   skein-vm receive SHARED_CPUS GUEST_CPUS    once all of it came through VM_STREAM; it stands
+ *   skein-vm start SHARED_CPUS GUEST_CPUS      READY goes to KEEPER_STATUS once the guest runs
+ *   skein-vm receive SHARED_CPUS GUEST_CPUS    once all of it came through KEEPER_STREAM; it stands
  * still until VM_ORDER_ACTIVATE
  *
- * The guest_run is at VM_RUN. It was put into the guest's cgroups before it started, and so is all
- * that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it died.
- * On SIGTERM it presses the guest's power button. libvirtd is started again should it die: QEMU
+ * The guest_run is at KEEPER_RUN. It was put into the guest's cgroups before it started, and so is
+ * all that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it
+ * died. On SIGTERM it presses the guest's power button. libvirtd is started again should it die: QEMU
  * does not need it to run. It answers the guest's DHCP. What needs libvirt is done in children: vm_call_libvirt.h says why.
  */
 #include <errno.h>
@@ -24,8 +24,9 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include "agent/guest/console_posix.h"
+#include "agent/guest/keeper_posix.h"
 #include "agent/guest/vm_call_libvirt.h"
-#include "agent/guest/vm_console_posix.h"
 #include "agent/guest/vm_dhcp_linux.h"
 #include "agent/guest/vm_ground_linux.h"
 #include "agent/guest/vm_incoming_posix.h"
@@ -37,7 +38,7 @@ struct keeper {
     struct guest_run run;
     struct guest_paths paths;
     struct vm_paths vm;
-    struct vm_console console;
+    struct console console;
     struct vm_dhcp dhcp;
     struct vm_incoming incoming;
     pid_t libvirtd, qemu;
@@ -57,21 +58,10 @@ static void say_nothing(void *unused, virErrorPtr error)
 
 static int read_run(struct keeper *k, int argc, char *argv[], struct err *err)
 {
-    static uint8_t bytes[VM_RUN_MAX];
-    ssize_t n = read(VM_RUN, bytes, sizeof(bytes));
-    struct reader r;
-    char *at = argc == 4 ? argv[3] : NULL;
+    int rc = keeper_read_run(argc, argv, &k->run, err);
 
-    if (n <= 0 || at == NULL)
-        return err_set(err, -EINVAL, VM_PROGRAM " is started by skein-guard");
-    reader_init(&r, bytes, (size_t)n);
-    if (guest_run_decode(&r, &k->run) < 0)
-        return err_set(err, -EBADMSG, "what is to run cannot be read");
-    snprintf(k->run.shared_cpus, sizeof(k->run.shared_cpus), "%s", argv[2]);
-    for (uint32_t i = 0; i < k->run.n_cores; i++) {
-        k->run.cpus[i] = (uint16_t)strtoul(at, &at, 10);
-        at += *at == ',';
-    }
+    if (rc < 0)
+        return rc;
     guest_paths_init(&k->paths, k->run.spec.name, k->run.digest);
     vm_paths_init(&k->vm, &k->paths);
     return 0;
@@ -139,7 +129,7 @@ static int create_aside(struct keeper *k, struct err *err)
     if (child == 0) {
         int rc = create_domain(k, err);
 
-        (void)!write(VM_STATUS, err->text, strlen(err->text));
+        (void)!write(KEEPER_STATUS, err->text, strlen(err->text));
         _exit(rc < 0);
     }
     do {
@@ -182,8 +172,8 @@ static int begin_to_receive(struct keeper *k, struct err *err)
     pid = fork_caller();
     if (pid == 0) {
         close(ends[0]);
-        close(VM_STREAM);
-        close(VM_STATUS);
+        close(KEEPER_STREAM);
+        close(KEEPER_STATUS);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         _exit(vm_move_watch(k->run.spec.name, ends[1]));
     }
@@ -216,7 +206,9 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
     if (rc == 0)
         rc = vm_ground_enter(&k->paths, vm_uid(&k->run), err);
     if (rc == 0)
-        rc = vm_console_open(&k->console, &k->paths, &k->vm, vm_uid(&k->run), err);
+        rc = console_open(&k->console, k->paths.log, k->vm.clients, err);
+    if (rc == 0)
+        rc = console_listen(&k->console, k->vm.console, vm_uid(&k->run), err);
     if (rc == 0)
         serve_address(k);
     if (rc == 0)
@@ -230,10 +222,10 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 
 static void say_ready(void)
 {
-    const char ready = VM_READY;
+    const char ready = KEEPER_READY;
 
-    (void)!write(VM_STATUS, &ready, 1);
-    close(VM_STATUS);
+    (void)!write(KEEPER_STATUS, &ready, 1);
+    close(KEEPER_STATUS);
 }
 
 /* ---- what is asked of it */
@@ -357,7 +349,7 @@ static int give_up(struct keeper *k, const struct err *why)
 {
     struct err err;
 
-    (void)!write(VM_STATUS, why->text, strlen(why->text));
+    (void)!write(KEEPER_STATUS, why->text, strlen(why->text));
     if (k->activator >= 0)
         answer(k->activator, why->code, why);
     vm_incoming_end(&k->incoming, why->text);
@@ -369,8 +361,8 @@ static int give_up(struct keeper *k, const struct err *why)
 
 static int live(struct keeper *k)
 {
-    struct pollfd fds[3 + VM_CONSOLE_FDS + VM_INCOMING_FDS];
-    struct pollfd *console = fds + 3, *incoming = console + VM_CONSOLE_FDS;
+    struct pollfd fds[3 + CONSOLE_FDS + VM_INCOMING_FDS];
+    struct pollfd *console = fds + 3, *incoming = console + CONSOLE_FDS;
     struct err err = {0};
     int code = 1;
 
@@ -378,12 +370,12 @@ static int live(struct keeper *k)
         fds[0] = (struct pollfd){.fd = k->signals, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = k->control, .events = POLLIN};
         vm_dhcp_poll(&k->dhcp, &fds[2]);
-        vm_console_poll(&k->console, console);
+        console_poll(&k->console, console);
         vm_incoming_poll(&k->incoming, incoming);
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0)
             continue;
         vm_dhcp_serve(&k->dhcp, &fds[2]);
-        vm_console_serve(&k->console, console);
+        console_serve(&k->console, console);
         if (k->incoming.watcher >= 0 && follow_incoming(k, incoming, &err) < 0)
             return give_up(k, &err);
         if (fds[1].revents != 0)
@@ -401,10 +393,10 @@ int main(int argc, char *argv[])
     log_setup(VM_PROGRAM, LOG_LEVEL_INFO);
     virSetErrorFunc(NULL, say_nothing);
     if (begin(&k, argc, argv, &err) < 0) {
-        (void)!write(VM_STATUS, err.text, strlen(err.text));
+        (void)!write(KEEPER_STATUS, err.text, strlen(err.text));
         return EXIT_FAILURE;
     }
-    close(VM_RUN);
+    close(KEEPER_RUN);
     if (k.incoming.watcher < 0)
         say_ready();
     return live(&k);

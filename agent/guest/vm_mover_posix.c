@@ -7,8 +7,9 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "agent/guest/keeper_posix.h"
+#include "agent/guest/vm.h"
 #include "agent/guest/vm_control_posix.h"
-#include "agent/guest/vm_keeper_posix.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
 #include "migrate/freezer_cgroup.h"
@@ -146,7 +147,7 @@ static int receive(const struct mover_guest *guest, int fd, struct mover_report 
 {
     struct timespec now;
     pid_t pid;
-    int rc = vm_keeper_start("receive", guest->run, fd, &pid, err);
+    int rc = keeper_start(VM_PROGRAM, "receive", guest->run, fd, &pid, err);
 
     if (rc < 0)
         return rc;

@@ -1,19 +1,17 @@
 /* vm: the guest kind `vm` as the guard sees it (guest_vm_ops): makes the guest's disks, starts
- * skein-vm, which does the rest, and joins people to its console. See vm.h.
+ * skein-vm, which does the rest. See vm.h.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/guest/console_posix.h"
+#include "agent/guest/keeper_posix.h"
 #include "agent/guest/unpack_whole_posix.h"
-#include "agent/guest/vm_keeper_posix.h"
+#include "agent/guest/vm.h"
 #include "agent/guest/vm_seed_archive.h"
 #include "agent/streams/image_format.h"
 #include "base/clean.h"
@@ -150,15 +148,7 @@ static int vm_start(const struct guest_run *run, const struct guest_paths *paths
                     struct err *err)
 {
     (void)paths;
-    return vm_keeper_start("start", run, -1, ret_pid, err);
-}
-
-/* skein-vm presses the power button. */
-static int vm_terminate(pid_t pid, struct err *err)
-{
-    if (kill(pid, SIGTERM) < 0 && errno != ESRCH)
-        return err_set(err, -errno, "cannot ask the guest to end: %s", strerror(errno));
-    return 0;
+    return keeper_start(VM_PROGRAM, "start", run, -1, ret_pid, err);
 }
 
 static int vm_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
@@ -181,55 +171,12 @@ static int vm_clean_up(const struct guest_paths *paths, bool keep_upper, struct 
     return rc;
 }
 
-/* ---- its console */
-
-/* Passes what is there on. 0 at the end of `from`, or when `to` takes nothing more. */
-static bool pass(int from, int to)
-{
-    char chunk[4096];
-    ssize_t n = read(from, chunk, sizeof(chunk));
-    ssize_t done = 0;
-
-    while (n > 0 && done < n) {
-        ssize_t written = write(to, chunk + done, (size_t)(n - done));
-
-        if (written <= 0)
-            return false;
-        done += written;
-    }
-    return n > 0;
-}
-
-static int join_console(int console, int in, int out)
-{
-    struct pollfd fds[] = {{.fd = console, .events = POLLIN},
-                           {.fd = in, .events = POLLIN},
-                           {.fd = out}}; /* POLLERR: nobody listens any more */
-
-    signal(SIGPIPE, SIG_IGN);
-    for (;;) {
-        if (poll(fds, 3, -1) < 0)
-            return -errno;
-        if (fds[0].revents != 0 && !pass(console, out))
-            return 0;
-        if (fds[1].revents != 0 && !pass(in, console))
-            fds[1].fd = -1; /* it has said all; what comes back goes on */
-        if (fds[2].revents != 0)
-            return 0;
-    }
-}
-
 static int vm_console(const struct guest_paths *paths, const int stdio[2], struct err *err)
 {
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct vm_paths vm;
 
     vm_paths_init(&vm, paths);
-    memcpy(address.sun_path, vm.clients, sizeof(vm.clients));
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return err_set(err, -errno, "cannot reach its console: %s", strerror(errno));
-    return join_console(fd, stdio[0], stdio[1]);
+    return console_join(vm.clients, stdio, err);
 }
 
 const struct guest_kind_ops guest_vm_ops = {
@@ -239,7 +186,7 @@ const struct guest_kind_ops guest_vm_ops = {
     .mover = &mover_vm_ops,
     .start = vm_start,
     .prepare = vm_prepare,
-    .terminate = vm_terminate,
+    .terminate = keeper_terminate,
     .console = vm_console,
     .clean_up = vm_clean_up,
 };
