@@ -263,15 +263,38 @@ int cgroup_kill(struct cgroups *c, const char *name, bool stays)
     return rc == -ENOENT || rc == -ENODEV ? 0 : rc;
 }
 
+/* With the groups below, which liblxc makes. */
+static int remove_group(const char *dir)
+{
+    char below[CGROUP_PATH_SIZE];
+    struct dirent *entry;
+    DIR *d;
+
+    if (rmdir(dir) == 0 || errno == ENOENT)
+        return 0;
+    d = opendir(dir);
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
+            snprintf(below, sizeof(below), "%s/%s", dir, entry->d_name) < (int)sizeof(below))
+            remove_group(below);
+    }
+    if (d != NULL)
+        closedir(d);
+    return rmdir(dir) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int cgroup_remove(struct cgroups *c, const char *name, bool stays)
 {
     char dir[CGROUP_PATH_SIZE];
     int rc = 0;
 
     for (int i = 0; i < c->n_roots; i++) {
+        int removed;
+
         dir_of(c, i, name, stays, dir);
-        if (rmdir(dir) < 0 && errno != ENOENT)
-            rc = -errno;
+        removed = remove_group(dir);
+        if (removed < 0)
+            rc = removed;
     }
     return rc;
 }

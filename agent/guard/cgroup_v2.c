@@ -1,10 +1,14 @@
 /* cgroup_v2: one hierarchy. Its freezer lets SIGKILL through. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/guard/cgroup_version.h"
+#include "base/clean.h"
 
 static const char *const controllers[] = {"cpuset", "memory", "pids", "cpu"};
 
@@ -61,17 +65,42 @@ static int limit(struct cgroups *c, int i, const char *dir, const struct cgroup_
     return rc < 0 ? rc : set(dir, "cpu.weight", weight, err);
 }
 
-static int kill_all(struct cgroups *c, const char *dir)
+/* Before Linux 5.14, by system calls alone; also in groups below, which liblxc makes. */
+static int kill_each(const char *dir)
 {
+    _Alignas(struct dirent64) char entries[2048];
+    cleanup_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char below[CGROUP_PATH_SIZE];
     pid_t pids[CGROUP_MAX_PIDS];
     int n = cgroup_pids(dir, pids, CGROUP_MAX_PIDS);
+    ssize_t size;
+
+    for (int i = 0; i < n; i++)
+        kill(pids[i], SIGKILL);
+    while (n >= 0 && fd >= 0 && (size = getdents64(fd, entries, sizeof(entries))) > 0) {
+        for (ssize_t at = 0; at < size;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+            int killed = 0;
+
+            at += entry->d_reclen;
+            if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
+                snprintf(below, sizeof(below), "%s/%s", dir, entry->d_name) < (int)sizeof(below))
+                killed = kill_each(below);
+            n += killed > 0 ? killed : 0;
+        }
+    }
+    return n;
+}
+
+static int kill_all(struct cgroups *c, const char *dir)
+{
+    char events[128];
+    int rc = cgroup_read(dir, "cgroup.events", events, sizeof(events));
 
     (void)c;
-    if (n <= 0 || cgroup_write(dir, "cgroup.kill", "1") == 0)
-        return n;
-    for (int i = 0; i < n; i++) /* before Linux 5.14 */
-        kill(pids[i], SIGKILL);
-    return n;
+    if (rc < 0 || strstr(events, "populated 1") == NULL)
+        return rc;
+    return cgroup_write(dir, "cgroup.kill", "1") == 0 ? 1 : kill_each(dir);
 }
 
 static void count(const char *dir, struct cgroup_counts *counts)
