@@ -40,7 +40,7 @@ bool refuse_protection(struct entry *e, const struct guest_spec *spec, uint32_t 
     if (protect_ms == 0)
         return false;
     if (spec->kind != KIND_CELL)
-        refuse(e, -EINVAL, "guest %s: no checkpoint can be taken of a %s", spec->name,
+        refuse(e, -EINVAL, "guest %s: no checkpoint can be taken of kind %s", spec->name,
                guest_kind_name(spec->kind));
     else if (spec->on[0] != '\0')
         refuse(e, -EINVAL, "guest %s: it must run on %s, so no other node could resume it",

@@ -185,8 +185,8 @@ static int policies(const json_t *params, struct guest_spec *ret, struct err *er
     ret->kind = KIND_CELL;
     ret->restart = RESTART_ALWAYS;
     ret->failover = FAILOVER_RESTART;
-    if (kind != NULL && (guest_kind_parse(kind, &ret->kind) < 0 || ret->kind == KIND_LXC))
-        return err_set(err, -EINVAL, "kind: '%.20s' cannot be run; use cell or vm", kind);
+    if (kind != NULL && guest_kind_parse(kind, &ret->kind) < 0)
+        return err_set(err, -EINVAL, "kind: '%.20s' is none of cell, lxc, vm", kind);
     if (restart != NULL && restart_policy_parse(restart, &ret->restart) < 0)
         return err_set(err, -EINVAL, "restart: '%.20s' is none of always, on-failure, never",
                        restart);

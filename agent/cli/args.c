@@ -42,7 +42,7 @@ static int check_value(struct arg_value *value, struct err *err)
 {
     static const char *const formats[] = {"table", "json", "yaml", "csv", NULL};
     static const char *const restarts[] = {"always", "on-failure", "never", NULL};
-    static const char *const kinds[] = {"cell", "vm", NULL};
+    static const char *const kinds[] = {"cell", "lxc", "vm", NULL};
     static const char *const modes[] = {"auto", "stop", "pre", "post", NULL};
     static const char *const switches[] = {"on", "off", NULL};
     static const char *const failovers[] = {"restart", "stay", "restore", NULL};
@@ -105,7 +105,7 @@ static int check_value(struct arg_value *value, struct err *err)
     case VALUE_ON_OFF:
         return one_of(text, switches, "on, off", err);
     case VALUE_KIND:
-        return one_of(text, kinds, "cell, vm", err);
+        return one_of(text, kinds, "cell, lxc, vm", err);
     case VALUE_MODE:
         return one_of(text, modes, "auto, stop, pre, post", err);
     case VALUE_COPIES:

@@ -62,7 +62,7 @@ static const struct value_spec image_flags[] = {
 
 static const struct value_spec guest_flags[] = {
     {VALUE_NAME, "image", "image", "NAME", "what it runs", 0, false, true},
-    FLAG(VALUE_KIND, "kind", "kind", "KIND", "cell or vm (cell)"),
+    FLAG(VALUE_KIND, "kind", "kind", "KIND", "cell, lxc or vm (cell)"),
     FLAG(VALUE_FILE, "user-data", "user_data", "FILE", "vm: for cloud-init, at most 16 KiB"),
     FLAG(VALUE_NAME, "slice", "slice", "NAME", "its network (none)"),
     FLAG(VALUE_NUMBER, "cores", "cores", "N", "whole isolated cores; 0: the shared ones (0)"),

@@ -59,6 +59,8 @@ static void fill(const struct image_defaults *d, const struct guest_spec *spec, 
         texts_add(argv, spec->argv, spec->n_argv);
     else
         texts_add(argv, d->command, d->n_command);
+    if (argv->n == 0 && spec->kind == KIND_LXC)
+        texts_add(argv, (char *[]){(char *)"/sbin/init"}, 1);
     for (uint32_t i = 0; i < d->n_env; i++) {
         if (!is_set(spec, d->env[i]))
             texts_add(env, &d->env[i], 1);

@@ -7,8 +7,9 @@
 
 /* As container engines do: the entrypoint goes before the guest's arguments, the image's command
  * takes their place when there are none, variables are added that the guest does not set itself,
- * and directory and user are the image's. 0; -EINVAL with words when there is nothing to run, or
- * more arguments or variables than MAX_ARGUMENTS; -ENOMEM. On failure `spec` is untouched. */
+ * and directory and user are the image's. An lxc guest that nobody names a command for runs
+ * /sbin/init. 0; -EINVAL with words when there is nothing to run, or more arguments or variables
+ * than MAX_ARGUMENTS; -ENOMEM. On failure `spec` is untouched. */
 int image_defaults_apply(const struct image *image, struct guest_spec *spec, struct err *err);
 
 #endif

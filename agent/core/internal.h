@@ -220,8 +220,6 @@ void core_move_ended(struct core *core, const struct ended_move *end);
 void core_wishes_run(struct core *core);
 void core_wishes_end(struct core *core);
 
-/* Whether a running guest of the kind can be moved. */
-bool core_kind_moves(enum guest_kind kind);
 struct answer *core_answer_new(enum answer_kind kind);
 void core_respond(struct core *core, uint64_t ticket, struct answer *answer); /* takes it */
 void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, const char *text);

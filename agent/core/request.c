@@ -13,11 +13,6 @@
 
 /* ---- answers */
 
-bool core_kind_moves(enum guest_kind kind)
-{
-    return kind == KIND_CELL || kind == KIND_VM;
-}
-
 struct answer *core_answer_new(enum answer_kind kind)
 {
     struct answer *answer = calloc(1, sizeof(*answer));
@@ -218,9 +213,9 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
         snprintf(text, sizeof(text), "the target node is unknown");
     else if (guest->placement.node == 0)
         snprintf(text, sizeof(text), "guest %s runs nowhere: start it instead", guest->spec.name);
-    else if (!core_kind_moves(guest->spec.kind))
-        snprintf(text, sizeof(text), "guest %s is a %s, which cannot be moved while it runs yet",
-                 guest->spec.name, guest_kind_name(guest->spec.kind));
+    else if (guest_kind_stays(guest->spec.kind) != NULL)
+        snprintf(text, sizeof(text), "guest %s cannot be moved while it runs: %s", guest->spec.name,
+                 guest_kind_stays(guest->spec.kind));
     else if (guest->placement.node == target)
         snprintf(text, sizeof(text), "guest %s is on node %s already", guest->spec.name,
                  node->name);

@@ -30,7 +30,15 @@ struct scene {
 
 const struct guest_kind_ops *job_kind_of_guest(enum guest_kind kind)
 {
-    return kind == KIND_CELL ? &guest_cell_ops : kind == KIND_VM ? &guest_vm_ops : NULL;
+    switch (kind) {
+    case KIND_CELL:
+        return &guest_cell_ops;
+    case KIND_LXC:
+        return &guest_lxc_ops;
+    case KIND_VM:
+        return &guest_vm_ops;
+    }
+    return NULL;
 }
 
 static int scene_init(struct scene *s, const struct job_context *context, struct job *job,
@@ -173,7 +181,8 @@ static int exec_in(struct scene *s, struct job_result *ret, struct err *err)
     int wait_status = 0, rc = check_process(s->job, err);
 
     if (rc == 0 && !s->kind->can_exec)
-        rc = err_set(err, -ENOTSUP, "a %s runs no command from outside", s->kind->name);
+        rc = err_set(err, -ENOTSUP, "a guest of kind %s runs no command from outside",
+                     s->kind->name);
     if (rc == 0)
         rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
     if (rc == 0)
@@ -204,7 +213,7 @@ static int look_at(struct scene *s, struct err *err)
     if (rc == 0 && s->kind->mover != NULL)
         rc = s->kind->mover->look(&s->mover, &look, err);
     else if (rc == 0)
-        look_add(&look, "kind", true, "a %s cannot be moved while it runs", s->kind->name);
+        look_add(&look, "kind", true, "%s", guest_kind_stays(s->kind->kind));
     return rc < 0 ? rc : write_look(&look, s->job->fds[0], err);
 }
 
@@ -235,7 +244,7 @@ static int console(struct scene *s, struct err *err)
     int rc = check_process(s->job, err);
 
     if (rc == 0 && !s->kind->can_console)
-        rc = err_set(err, -ENOTSUP, "a %s has no console: use exec", s->kind->name);
+        rc = err_set(err, -ENOTSUP, "a guest of kind %s has no console: use exec", s->kind->name);
     if (rc == 0)
         rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
     return rc < 0 ? rc : s->kind->console(&s->paths, s->job->fds, err);
@@ -366,10 +375,11 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     int rc;
 
     if (is_move(s->job->kind) && s->kind->mover == NULL)
-        return err_set(err, -ENOTSUP, "a %s cannot be moved while it runs", s->kind->name);
+        return err_set(err, -ENOTSUP, "%s", guest_kind_stays(s->kind->kind));
     if (is_protection(s->job->kind) &&
         (s->kind->mover == NULL || s->kind->mover->checkpoint == NULL))
-        return err_set(err, -ENOTSUP, "no checkpoint can be taken of a %s", s->kind->name);
+        return err_set(err, -ENOTSUP, "no checkpoint can be taken of a guest of kind %s",
+                       s->kind->name);
     switch (s->job->kind) {
     case JOB_START:
         return start(s, ret, err);

@@ -1,14 +1,17 @@
-/* cell-init: the small static program inside every cell.
+/* cell-init: the small static program inside every cell, and every container by liblxc.
  *
- *   init run COMMAND…    first process of the cell: runs COMMAND, reaps, hands signals on, and
- * pumps the cell's output into the log, which never grows past its limit init exec COMMAND… becomes
- * COMMAND, for `guest exec`
+ *   init run COMMAND…     first process of the cell: runs COMMAND, reaps, hands signals on, and
+ *                         pumps the cell's output into the log, which never grows past its limit
+ *   init tend COMMAND…    first process of a container by liblxc: the same on the terminal it has
+ *   init boot COMMAND…    likewise: becomes COMMAND, which is an init itself
+ *   init exec COMMAND…    becomes COMMAND, for `guest exec`
  *
  * It stands in the cell's own root (/.skein/init), so that it moves with the cell. Descriptors of
  * `run`: RUN_OUTPUT, the read end of the pipe that is the cell's stdout and stderr; RUN_INPUT, its
  * write end; RUN_STATUS, where READY is written first, and words when COMMAND cannot be run; it is
- * closed once COMMAND runs. The log is opened anew for each write: no descriptor leads out of the
- * cell, which CRIU would have to know.
+ * closed once COMMAND runs. Of `tend` and `boot`: TEND_STATUS, which liblxc's monitor keeps open,
+ * so that its end would say nothing. The log is opened anew for each write: no descriptor leads out
+ * of the cell, which CRIU would have to know.
  */
 #include "agent/guest/cell_init.h"
 
@@ -20,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +32,7 @@
 enum { CHUNK = 16 * 1024 };
 
 static const int handed_on[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+static const char ready = READY;
 static volatile sig_atomic_t arrived[NSIG];
 
 static void on_signal(int number)
@@ -154,9 +160,10 @@ static bool reap(pid_t command, int *ret_code)
     return ended;
 }
 
-static int run_loop(pid_t command, const sigset_t *open_signals)
+/* `output_fd`: RUN_OUTPUT, or -1. */
+static int run_loop(pid_t command, int output_fd, const sigset_t *open_signals)
 {
-    struct pollfd output = {.fd = RUN_OUTPUT, .events = POLLIN};
+    struct pollfd output = {.fd = output_fd, .events = POLLIN};
     int code = 0;
 
     for (;;) {
@@ -171,7 +178,8 @@ static int run_loop(pid_t command, const sigset_t *open_signals)
         if (n > 0 && !pump_output())
             output.fd = -1;
     }
-    drain_output();
+    if (output_fd >= 0)
+        drain_output();
     return code;
 }
 
@@ -193,7 +201,8 @@ static bool take_place(char **words)
            (uid == 0 || setuid((uid_t)uid) == 0);
 }
 
-static void become_command(char **words, const sigset_t *open_signals)
+/* Words of failure go to `status`. */
+static void become_command(char **words, const sigset_t *open_signals, int status)
 {
     char **argv = words + 2;
 
@@ -201,24 +210,28 @@ static void become_command(char **words, const sigset_t *open_signals)
         signal(handed_on[i], SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
     sigprocmask(SIG_SETMASK, open_signals, NULL);
+    if (!take_place(words)) {
+        dprintf(status, "cannot be %s in %s: %s", words[0], words[1], strerror(errno));
+        _exit(127);
+    }
+    execvp(argv[0], argv);
+    say_failure(status, argv[0], errno);
+    _exit(127);
+}
+
+static void become_logged_command(char **words, const sigset_t *open_signals)
+{
     setsid();
     dup2(RUN_INPUT, STDOUT_FILENO);
     dup2(RUN_INPUT, STDERR_FILENO);
     close(RUN_OUTPUT);
     close(RUN_INPUT);
     fcntl(RUN_STATUS, F_SETFD, FD_CLOEXEC);
-    if (!take_place(words)) {
-        dprintf(RUN_STATUS, "cannot be %s in %s: %s", words[0], words[1], strerror(errno));
-        _exit(127);
-    }
-    execvp(argv[0], argv);
-    say_failure(RUN_STATUS, argv[0], errno);
-    _exit(127);
+    become_command(words, open_signals, RUN_STATUS);
 }
 
 static int run_command(char **words)
 {
-    static const char ready = READY;
     sigset_t open_signals;
     pid_t command;
 
@@ -230,11 +243,49 @@ static int run_command(char **words)
         return 127;
     }
     if (command == 0)
-        become_command(words, &open_signals);
+        become_logged_command(words, &open_signals);
     close(RUN_INPUT);
     close(RUN_STATUS);
     fcntl(RUN_OUTPUT, F_SETFL, O_RDONLY | O_NONBLOCK);
-    return run_loop(command, &open_signals);
+    return run_loop(command, RUN_OUTPUT, &open_signals);
+}
+
+/* Whether the command runs is told by a pipe that its execution closes. */
+static void report_execution(int fd)
+{
+    char words[512];
+    ssize_t n = read(fd, words, sizeof(words));
+
+    close(fd);
+    if (n > 0)
+        write_all(TEND_STATUS, words, (size_t)n);
+    else
+        write_all(TEND_STATUS, &ready, 1);
+    close(TEND_STATUS);
+}
+
+static int tend_command(char **words)
+{
+    sigset_t open_signals;
+    pid_t command = -1;
+    int ends[2];
+
+    catch_signals(&open_signals);
+    if (pipe2(ends, O_CLOEXEC) == 0)
+        command = fork();
+    if (command < 0) {
+        dprintf(TEND_STATUS, "cannot fork: %s", strerror(errno));
+        return 127;
+    }
+    if (command == 0) {
+        setsid();
+        ioctl(STDIN_FILENO, TIOCSCTTY, 0);
+        close(TEND_STATUS);
+        become_command(words, &open_signals, ends[1]);
+    }
+    close(ends[1]);
+    report_execution(ends[0]);
+    return run_loop(command, -1, &open_signals);
 }
 
 static int exec_command(char **words)
@@ -246,6 +297,7 @@ static int exec_command(char **words)
         dprintf(STDERR_FILENO, "cannot be %s in %s: %s\n", words[0], words[1], strerror(errno));
         return 126;
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared what was set before */
     execvp(argv[0], argv);
     error = errno;
     say_failure(STDERR_FILENO, argv[0], error);
@@ -253,10 +305,25 @@ static int exec_command(char **words)
     return error == ENOENT ? 127 : 126;
 }
 
+static int boot_command(char **words)
+{
+    if (access(words[2], X_OK) < 0) {
+        say_failure(TEND_STATUS, words[2], errno);
+        return 127;
+    }
+    write_all(TEND_STATUS, &ready, 1);
+    close(TEND_STATUS);
+    return exec_command(words);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > CELL_INIT_WORDS && strcmp(argv[1], "run") == 0)
         return run_command(argv + 2);
+    if (argc > CELL_INIT_WORDS && strcmp(argv[1], "tend") == 0)
+        return tend_command(argv + 2);
+    if (argc > CELL_INIT_WORDS && strcmp(argv[1], "boot") == 0)
+        return boot_command(argv + 2);
     if (argc > CELL_INIT_WORDS && strcmp(argv[1], "exec") == 0)
         return exec_command(argv + 2);
     return 2;

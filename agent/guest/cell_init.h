@@ -1,4 +1,4 @@
-/* cell_init: what the program inside a cell and the code that starts it agree on. */
+/* cell_init: what the program inside a container and the code that starts it agree on. */
 #ifndef SKEIN_AGENT_GUEST_CELL_INIT_H
 #define SKEIN_AGENT_GUEST_CELL_INIT_H
 
@@ -6,7 +6,7 @@
 #define CELL_INIT_PATH      "/.skein/init"
 #define CELL_LOG_PATH       "/.skein/log"
 
-/* `init run|exec UID:GID DIRECTORY COMMAND…`: so many words before the command. */
+/* `init run|tend|boot|exec UID:GID DIRECTORY COMMAND…`: so many words before the command. */
 enum { CELL_INIT_WORDS = 4, CELL_IDS_SIZE = 24 };
 
 enum {
@@ -16,6 +16,8 @@ enum {
     RUN_INPUT = 4,
     RUN_STATUS = 5,
     READY = '+', /* first byte on RUN_STATUS: init runs */
+
+    TEND_STATUS = 4, /* of `init tend|boot`: READY once the command runs, or else words */
 };
 
 #endif

@@ -95,15 +95,10 @@ static int make_proc(struct err *err)
     return r;
 }
 
-static int write_init(struct err *err)
+static int fill_init(int fd, struct err *err)
 {
     const uint8_t *at = cell_init_image;
-    cleanup_close int fd = -1;
 
-    unlink(CELL_INIT_PATH);
-    fd = open(CELL_INIT_PATH, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
-    if (fd < 0)
-        return failed("init", err);
     while (at < cell_init_image_end) {
         ssize_t n = write(fd, at, (size_t)(cell_init_image_end - at));
 
@@ -112,6 +107,21 @@ static int write_init(struct err *err)
         at += n;
     }
     return 0;
+}
+
+int cell_root_write_init(const char *root, struct err *err)
+{
+    static const char directory[] = CELL_INIT_DIRECTORY, path[] = CELL_INIT_PATH;
+    const char *name = path + sizeof(directory);
+    cleanup_close int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), above = -1, fd = -1;
+
+    if (top >= 0 && (mkdirat(top, directory + 1, 0755) == 0 || errno == EEXIST))
+        above = openat(top, directory + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (above < 0)
+        return failed(directory, err);
+    unlinkat(above, name, 0);
+    fd = openat(above, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
+    return fd < 0 ? failed("init", err) : fill_init(fd, err);
 }
 
 /* The log stays a file of the node; it is bound into the cell, which can write it but not replace
@@ -154,9 +164,7 @@ int cell_root_enter(const struct guest_paths *paths, struct err *err)
         r = make_dev(err);
     if (r == 0)
         r = make_proc(err);
-    if (r == 0 && make_point(CELL_INIT_DIRECTORY) < 0)
-        r = failed(CELL_INIT_DIRECTORY, err);
     if (r == 0)
-        r = write_init(err);
+        r = cell_root_write_init("/", err);
     return r < 0 ? r : bind_log(log, err);
 }

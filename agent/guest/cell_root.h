@@ -11,4 +11,7 @@ int cell_root_prepare(const struct guest_paths *paths, struct err *err);
  * node's mounts are out of reach on return, the working directory is the cell's "/". */
 int cell_root_enter(const struct guest_paths *paths, struct err *err);
 
+/* Puts cell-init into the root that stands at `root`, whatever links its image holds. */
+int cell_root_write_init(const char *root, struct err *err);
+
 #endif

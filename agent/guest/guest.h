@@ -75,7 +75,7 @@ struct guest_kind_ops {
     int (*clean_up)(const struct guest_paths *paths, bool keep_upper, struct err *err);
 };
 
-extern const struct guest_kind_ops guest_cell_ops, guest_vm_ops;
+extern const struct guest_kind_ops guest_cell_ops, guest_lxc_ops, guest_vm_ops;
 
 void guest_paths_init(struct guest_paths *paths, const char *name,
                       const uint8_t digest[DIGEST_SIZE]);

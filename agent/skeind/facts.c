@@ -57,6 +57,8 @@ int facts_make(const struct config *config, const struct machine *machine, struc
     ret->kinds = machine->has_guard ? KIND_BIT(KIND_CELL) : 0;
     if (machine->has_guard && machine->has_vm)
         ret->kinds |= KIND_BIT(KIND_VM);
+    if (machine->has_guard && machine->has_lxc)
+        ret->kinds |= KIND_BIT(KIND_LXC);
     memcpy(ret->arch, machine->arch, sizeof(ret->arch));
     ret->arch[sizeof(ret->arch) - 1] = '\0';
     ret->backhaul_kbps = config->backhaul_kbps;

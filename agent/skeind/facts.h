@@ -16,6 +16,7 @@ struct machine {
     bool has_guard;
     bool can_track_dirty, can_lazy; /* as of struct node_facts */
     bool has_vm;                    /* what runs virtual machines is installed */
+    bool has_lxc;                   /* likewise containers by liblxc */
 };
 
 /* Never fails: what cannot be found is 0 or "". */

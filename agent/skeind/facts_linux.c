@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/guest/lxc.h"
 #include "agent/guest/vm.h"
 #include "agent/skeind/facts.h"
 #include "base/clean.h"
@@ -76,18 +77,25 @@ static uint32_t address_of(const char *device)
     return ntohl(((struct sockaddr_in *)(void *)&request.ifr_addr)->sin_addr.s_addr);
 }
 
-/* Beside this program, and where the distribution puts it. */
-static bool has_vm(const char *arch)
+static bool lies_beside_us(const char *program)
 {
     char path[256], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(VM_PROGRAM));
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - strlen(program) - 1);
 
     if (n <= 0)
         return false;
     path[n] = '\0';
     slash = strrchr(path, '/');
-    strcpy(slash + 1, VM_PROGRAM);
-    if (access(path, X_OK) < 0 || access(VM_LIBVIRTD, X_OK) < 0)
+    strcpy(slash + 1, program);
+    return access(path, X_OK) == 0;
+}
+
+/* Beside this program, and where the distribution puts it. */
+static bool has_vm(const char *arch)
+{
+    char path[256];
+
+    if (!lies_beside_us(VM_PROGRAM) || access(VM_LIBVIRTD, X_OK) < 0)
         return false;
     snprintf(path, sizeof(path), VM_EMULATOR_FORMAT, arch);
     return access(path, X_OK) == 0;
@@ -111,6 +119,7 @@ void machine_read(const struct config *config, struct machine *ret)
     snprintf(guard, sizeof(guard), "%s/guard.sock", config->run_dir);
     ret->has_guard = access(guard, F_OK) == 0;
     ret->has_vm = has_vm(ret->arch);
+    ret->has_lxc = lies_beside_us(LXC_PROGRAM);
     ret->can_track_dirty = kernel_tracks_dirty();
     ret->can_lazy = kernel_has_userfaultfd();
 }

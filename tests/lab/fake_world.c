@@ -172,6 +172,19 @@ const struct guest_kind_ops guest_vm_ops = {
     .clean_up = fake_clean_up,
 };
 
+const struct guest_kind_ops guest_lxc_ops = {
+    .kind = KIND_LXC,
+    .name = "lxc",
+    .can_exec = true,
+    .can_console = true,
+    .start = fake_start,
+    .prepare = fake_prepare,
+    .terminate = fake_terminate,
+    .exec = fake_exec,
+    .console = fake_console,
+    .clean_up = fake_clean_up,
+};
+
 int unpack_image(int fd, const uint8_t digest[DIGEST_SIZE], const char *image_root, struct err *err)
 {
     (void)fd, (void)digest;

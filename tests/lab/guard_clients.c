@@ -83,10 +83,6 @@ static void wrong_arguments_are_refused_and_change_nothing(void **state)
     request.run.digest[0] = 0xcd; /* no such image */
     assert_int_equal(ask(d, &request, NULL), -ENOENT);
     run_of(&request, GUARD_START, "web", 5, 2000);
-    request.index = d->index;
-    request.run.spec.kind = KIND_LXC;
-    assert_int_equal(ask(d, &request, NULL), -ENOTSUP);
-    run_of(&request, GUARD_START, "web", 5, 2000);
     request.fds[0] = file; /* which nobody asked for */
     assert_int_equal(ask(d, &request, NULL), -EINVAL);
     run_of(&request, GUARD_PREPARE, "web", 20, 2000);

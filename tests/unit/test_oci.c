@@ -220,6 +220,18 @@ static void guest_takes_what_it_does_not_say(void **state)
     guest_spec_deinit(&copy);
 }
 
+static void an_lxc_guest_boots_where_nobody_says_more(void **state)
+{
+    struct image plain = {.name = "plain"};
+    struct guest_spec spec = {.kind = KIND_LXC};
+
+    (void)state;
+    assert_int_equal(image_defaults_apply(&plain, &spec, NULL), 0);
+    assert_int_equal(spec.n_argv, 1);
+    assert_string_equal(spec.argv[0], "/sbin/init");
+    guest_spec_deinit(&spec);
+}
+
 static void nothing_to_run_is_said(void **state)
 {
     char *argument = "x", *argv[MAX_ARGUMENTS];
@@ -249,6 +261,7 @@ int main(void)
         cmocka_unit_test(many_entries_are_kept),
         cmocka_unit_test(users_are_found),
         cmocka_unit_test(guest_takes_what_it_does_not_say),
+        cmocka_unit_test(an_lxc_guest_boots_where_nobody_says_more),
         cmocka_unit_test(nothing_to_run_is_said),
     };
 
