@@ -256,6 +256,20 @@ static bool was_told(const struct wish *wish, const struct migration_view *view)
            view->progress.total_bytes == wish->told.total_bytes;
 }
 
+/* As far as it is known. */
+static void write_progress(const struct migration_view *view, char *ret, size_t size)
+{
+    const struct move_progress *p = &view->progress;
+    size_t used = (size_t)snprintf(ret, size, "%s", view->step);
+
+    if (p->total_bytes != 0)
+        used += (size_t)snprintf(ret + used, size - used, ": %.1f of %.1f MiB",
+                                 p->done_bytes / 1048576.0, p->total_bytes / 1048576.0);
+    if (p->total_bytes != 0 && view->rate_kbps != 0)
+        snprintf(ret + used, size - used, ", %.1f Mbit/s, %.1f s left", view->rate_kbps / 1000.0,
+                 move_left_ms(p, view->rate_kbps) / 1000.0);
+}
+
 /* Whoever waits hears of each step, and of how far the source is. */
 static void tell_progress(struct core *core, struct wish *wish, const struct migration *m)
 {
@@ -275,13 +289,7 @@ static void tell_progress(struct core *core, struct wish *wish, const struct mig
     answer->step = view.step;
     answer->progress = *p;
     answer->rate_kbps = view.rate_kbps;
-    if (p->total_bytes != 0)
-        snprintf(answer->text, sizeof(answer->text),
-                 "%s: %.1f of %.1f MiB, %.1f Mbit/s, %.1f s left", view.step,
-                 p->done_bytes / 1048576.0, p->total_bytes / 1048576.0, view.rate_kbps / 1000.0,
-                 move_left_ms(p, view.rate_kbps) / 1000.0);
-    else
-        snprintf(answer->text, sizeof(answer->text), "%s", view.step);
+    write_progress(&view, answer->text, sizeof(answer->text));
     action = core_act(core, CORE_PROGRESS);
     action->ticket = wish->ticket;
     action->answer = answer;
