@@ -65,7 +65,7 @@ static enum move_mode pick(const struct weighed *w)
         return MOVE_STOP;
     if (w->can_pre && w->pre_ms <= downtime_ms)
         return MOVE_PRE;
-    if (w->can_post && w->post_ms < w->stop_ms)
+    if (w->can_post && w->post_ms * MODE_POST_GAIN <= w->stop_ms)
         return MOVE_POST;
     return w->can_pre && w->pre_ms < w->stop_ms ? MOVE_PRE : MOVE_STOP;
 }
@@ -104,6 +104,9 @@ static void say_why_not_post(const struct weighed *w, struct look *look)
     else if (!w->can_post)
         look_add(look, "no-post-copy", false,
                  "post-copy: it would not come back from a loss meanwhile (restart: never)");
+    else if (w->wish->terms.mode == MOVE_AUTO)
+        look_add(look, "no-post-copy", false, "post-copy: %llu ms, which is not worth its risk",
+                 (unsigned long long)w->post_ms);
 }
 
 static void say(const struct weighed *w, const struct mode_verdict *verdict, struct look *look)

@@ -9,6 +9,7 @@
 enum {
     MODE_BASE_MS = 60,          /* of any move: freeze, dump, commit, restore of a small guest */
     MODE_POST_MS = 40,          /* more than that, until a guest runs whose memory follows */
+    MODE_POST_GAIN = 2,         /* so many times shorter it has to be, for what it risks */
     MODE_COPY_KBPS = 3200000,   /* no faster from memory to memory, whatever the link */
     MODE_MAX_ROUNDS = 10,       /* of pre-copy */
     MODE_CONVERGE_PERCENT = 80, /* of the rate: what is written faster is not caught up with */

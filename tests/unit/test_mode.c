@@ -20,6 +20,8 @@ static const struct {
     {"small guest", MOVE_AUTO, 300, 0, 1000000, 4, 0, true, true, true, MOVE_STOP, 100, NULL},
     {"nobody knows the rate", MOVE_AUTO, 300, 0, 0, 64, 0, false, true, true, MOVE_STOP, 300,
      "rate-unknown"},
+    {"it would gain little by post-copy", MOVE_AUTO, 100, 0, 100000, 1, 0, false, true, true,
+     MOVE_STOP, 150, "no-post-copy"},
     {"64 MiB within 100 ms, no tracking", MOVE_AUTO, 100, 0, 1000000, 64, 0, false, true, true,
      MOVE_POST, 100, "no-pre-copy"},
     {"64 MiB within 100 ms, tracked", MOVE_AUTO, 100, 0, 1000000, 64, 2, true, true, true, MOVE_PRE,
