@@ -31,8 +31,8 @@ ok 'a cluster of three' lab up -n 3 --join --backhaul 1000mbit || bail 'no clust
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
-ok 'a guest of 64 MiB that checks itself' \
-    on 1 skein guest run web --image web --slice red --memory 128m -- /bin/counter 7000 64 4
+ok 'a guest of 24 MiB that checks itself' \
+    on 1 skein guest run web --image web --slice red --memory 128m -- /bin/counter 7000 24 4
 [ "$(node_of web)" != n3 ] || on 1 skein guest migrate web --to n2 >/dev/null
 ok 'a client with one connection' on 1 skein guest run client --image web --slice red --memory 16m --on n3 -- \
     /bin/count "$(show web .ip)" 7000 /count.log
@@ -64,7 +64,7 @@ is 'the connection is the same, and nothing was lost' "$(client_log | grep -cE '
 
 # The source is lost while memory is still to come: the copy that has not got it is killed, and the guest starts again
 [ "$(node_of web)" = n2 ] || ok 'back' move stop
-on 1 skein guest migrate web --to n1 --mode post --bandwidth 20mbit --timeout 60s -f json >"$work/moved" 2>"$work/error" &
+on 1 skein guest migrate web --to n1 --mode post --bandwidth 10mbit --timeout 60s -f json >"$work/moved" 2>"$work/error" &
 is_fetching() { [ "$(json 1 '.[0].step' skein migration list)" = fetching ]; }
 ok 'a slow one, which runs while its memory follows' wait_until 20 is_fetching
 is 'on the target' "$(node_of web)" n1
