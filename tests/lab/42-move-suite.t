@@ -2,7 +2,7 @@
 # A guest full of what a guest can hold (tests/lab/selfcheck) is moved to another node and back, twice, and looks at itself after
 # each move: threads, children, memory, signals, files, locks, channels, timers, connections to a guest that stays.
 # limit: 120
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 build=$("$skein_root/deploy/build")
 
 logged() { on 1 skein guest logs "$1" | grep -q "$2"; }
@@ -35,7 +35,7 @@ on 1 sh -c 'cat >/tmp/image.tar' <"$work/image.tar"
 ok 'an image' on 1 skein image add full /tmp/image.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
 ok 'a peer that stays' on 1 skein guest run peer --image full --slice red --on n3 --memory 32m -- /bin/selfcheck peer
-ok 'it listens' wait_until 10 logged peer 'selfcheck: peer'
+ok 'it listens' wait_until 60 logged peer 'selfcheck: peer'
 # CRIU reads the limits of a process of another user only with this capability (24: CAP_SYS_RESOURCE).
 users=users
 if [ $((0x$(on 1 sed -n 's/^CapEff:.//p' /proc/self/status) >> 24 & 1)) = 0 ]; then
@@ -44,7 +44,7 @@ if [ $((0x$(on 1 sed -n 's/^CapEff:.//p' /proc/self/status) >> 24 & 1)) = 0 ]; t
 fi
 ok 'a guest full of everything' on 1 skein guest run full --image full --slice red --memory 128m --restart never -- \
     /bin/selfcheck serve "$(json 1 .ip skein guest show peer)" $users
-ok 'it is set up' wait_until 20 logged full 'ready' || { on 1 skein guest logs full; bail 'it is not'; }
+ok 'it is set up' wait_until 60 logged full 'ready' || { on 1 skein guest logs full; bail 'it is not'; }
 look 'before'
 is 'nothing speaks against a move' "$(on 1 skein guest migrate full --check -f json | jq -r '[.reasons[] | select(.severity == "obstacle") | .code] | join(" ")')" ''
 home=$(json 1 .node skein guest show full)
@@ -55,5 +55,5 @@ for to in "$away" "$home" "$away" "$home"; do
     is 'it is there' "$(json 1 '"\(.node) \(.state)"' skein guest show full)" "$to running"
     look "on $to"
 done
-ok 'nothing of the moves stays' wait_until 10 is_clean
+ok 'nothing of the moves stays' wait_until 60 is_clean
 done_testing
