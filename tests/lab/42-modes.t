@@ -68,6 +68,8 @@ on 1 skein guest migrate web --to n1 --mode post --bandwidth 10mbit --timeout 60
 is_fetching() { [ "$(json 1 '.[0].step' skein migration list)" = fetching ]; }
 ok 'a slow one, which runs while its memory follows' wait_until 20 is_fetching
 is 'on the target' "$(node_of web)" n1
+says_how_far() { grep -q '"step":"fetching".*"done_bytes":[1-9]' "$work/error"; }
+ok 'and whoever waits hears how far it is' wait_until 15 says_how_far
 ok 'the source dies' lab kill n2
 began_again() { [ "$(show web .state)" = running ] && on 1 skein events -f json | grep -q '"migration-memory-lost"' && is_over; }
 ok 'the guest begins anew' wait_until 30 began_again
@@ -76,5 +78,4 @@ ok 'it reads its memory from the beginning' reads_all
 is 'none of it is wrong' "$(bad)" 0
 wait
 ok 'whoever waited is told' grep -q '"restart"' "$work/moved"
-ok 'and had heard how far it was' grep -q '"step":"fetching".*"done_bytes":[1-9]' "$work/error"
 done_testing
