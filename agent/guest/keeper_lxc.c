@@ -120,8 +120,10 @@ static int set_fields(struct keeper *k, struct err *err)
     snprintf(root, sizeof(root), "dir:%s", k->paths.merged);
     for (size_t i = 0; rc == 0 && i < sizeof(items) / sizeof(items[0]); i++)
         rc = set(k, items[i].key, items[i].value, err);
-    if (rc == 0 && !boots(spec)) /* an init has its own signal, which liblxc knows */
-        rc = set(k, "lxc.signal.halt", "SIGTERM", err);
+    /* Of an init liblxc would guess, by whether it blocks the signal that systemd is ended with: a
+     * shell blocks every signal for the moment of a fork, and then never hears of its end. */
+    if (rc == 0)
+        rc = set(k, "lxc.signal.halt", boots(spec) ? "SIGPWR" : "SIGTERM", err);
     for (size_t i = 0; rc == 0 && env[i] != NULL; i++)
         rc = set(k, "lxc.environment", env[i], err);
     return rc;
