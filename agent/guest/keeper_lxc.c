@@ -225,19 +225,6 @@ static int start_container(struct keeper *k, struct err *err)
     return await_command(k, read_end, err);
 }
 
-static int open_signals(struct keeper *k, struct err *err)
-{
-    sigset_t set;
-
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return k->signals < 0 ? failed(err, "watch signals") : 0;
-}
-
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 {
     int rc = keeper_read_run(argc, argv, &k->run, err);
@@ -247,7 +234,7 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
     guest_paths_init(&k->paths, k->run.spec.name, k->run.digest);
     lxc_paths_init(&k->lxc, &k->paths);
     unlink(k->lxc.errors);
-    rc = open_signals(k, err);
+    rc = keeper_watch_signals(&k->signals, err);
     if (rc == 0)
         rc = open_terminal(k, err);
     if (rc == 0)

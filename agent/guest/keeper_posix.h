@@ -29,5 +29,7 @@ int keeper_start(const char *program, const char *what, const struct guest_run *
 int keeper_terminate(pid_t pid, struct err *err);
 /* In the program: what it is to run. */
 int keeper_read_run(int argc, char *argv[], struct guest_run *ret, struct err *err);
+/* In the program: a signalfd (the caller's) of what it waits for, SIGTERM and SIGCHLD. */
+int keeper_watch_signals(int *ret_fd, struct err *err);
 
 #endif

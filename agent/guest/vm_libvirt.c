@@ -6,8 +6,9 @@
  *
  * The guest_run is at KEEPER_RUN. It was put into the guest's cgroups before it started, and so is
  * all that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it
- * died. On SIGTERM it presses the guest's power button. libvirtd is started again should it die: QEMU
- * does not need it to run. It answers the guest's DHCP. What needs libvirt is done in children: vm_call_libvirt.h says why.
+ * died. On SIGTERM it presses the guest's power button. libvirtd is started again should it die:
+ * QEMU does not need it to run. It answers the guest's DHCP. What needs libvirt is done in
+ * children: vm_call_libvirt.h says why.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,19 +66,6 @@ static int read_run(struct keeper *k, int argc, char *argv[], struct err *err)
     guest_paths_init(&k->paths, k->run.spec.name, k->run.digest);
     vm_paths_init(&k->vm, &k->paths);
     return 0;
-}
-
-static int open_signals(struct keeper *k, struct err *err)
-{
-    sigset_t set;
-
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return k->signals < 0 ? err_set(err, -errno, "no signalfd: %s", strerror(errno)) : 0;
 }
 
 /* As libvirt wrote it down. */
@@ -202,7 +190,7 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
         return rc;
     vm_ground_stay_on(k->run.shared_cpus);
     prctl(PR_SET_CHILD_SUBREAPER, 1); /* QEMU, which libvirtd sends into the background */
-    rc = open_signals(k, err);
+    rc = keeper_watch_signals(&k->signals, err);
     if (rc == 0)
         rc = vm_ground_enter(&k->paths, vm_uid(&k->run), err);
     if (rc == 0)
@@ -261,7 +249,8 @@ static void take_order(struct keeper *k)
     if (request.order == VM_ORDER_ACTIVATE && k->incoming.is_received && k->activator < 0) {
         k->activator = steal_fd(&fd);
         vm_incoming_activate(&k->incoming);
-    } else if (request.order == VM_ORDER_ACTIVATE || (request.order == VM_ORDER_MOVE && passed < 0)) {
+    } else if (request.order == VM_ORDER_ACTIVATE ||
+               (request.order == VM_ORDER_MOVE && passed < 0)) {
         answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
     } else if (fork_caller() == 0) {
         _exit(run_order(k, &request, fd, passed));

@@ -28,9 +28,9 @@ static inline unsigned created(struct world *w, const char *name, enum restart_p
 }
 
 /* "web" runs; not on the leader. */
-static inline unsigned created_on_a_follower(struct world *w)
+static inline unsigned created_on_a_follower(struct world *w, enum restart_policy restart)
 {
-    unsigned at = created(w, "web", RESTART_ALWAYS);
+    unsigned at = created(w, "web", restart);
 
     if (at == 1) {
         world_migrate(w, "web", 2);
@@ -38,6 +38,18 @@ static inline unsigned created_on_a_follower(struct world *w)
         at = 2;
     }
     return at;
+}
+
+/* For so long there is at most one copy of "web", and one at the end; no move is under way then. */
+static inline bool keeps_one_copy(struct world *w, unsigned ms)
+{
+    bool is_one = true;
+
+    while (ms-- > 0) {
+        world_run(w, 1);
+        is_one = is_one && world_n_running(w, "web", NULL) <= 1;
+    }
+    return is_one && world_n_running(w, "web", NULL) == 1 && world_state(w)->n_migrations == 0;
 }
 
 #endif

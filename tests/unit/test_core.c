@@ -383,7 +383,7 @@ static void test_in_maintenance_no_node_is_lost(void **unused)
 
     (void)unused;
     lives(&w, 3);
-    at = created_on_a_follower(&w);
+    at = created_on_a_follower(&w, RESTART_ALWAYS);
     set_maintenance(&w, true);
     world_isolate(&w, at, true);
     world_run(&w, 5000);

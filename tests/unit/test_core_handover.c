@@ -1,26 +1,17 @@
 /* Post-copy as the core carries it out: the handover, and every way in which memory does not come.
  */
-#include "tests/unit/test.h"
-
 #include <errno.h>
 #include <string.h>
 
-#include "tests/support/world.h"
+#include "tests/unit/small_world.h"
 
 /* A cluster with a guest "web" away from the leader; where it runs, and where it is to go. */
 static void begun(struct world *w, enum restart_policy restart, unsigned *ret_from,
                   unsigned *ret_to)
 {
-    world_init(w, 4);
-    world_run(w, 2000);
-    world_create(w, "web", restart);
-    assert_true(world_answered(w, 2000));
-    assert_int_equal(world_n_running(w, "web", ret_from), 1);
-    if (*ret_from == 1) {
-        world_migrate(w, "web", 2);
-        assert_true(world_answered(w, 2000));
-        *ret_from = 2;
-    }
+    lives(w, 4);
+    world_run(w, 1500);
+    *ret_from = created_on_a_follower(w, restart);
     *ret_to = *ret_from == 4 ? 3 : 4;
     w->mode = MOVE_POST;
 }
@@ -148,19 +139,16 @@ static void harm(void (*how)(struct world *w, unsigned node), unsigned end, unsi
 {
     struct world w;
     unsigned from, to;
+    bool is_well;
 
     begun(&w, RESTART_ALWAYS, &from, &to);
     world_migrate(&w, "web", to);
     world_run(&w, ms);
     how(&w, end == 0 ? from : to);
-    for (int i = 0; i < 2500; i++) {
-        world_run(&w, 1);
-        assert_in_range(world_n_running(&w, "web", NULL), 0, 1);
-    }
-    if (world_n_running(&w, "web", NULL) != 1)
+    is_well = keeps_one_copy(&w, 2500);
+    if (!is_well)
         print_error("end %u harmed at %u ms:\n%s", end, ms, w.records);
-    assert_int_equal(world_n_running(&w, "web", NULL), 1);
-    assert_int_equal(world_state(&w)->n_migrations, 0);
+    assert_true(is_well);
     world_deinit(&w);
 }
 
