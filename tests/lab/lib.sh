@@ -74,6 +74,25 @@ is() {
     fi
 }
 
+# becomes NAME WANTED CMD...: passes as soon as CMD prints WANTED; what a node says of others may be of a moment before. Shows
+# what it printed last.
+becomes() {
+    local name=$1 wanted=$2 printed=''
+    shift 2
+    prints() { printed=$("$@"); [ "$printed" = "$wanted" ]; }
+    wait_until 60 prints "$@"
+    is "$name" "$printed" "$wanted"
+}
+
+# the_copy COMM: "NODE PID" of the one copy that runs (deploy/look.sh), as soon as it is one: it stands still for a moment whenever
+# its lease ends early, as at a change of leaders.
+the_copy() {
+    local copy=''
+    is_one() { copy=$(look_running "$1"); [ -n "$copy" ] && [ "${copy//$'\n'/}" = "$copy" ]; }
+    wait_until 60 is_one "$1"
+    echo "$copy"
+}
+
 # skip NAME WHY
 skip() {
     points=$((points + 1))
@@ -86,12 +105,13 @@ bail() {
     done_testing
 }
 
-# wait_until SECONDS CMD...: polls CMD until it succeeds; fails when the limit passes first.
+# wait_until SECONDS CMD...: polls CMD until it succeeds; fails when the limit passes first, with what CMD said last on stderr.
+# The limit only ends what hangs: generous, for a machine that is five times slower.
 wait_until() {
     local deadline=$(($(date +%s%N) + $1 * 1000000000))
     shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s%N)" -lt "$deadline" ] || return 1
+    until "$@" >"$work/last" 2>&1; do
+        [ "$(date +%s%N)" -lt "$deadline" ] || { sed 's/^/#   /' "$work/last" >&2; return 1; }
         sleep 0.02
     done
 }
