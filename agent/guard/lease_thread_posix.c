@@ -101,7 +101,8 @@ static void expire(struct lease_thread *t)
     notify(t);
 }
 
-/* Kills every copy that is not the node's own any more; it dies within its frozen group. */
+/* Kills every copy that is not the node's own any more; it dies within its frozen group. Marked
+ * first: who sees it end must not take that for an end of its own. */
 static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *ack)
 {
     uint32_t n = 0;
@@ -113,9 +114,9 @@ static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *a
         if (entry->guest[0] == '\0' || !entry->has_copy ||
             lease_ack_keeps(ack, entry->cluster, entry->guest, entry->epoch))
             continue;
+        roster_mark_destroyed(t->config.roster, entry->guest, entry->epoch);
         while (cgroup_kill(t->config.cgroups, entry->guest, entry->stays) >= CGROUP_MAX_PIDS)
             ;
-        roster_mark_destroyed(t->config.roster, entry->guest, entry->epoch);
         n++;
     }
     return n;
