@@ -63,7 +63,7 @@ static void count_for_ever(const char *name, unsigned long long count)
     int fd;
 
     snprintf(path, sizeof(path), "/run/fake/%s.count", name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* its readers never find it empty again */
     for (;;) {
         int n = snprintf(text, sizeof(text), "%012llu %016llu\n", ++count,
                          (unsigned long long)clock_now_us());
@@ -205,17 +205,42 @@ static int fake_check(const struct mover_guest *guest, struct err *err)
     return act("check", err);
 }
 
+static bool says(const char *path, const char *word)
+{
+    char text[64] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (fd >= 0)
+        close(fd);
+    return size < 0 || strstr(text, word) != NULL;
+}
+
+static void freeze_v1(const char *state, bool is_frozen)
+{
+    struct timespec step = {.tv_nsec = 1000000};
+
+    write_text(state, is_frozen ? "FROZEN" : "THAWED");
+    while (is_frozen && !says(state, "FROZEN"))
+        nanosleep(&step, NULL);
+}
+
+/* Frozen means that the count stands when this returns. */
 static void freeze(const struct mover_guest *guest, bool is_frozen)
 {
+    struct timespec step = {.tv_nsec = 1000000};
     char path[256];
 
     snprintf(path, sizeof(path), "%s/freezer.state", guest->freezer);
     if (access(path, F_OK) == 0) {
-        write_text(path, is_frozen ? "FROZEN" : "THAWED");
+        freeze_v1(path, is_frozen);
         return;
     }
     snprintf(path, sizeof(path), "%s/cgroup.freeze", guest->freezer);
     write_text(path, is_frozen ? "1" : "0");
+    snprintf(path, sizeof(path), "%s/cgroup.events", guest->freezer);
+    while (is_frozen && !says(path, "frozen 1"))
+        nanosleep(&step, NULL);
 }
 
 static int fake_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,

@@ -299,11 +299,11 @@ bool beat(struct driver *d, uint32_t lease_ms, const char *copies)
 {
     struct guard_request request;
     struct guard_reply reply;
-    uint64_t sent;
+    uint64_t stamped_us;
 
     request_of(&request, GUARD_STAMP);
-    sent = now_us();
     ask(d, &request, &reply);
+    stamped_us = now_us();
     request_of(&request, GUARD_ACK);
     request.ack.stamp = reply.stamp;
     request.ack.cluster[0] = d->cluster;
@@ -313,7 +313,7 @@ bool beat(struct driver *d, uint32_t lease_ms, const char *copies)
     take_copies(&request.ack, copies);
     ask(d, &request, &reply);
     if (!reply.lapsed)
-        d->lease_end_us = sent + (uint64_t)lease_ms * 1000;
+        d->lease_end_us = stamped_us + (uint64_t)lease_ms * 1000;
     return !reply.lapsed;
 }
 
@@ -407,11 +407,11 @@ uint64_t count_of(const char *guest, uint64_t *ret_us)
     return count;
 }
 
-bool counts(const char *guest)
+static bool counts_within(const char *guest, uint64_t ms)
 {
-    uint64_t before = count_of(guest, NULL);
+    uint64_t before = count_of(guest, NULL), end = now_us() + ms * 1000;
 
-    for (int i = 0; i < 25; i++) {
+    while (now_us() < end) {
         sleep_ms(2);
         if (count_of(guest, NULL) != before)
             return true;
@@ -419,7 +419,24 @@ bool counts(const char *guest)
     return false;
 }
 
-bool port_is(uint16_t port, const char *word)
+bool counts(const char *guest)
+{
+    return counts_within(guest, WAIT_MS);
+}
+
+bool stands_still(const char *guest)
+{
+    return !counts_within(guest, 50);
+}
+
+bool sees(struct driver *d, const uint32_t *n_seen, uint32_t n)
+{
+    for (uint64_t end = now_us() + WAIT_MS * 1000; *n_seen < n && now_us() < end; sleep_ms(2))
+        report_of(d, "");
+    return *n_seen == n;
+}
+
+static bool port_is_now(uint16_t port, const char *word)
 {
     char path[64], text[16] = "";
     int fd;
@@ -432,6 +449,15 @@ bool port_is(uint16_t port, const char *word)
         text[0] = '\0';
     close(fd);
     return word != NULL && strcmp(text, word) == 0;
+}
+
+bool port_is(uint16_t port, const char *word)
+{
+    for (uint64_t end = now_us() + WAIT_MS * 1000; now_us() < end; sleep_ms(2)) {
+        if (port_is_now(port, word))
+            return true;
+    }
+    return false;
 }
 
 void put_file(const char *path, const char *text)

@@ -6,7 +6,8 @@
 
 #include "agent/guard/proto.h"
 
-enum { WAIT_MS = 15000, F_MS = DEFAULT_FREEZE_MS, L_MS = DEFAULT_LEASE_MS };
+/* L_MS: a lease that a test lets end; until then it gets everything done that needs one. */
+enum { WAIT_MS = 15000, F_MS = DEFAULT_FREEZE_MS, L_MS = MAX_LEASE_MS / 2 };
 
 extern const char *driver_program; /* the guard that is started */
 
@@ -18,7 +19,7 @@ struct driver {
     uint32_t n_lapsed, n_lifted; /* events seen */
     uint8_t cluster;             /* told with each ack, as are … */
     uint64_t term, index;
-    uint64_t lease_end_us; /* by the newest ack */
+    uint64_t lease_end_us; /* by the newest ack; never before the guard's own */
 };
 
 void driver_start(struct driver *d);            /* the guard, and both connections */
@@ -64,9 +65,14 @@ uint64_t now_us(void);
 void sleep_until_us(uint64_t us);
 /* The guest's count, and when it was written; 0 when there is none. */
 uint64_t count_of(const char *guest, uint64_t *ret_us);
-/* True when the guest counts (limit WAIT_MS); false when it stood still for 50 ms. */
+/* Waits until the guest counts. */
 bool counts(const char *guest);
+/* For 50 ms. */
+bool stands_still(const char *guest);
+/* Waits until the port is so; NULL: until it is gone. */
 bool port_is(uint16_t port, const char *word);
+/* Waits until so many events were seen, n_seen being one of the driver's counts. */
+bool sees(struct driver *d, const uint32_t *n_seen, uint32_t n);
 void put_file(const char *path, const char *text);
 
 #endif

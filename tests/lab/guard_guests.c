@@ -58,7 +58,7 @@ static void stop_waits_and_then_kills(void **state)
     request.copy.epoch = 5;
     request.grace_ms = 100;
     assert_int_equal(ask(d, &request, NULL), 0);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_int_equal(report_of(d, "web").state, 0);
     assert_int_equal(ask_copy(d, GUARD_STOP, "web", 5), 0); /* nothing of it runs: again */
 }

@@ -25,7 +25,7 @@ static void nothing_starts_before_the_first_lease(void **state)
     assert_true(counts("web"));
     assert_true(port_is(2000, "up"));
     assert_int_equal(report_of(d, "web").state, GUEST_RUNNING);
-    assert_int_equal(d->n_lifted, 1);
+    assert_true(sees(d, &d->n_lifted, 1));
 }
 
 static void start_below_the_floor_is_refused(void **state)
@@ -53,12 +53,12 @@ static void lapse_freezes_before_the_end_and_lift_thaws(void **state)
     assert_true(last_us < d->lease_end_us);
     print_message("# last word %lld us before the lease's end (F = %d ms)\n",
                   (long long)(d->lease_end_us - last_us), F_MS);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
     report = report_of(d, "web");
     assert_int_equal(report.state, GUEST_FROZEN);
     assert_int_equal(report.frozen_by, FROZEN_BY_LEASE);
-    assert_int_equal(d->n_lapsed, 1);
+    assert_true(sees(d, &d->n_lapsed, 1));
     assert_true(beat(d, L_MS, "web:5"));
     assert_true(counts("web"));
     assert_true(port_is(2000, "up"));
@@ -118,7 +118,7 @@ static void start_that_the_lapse_overtakes_is_frozen(void **state)
     serial = tell(d, &request);
     sleep_until_us(d->lease_end_us);
     unlink("/run/fake/hold.start");
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_int_equal(count_of("web", NULL), 0);
     assert_true(beat(d, L_MS, "web:5"));
     assert_int_equal(answer_to(d, serial, &reply), 0);
@@ -133,13 +133,13 @@ static void user_and_lease_freeze_by_themselves(void **state)
     assert_true(beat(d, L_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_int_equal(ask_copy(d, GUARD_FREEZE, "web", 5), 0);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "up"));
     sleep_until_us(d->lease_end_us);
     assert_int_equal(await_state(d, "web", GUEST_FROZEN).frozen_by,
                      FROZEN_BY_LEASE | FROZEN_BY_USER);
     assert_true(beat(d, MAX_LEASE_MS, "web:5"));
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 4), -ESTALE);
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 5), 0);
     assert_true(counts("web"));
@@ -152,6 +152,7 @@ static void another_cluster_is_heard_once_the_lease_is_over(void **state)
     struct driver *d = *state;
     struct guard_request request;
     uint64_t end_us;
+    uint32_t pid;
 
     d->term = 90;
     d->index = 900;
@@ -162,6 +163,7 @@ static void another_cluster_is_heard_once_the_lease_is_over(void **state)
     request.migration = 800;
     assert_int_equal(ask(d, &request, NULL), 0);
     assert_true(counts("web"));
+    pid = report_of(d, "web").pid;
     d->cluster = 2;
     d->term = 1;
     d->index = 7;
@@ -174,7 +176,7 @@ static void another_cluster_is_heard_once_the_lease_is_over(void **state)
     assert_true(port_is(2000, NULL));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
-    assert_true(count_of("web", NULL) < 1000);
+    assert_int_not_equal(report_of(d, "web").pid, pid);
 }
 
 /* It is written down whose a copy is. */
@@ -193,7 +195,7 @@ static void restarted_guard_knows_whose_its_guests_are(void **state)
     d->cluster = 2;
     assert_true(beat(d, MAX_LEASE_MS, "web:5"));
     assert_int_equal(await_state(d, "web", 0).state, 0);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
 }
 
 /* ---- the guard's own death */
@@ -229,7 +231,7 @@ static void killed_guard_is_followed_by_one_that_adopts(void **state)
     assert_true(d->hello.lapsed);
     assert_int_equal(report_of(d, "web").pid, report.pid);
     assert_int_equal(report_of(d, "web").frozen_by, FROZEN_BY_LEASE);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
     count = count_of("web", NULL);
     assert_true(beat(d, L_MS, "web:5"));
@@ -268,7 +270,7 @@ static void what_no_record_names_is_killed(void **state)
     driver_start(d);
     assert_int_equal(report_of(d, "web").state, 0);
     assert_true(beat(d, L_MS, ""));
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_int_equal(driver_start_guest(d, "web", 6, 2000), 0);
 }
 
@@ -316,7 +318,7 @@ static void orderly_end_leaves_everything_frozen(void **state)
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
     driver_kill(d, SIGTERM);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     driver_start(d);
     assert_true(beat(d, L_MS, "web:5"));
     assert_true(counts("web"));
@@ -330,7 +332,7 @@ static void watchdog_is_fed_and_let_go_on_a_wanted_end(void **state)
     ssize_t size = 0;
     int fd = open("/run/fake/watchdog", O_RDONLY | O_CLOEXEC);
 
-    for (int i = 0; i < 1000 && size == 0; i++) {
+    for (uint64_t end = now_us() + WAIT_MS * 1000; size == 0 && now_us() < end;) {
         size = pread(fd, fed, sizeof(fed), 0);
         sleep_until_us(now_us() + 2000);
     }

@@ -22,7 +22,7 @@ static void guest_moves_and_goes_on(void **state)
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
     assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), 0);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
     assert_int_equal(report_of(d, "web").state, GUEST_HANDED_OVER);
     count = count_of("web", NULL);
@@ -32,7 +32,7 @@ static void guest_moves_and_goes_on(void **state)
     driver_start(d);
     assert_true(beat(d, MAX_LEASE_MS, "web:5"));
     assert_int_equal(report_of(d, "web").state, GUEST_HANDED_OVER);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
     assert_int_equal(move(d, GUARD_DISCARD, 5, 19, -1), -ENOENT);
     assert_int_equal(move(d, GUARD_DISCARD, 5, 20, -1), 0);
@@ -52,7 +52,7 @@ static void guest_moves_and_goes_on(void **state)
     limit = now_us() + WAIT_MS * 1000;
     while (report_of(d, "web").frozen_by != FROZEN_BY_MIGRATION && now_us() < limit)
         sleep_until_us(now_us() + 2000);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
     assert_int_equal(show_switch(d, 30), 0);
     assert_int_equal(answer_to(d, serial, &reply), 0);
@@ -182,7 +182,7 @@ static void activation_does_not_wait_for_ever(void **state)
     assert_int_equal(show_switch(d, 29), 0);
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -ETIMEDOUT);
     assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
-    assert_false(counts("web"));
+    assert_true(stands_still("web"));
     assert_int_equal(show_switch(d, 30), 0);
     assert_true(beat(d, MAX_LEASE_MS, ""));
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
