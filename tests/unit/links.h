@@ -18,7 +18,7 @@
 #include "consensus/keyring.h"
 #include "consensus/link_uv.h"
 
-enum { A = 1, B = 2, LIMIT_MS = 20000, CAPTURE_SIZE = 256 * 1024 };
+enum { A = 1, B = 2, LIMIT_MS = 120000, CAPTURE_SIZE = 256 * 1024 };
 static const uint32_t loopback = 0x7f000001;
 
 struct node {

@@ -22,7 +22,9 @@
 #include "consensus/keyring.h"
 #include "consensus/replica.h"
 
-enum { N_NODES = 4, LIMIT_MS = 30000, NO_ERROR = 1 };
+/* Patient enough that no leader falls and no disk is called stalled because the machine is busy. */
+enum { ELECTION_MS = 1000, HEARTBEAT_MS = 50, DISK_STALL_MS = 60000 };
+enum { N_NODES = 4, LIMIT_MS = 120000, NO_ERROR = 1 };
 static const uint32_t loopback = 0x7f000001;
 static const uint8_t cluster[NONCE_SIZE] = "cluster-id-16-by";
 
@@ -54,7 +56,7 @@ struct bench {
     char directory[32];
     int wakeups;
     struct server nodes[N_NODES + 1]; /* from 1 */
-    uint32_t threshold, trailing, disk_stall_ms;
+    uint32_t threshold, trailing, disk_stall_ms; /* 0: DISK_STALL_MS */
 };
 
 /* ---- the fold */
@@ -189,7 +191,9 @@ static inline struct replica_config config_of(struct bench *b, struct server *n,
         .keyring = n->keyring,
         .snapshot_threshold = b->threshold,
         .snapshot_trailing = b->trailing,
-        .disk_stall_ms = b->disk_stall_ms,
+        .disk_stall_ms = b->disk_stall_ms != 0 ? b->disk_stall_ms : DISK_STALL_MS,
+        .election_ms = ELECTION_MS,
+        .heartbeat_ms = HEARTBEAT_MS,
         .bootstrap = bootstrap,
         .fsm = {n, inner_apply, inner_snapshot, inner_restore},
         .wake = on_wake,

@@ -133,7 +133,7 @@ static void expect_fail_stop(struct bench *b, void (*child)(struct bench *b))
         dup2(output[1], STDOUT_FILENO);
         close(output[0]);
         close(output[1]);
-        alarm(5);
+        alarm(LIMIT_MS / 1000);
         child(b);
         _exit(1);
     }
