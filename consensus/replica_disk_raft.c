@@ -274,6 +274,8 @@ static void on_receive(struct raft_io *io, struct raft_message *message)
     }
     if (message->type == RAFT_APPEND_ENTRIES)
         cut_before_change(&message->append_entries);
+    if (message->type == RAFT_APPEND_ENTRIES || message->type == RAFT_APPEND_ENTRIES_RESULT)
+        patience_hear(&r->patience, message->server_id, uv_now(&r->loop));
     r->receive(io, message);
 }
 

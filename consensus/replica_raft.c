@@ -25,16 +25,20 @@ static unsigned rank(const struct replica *r)
     return n;
 }
 
-/* Candidates that split the votes try again after times that libraft draws from the same range, T
- * to 2 T, and split them again when the times differ by less than a message's way: every second
- * round behind a full queue. So each candidate after the first waits T longer than the one before.
+/* T is what the links ask for. Candidates that split the votes try again after times that libraft
+ * draws from the same range, T to 2 T, and split them again when the times differ by less than a
+ * message's way: every second round behind a full queue. So each candidate after the first waits
+ * 2 T longer than the one before: until that one is done.
  */
 static void set_patience(struct replica *r)
 {
-    unsigned patience_ms = r->config.election_ms;
+    int state = raft_state(&r->raft);
+    unsigned patience_ms = patience_timeout_ms(
+        &r->patience, state == RAFT_LEADER ? PATIENCE_LEADER_TIMES : PATIENCE_FOLLOWER_TIMES,
+        uv_now(&r->loop));
 
-    if (raft_state(&r->raft) == RAFT_CANDIDATE)
-        patience_ms *= 1 + rank(r);
+    if (state == RAFT_CANDIDATE)
+        patience_ms *= 1 + 2 * rank(r);
     if (patience_ms == r->patience_ms)
         return;
     r->patience_ms = patience_ms;
@@ -62,9 +66,10 @@ static void on_after_poll(uv_check_t *handle)
     look(handle->data);
 }
 
-static void on_mark_timer(uv_timer_t *timer)
+static void on_chores(uv_timer_t *timer)
 {
     replica_disk_mark(timer->data);
+    replica_transport_greet(timer->data);
 }
 
 /* ---- the end */
@@ -82,7 +87,7 @@ static void close_handles(struct replica *r)
     uv_close((uv_handle_t *)&r->wakeup, NULL);
     uv_close((uv_handle_t *)&r->before_poll, NULL);
     uv_close((uv_handle_t *)&r->after_poll, NULL);
-    uv_close((uv_handle_t *)&r->mark_timer, NULL);
+    uv_close((uv_handle_t *)&r->chores, NULL);
 }
 
 static void on_raft_closed(struct raft *raft)
@@ -237,6 +242,7 @@ static void configure(struct replica *r)
 {
     const struct replica_config *c = &r->config;
 
+    patience_init(&r->patience, c->election_ms);
     r->patience_ms = c->election_ms;
     raft_set_election_timeout(&r->raft, c->election_ms);
     raft_set_heartbeat_timeout(&r->raft, c->heartbeat_ms);
@@ -407,9 +413,9 @@ static void loop_open(struct replica *r)
     uv_check_init(&r->loop, &r->after_poll);
     r->after_poll.data = r;
     uv_check_start(&r->after_poll, on_after_poll);
-    uv_timer_init(&r->loop, &r->mark_timer);
-    r->mark_timer.data = r;
-    uv_timer_start(&r->mark_timer, on_mark_timer, REPLICA_MARK_MS, REPLICA_MARK_MS);
+    uv_timer_init(&r->loop, &r->chores);
+    r->chores.data = r;
+    uv_timer_start(&r->chores, on_chores, REPLICA_CHORES_MS, REPLICA_CHORES_MS);
 }
 
 static void loop_abandon(struct replica *r)

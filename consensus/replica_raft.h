@@ -18,6 +18,7 @@
 
 #include "consensus/file_posix.h"
 #include "consensus/link_uv.h"
+#include "consensus/patience.h"
 #include "consensus/replica.h"
 #include "consensus/replica_queue_posix.h"
 #include "consensus/replica_record_posix.h"
@@ -28,7 +29,7 @@ enum {
     REPLICA_CONNECT_RETRY_MS = 50, /* between two calls of a peer that does not answer */
     REPLICA_INSTALL_MS = 5000,     /* a snapshot that was not taken is sent again */
     REPLICA_LOCK_POLL_MS = 20,
-    REPLICA_MARK_MS = 1000,             /* how often the mark follows the log */
+    REPLICA_CHORES_MS = 1000, /* how often the mark follows the log, and voters are greeted */
     REPLICA_MAX_IN_FLIGHT = 256 * 1024, /* bytes of proposals handed to libraft, not yet applied */
     REPLICA_DISK_RETRY_MS = 3600000,    /* never, for us: see replica_disk_raft.c */
 };
@@ -53,7 +54,7 @@ struct replica {
     uv_loop_t loop;
     uv_prepare_t before_poll;
     uv_check_t after_poll;
-    uv_timer_t mark_timer;
+    uv_timer_t chores;
     struct link *link;
     raft_uv_accept_cb accepted; /* libraft's, once it listens */
     struct raft raft;
@@ -71,6 +72,7 @@ struct replica {
     struct raft_barrier spreader;
     bool is_spreading;
     bool has_change;      /* a membership change of ours is in flight */
+    struct patience patience;
     unsigned patience_ms; /* libraft's election timeout as it is now */
     uint64_t last_leader; /* that was known; 0 = none */
     struct err load_error;
@@ -128,6 +130,8 @@ void replica_disk_mark(struct replica *r);
 int replica_transport_open(struct replica *r, struct err *err);
 /* After replica_disk_init. */
 void replica_transport_wrap(struct replica *r);
+/* Keeps a link to every other voter open, before it is needed; from the loop. */
+void replica_transport_greet(struct replica *r);
 
 /* ---- requests */
 /* Serves what is waiting, as far as there is room: a burst of proposals that followers could not

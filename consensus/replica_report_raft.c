@@ -31,8 +31,10 @@ static void tell_role(struct replica *r)
     event.role.role = role_of(r);
     event.role.term = raft_current_term(&r->raft);
     event.role.leader = leader;
-    if (leader != 0)
+    if (leader != 0 && leader != r->last_leader) {
         r->last_leader = leader;
+        patience_begin(&r->patience);
+    }
     if (event.role.role == r->told.role && event.role.term == r->told.term &&
         leader == r->told.leader)
         return;

@@ -162,6 +162,40 @@ static int transport_send(struct raft_io *io, struct raft_io_send *request,
     return r->disk.send(io, request, &safe, done);
 }
 
+static void on_greeted(struct raft_io_send *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+/* A refused vote of no term: whoever gets it, in whatever state, ignores it. */
+static void greet(struct replica *r, const struct raft_server *server)
+{
+    struct raft_io_send *request = calloc(1, sizeof(*request));
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE_RESULT,
+        .server_id = server->id,
+        .server_address = server->address,
+    };
+
+    if (request != NULL && r->io.send(&r->io, request, &message, on_greeted) != 0)
+        free(request);
+}
+
+/* Followers have nothing to say to each other until one of them asks for votes. libraft would call
+ * the others only then, and behind a full queue that call takes several round trips, or a second
+ * when its first packet gets lost. */
+void replica_transport_greet(struct replica *r)
+{
+    const struct raft_configuration *c = &r->raft.configuration;
+
+    if (r->is_closing)
+        return;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->servers[i].role == RAFT_VOTER && c->servers[i].id != r->config.id)
+            greet(r, &c->servers[i]);
+}
+
 void replica_transport_wrap(struct replica *r)
 {
     r->io.send = transport_send;

@@ -1,4 +1,5 @@
 /* replica: what members agree on, and who leads them. */
+#include <arpa/inet.h>
 #include <glob.h>
 
 #include "tests/unit/replicas.h"
@@ -221,6 +222,33 @@ static void what_was_not_agreed_is_dropped(void **state)
     RUN_UNTIL(b, are_equal(old, leader));
 }
 
+/* Connections that others opened to a server, as /proc/net/tcp shows them: those with its own port
+ * at this end. */
+static int n_callers(const struct bench *b, const struct server *n)
+{
+    enum { ESTABLISHED = 1 };
+    unsigned address = htonl(loopback + (unsigned)(n - b->nodes) - 1), at, port, state;
+    FILE *table = fopen("/proc/net/tcp", "re");
+    char line[256];
+    int callers = 0;
+
+    assert_non_null(table);
+    while (fgets(line, sizeof(line), table) != NULL)
+        callers += sscanf(line, " %*d: %8X:%4X %*8X:%*4X %2X", &at, &port, &state) == 3 &&
+                   at == address && port == n->port && state == ESTABLISHED;
+    fclose(table);
+    return callers;
+}
+
+static void voters_are_linked_before_one_needs_a_vote(void **state)
+{
+    struct bench *b = *state;
+
+    found_three(b);
+    for (int i = 1; i <= 3; i++)
+        RUN_UNTIL(b, n_callers(b, &b->nodes[i]) >= 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +261,7 @@ int main(void)
         TEST(a_snapshot_at_the_end_of_a_start_has_the_newest_members),
         TEST(a_removed_member_is_left_out),
         TEST(what_was_not_agreed_is_dropped),
+        TEST(voters_are_linked_before_one_needs_a_vote),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
