@@ -29,7 +29,7 @@ enum {
     MAX_WORDS = 24,
     EXIT_RESTART = 75, /* "start me again": not a failure */
     POLL_MS = 5,       /* while something is waited for */
-    WAIT_LIMIT_MS = 10000,
+    WAIT_LIMIT_MS = 30000,
     STEADY_MS = 1000, /* a service that ran this long is no crash loop */
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,

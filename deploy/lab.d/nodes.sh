@@ -28,10 +28,10 @@ node_boot() {
 # node_until K WHAT CMD...: runs CMD until it succeeds, WHAT being what that means.
 node_until() {
     local tries
-    for ((tries = 0; tries < 2000; tries++)); do
+    for ((tries = 0; tries < 6000; tries++)); do
         "${@:3}" && return
         sleep 0.01
-        [ "$tries" -lt 50 ] || node_pid "$1" >/dev/null || break
+        [ "$tries" -lt 1000 ] || node_pid "$1" >/dev/null || break
     done
     tail -n 5 "$lab_state/n$1.log" "$lab_disk/n$1/upper/var/log/node-init.log" >&2 || true
     die "n$1 did not come up: $2"
