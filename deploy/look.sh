@@ -19,6 +19,8 @@ look_is_zombie() {
         "/proc/$1/status" 2>/dev/null
 }
 
+look_has_ended() { [ ! -e "/proc/$1" ] || look_is_zombie "$1"; }
+
 # Frozen by its own cgroup or by one above it.
 look_is_frozen() {
     local line group

@@ -77,8 +77,7 @@ ok 'healed it learns that it was removed' wait_until 60 is_out "$out"
 echo "# its copy: $(look_processes counter | grep -qx "$old" && echo 'still there' || echo 'gone already')"
 is 'no copy runs on it' "$(look_running counter | grep -c "^n$out ")" 0
 ok 'it begins a cluster of its own' on "$out" skein init
-old_is_gone() { [ ! -e "/proc/${old#* }" ] || look_is_zombie "${old#* }"; }
-ok 'the old copy goes' wait_until 60 old_is_gone
+ok 'the old copy goes' wait_until 60 look_has_ended "${old#* }"
 on "$out" sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on "$out" skein image add web /tmp/web.tar
 ok 'a slice' on "$out" skein slice create red --subnet 10.7.0.0/24

@@ -9,7 +9,7 @@ seconds=${FLOOD_SECONDS:-120} mbit=${FLOOD_MBIT:-100}
 rescue_s=25    # the flood goes on so long after the power-off
 
 client_log() { cat "/proc/$client/root/count.log"; }
-client_says() { client_log | grep -q "$1"; }
+client_says() { client_log | has "$1"; }
 served_ms() { client_log | sed -n 's/.* served_again ms=\([0-9]*\).*/\1/p' | tail -n 1; }
 where() { look_processes counter | awk '{ print $1 }'; }
 lost() { json 1 '[.[] | select(.state == "lost") | .name] | join(" ")' skein node list; }
@@ -39,7 +39,7 @@ watch_guests() {
 }
 
 flood_with() {
-    local queue=$1 limit_ms=$2 k floods='' seen frozen wrong ms
+    local queue=$1 limit_ms=$2 k floods='' ping seen frozen wrong ms
     ok "$queue: a cluster of three" lab up -n 3 --backhaul "${mbit}mbit" --queue "$queue" --join || bail 'no cluster'
     on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
     ok "$queue: an image" on 1 skein image add web /tmp/web.tar
@@ -49,39 +49,40 @@ flood_with() {
         /bin/count 10.7.0.3 7000 /count.log
     ok "$queue: a guest" on 1 skein guest run web --image web --slice red --cores 1 -- /bin/counter 7000
     client_runs() { client=$(look_processes count | awk '{ print $2 }'); [ -n "$client" ]; }
-    ok "$queue: the client runs" wait_until 10 client_runs
-    client=$(look_processes count | awk '{ print $2 }')
-    ok "$queue: the client is answered" wait_until 10 client_says ' connected '
-    read -r node server < <(look_processes counter)
+    ok "$queue: the client runs" wait_until 60 client_runs
+    ok "$queue: the client is answered" wait_until 60 client_says ' connected '
+    read -r node server <<<"$(the_copy counter)"
 
     for k in 1 2 3; do
         "$skein_root/deploy/lab" flood "n$k" "$((2 * mbit))mbit" $((seconds + rescue_s)) >"$work/flood.$k" 2>&1 &
         floods+=" $!"
     done
-    ok "$queue: the flood runs" wait_until 10 is_flooded
+    ok "$queue: the flood runs" wait_until 60 is_flooded
     on 1 ping -q -Q 0xc0 -c 100 -i 0.05 -W 1 "10.90.0.${node#n}" >"$work/ping" &
-    read -r seen frozen wrong < <(watch_guests)
-    wait $!
+    ping=$!
+    read -r seen frozen wrong <<<"$(watch_guests)"
+    wait $ping
     echo "# $queue: control class: $(grep -h -o '[0-9]*% packet loss' "$work/ping"), $(grep rtt "$work/ping"); load $(loads)"
     echo "# $queue: $seen looks at guests in $seconds s, $frozen saw a pause"
-    is "$queue: no guest moved or ended" "$wrong" 0
-    is "$queue: no node is lost" "$(lost)" ''
-    is "$queue: none was" "$(on 1 skein events | grep -c ' node-lost ')" 0
-    ok "$queue: guests ran nearly all the time" test $((frozen * 5)) -le "$seen"
+    steady "$queue: no guest moved or ended" equal "$wrong" 0
+    steady "$queue: no node is lost" equal "$(lost)" ''
+    steady "$queue: none was" equal "$(on 1 skein events | grep -c ' node-lost ')" 0
+    steady "$queue: guests ran nearly all the time" test $((frozen * 5)) -le "$seen"
 
     lab kill "$node"
-    ok "$queue: a power-off under the flood: served again" wait_until 15 client_says ' served_again '
+    ok "$queue: a power-off under the flood: served again" wait_until 120 client_says ' served_again '
     ms=$(served_ms)
     echo "# $queue: served again after $ms ms, by the client's clock; load $(loads)"
-    ok "$queue: in time ($ms ms, at most $limit_ms)" test "${ms:-99999}" -le "$limit_ms"
-    is "$queue: one copy runs" "$(look_running counter | wc -l)" 1
-    is "$queue: only the dead node is lost" "$(lost)" "$node"
+    steady "$queue: in time ($ms ms, at most $limit_ms)" test "${ms:-99999}" -le "$limit_ms"
+    ok "$queue: one copy runs" the_copy counter
+    steady "$queue: only the dead node is lost" equal "$(lost)" "$node"
     kill $floods 2>/dev/null
     wait $floods 2>/dev/null
     lab down
 }
 
 "$skein_root/deploy/make-image" "$work/web.tar"
+watch_machine
 flood_with dscp 2000
 flood_with fifo 4000
 done_testing

@@ -1,9 +1,9 @@
 #!/bin/bash
 # A rolling restart of every daemon of every node: skeind and skein-guard, by TERM and by KILL, one after the other, while a guest
 # on each node stamps every 5 ms into a file of its own. No guest stands still for longer than 50 ms; what the machine itself
-# withholds from a process is measured beside it by a stamper outside of the lab and added. All stampers run at real-time priority,
-# so that it is little.
-# limit: 180
+# withholds from a process is measured beside it by stampers outside of the lab and added. The guests' stampers and one outside run at
+# real-time priority, so that it is little; another outside runs at the daemons' own.
+# limit: 900
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 freeze_max_ms=50
@@ -23,26 +23,29 @@ is_fresh() { awk -v now="$(now_ms)" 'NF == 3 { t = $3 } END { exit !(now - t < 1
 
 # restart K SERVICE SIGNAL
 restart() {
-    local pid start end max=0 noise k
+    local pid start end max=0 noise waited k
     pid=$(service_pid "$1" "$2")
     start=$(now_ms)
     on "$1" kill "-$3" "$pid"
-    is_new() { local now; now=$(service_pid "$1" "$2") && [ "$now" != "$pid" ]; }
-    ok "$2 on n$1 is started again after $3" wait_until 5 is_new "$1" "$2"
-    ok 'and all is well' wait_until 10 well
+    is_new() { local now; now=$(service_pid "$1" "$2") && [ -n "$now" ] && [ "$now" != "$pid" ]; }
+    ok "$2 on n$1 is started again after $3" wait_until 60 is_new "$1" "$2"
+    ok 'and all is well' wait_until 60 well
     ticks_after() { for k in 1 2 3; do awk -v t="$end" 'NF == 3 { last = $3 } END { exit !(last > t) }' "/proc/${guest[$k]}/root/stamps" || return 1; done; }
     end=$(now_ms)
-    wait_until 5 ticks_after
+    wait_until 60 ticks_after
     for k in 1 2 3; do
         gaps "/proc/${guest[$k]}/root/stamps" "$start" "$((end + 10))" | head -n 1 >"$work/max"
         echo "$2 $3 $([ "$k" = "$1" ] && echo own || echo other) $(cat "$work/max")" >>"$work/freezes"
         max=$(awk -v m="$max" '{ print ($1 > m ? $1 : m) }' "$work/max")
     done
     noise=$(gaps "$work/outside" "$start" "$end" | head -n 1)
-    awk -v m="$max" -v n="${noise:-0}" -v l=$freeze_max_ms 'BEGIN { exit !(m <= l + n) }'
-    point "$([ $? -eq 0 ] && echo ok || echo no)" "no guest stood still for longer than $freeze_max_ms ms ($max ms; outside of the lab ${noise:-0} ms)"
+    waited=$(waited_ms "$start")
+    awk -v m="$max" -v n="${noise:-0}" -v w="$waited" -v l=$freeze_max_ms 'BEGIN { exit !(m <= l + (n > w ? n : w)) }'
+    point "$([ $? -eq 0 ] && echo ok || echo no)" \
+        "no guest stood still for longer than $freeze_max_ms ms ($max ms; outside of the lab ${noise:-0} and $waited ms)"
 }
 
+watch_machine
 ok 'a cluster of three' lab up -n 3 --join || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/web.tar"
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
@@ -52,7 +55,7 @@ for k in 1 2 3; do
     ok "a guest on n$k" on 1 skein guest run "web$k" --image web --slice red --on "n$k" --cores 1 -- \
         /bin/stamp send 10.7.0.99 9000 5 /stamps
 done
-ok 'all three run' wait_until 10 three_run
+ok 'all three run' wait_until 60 three_run
 guest=()
 while read -r node pid; do guest[${node#n}]=$pid; done < <(look_running stamp)
 before=$(look_running stamp)
@@ -87,8 +90,9 @@ for signal in TERM KILL; do
 done
 kill $outside
 wait $outside 2>/dev/null
-is 'the guests are the same processes' "$(look_running stamp)" "$before"
-is 'no node was lost' "$(on 1 skein events | grep -c ' node-lost ')" 0
+same_again() { [ "$(look_running stamp)" = "$before" ]; }
+steady 'the guests are the same processes' wait_until 10 same_again
+steady 'no node was lost' equal "$(on 1 skein events | grep -c ' node-lost ')" 0
 sort "$work/freezes" | awk '{ key = $1 " " $2 " " $3; v[key] = v[key] " " $4; n[key]++ }
     END { for (k in v) { m = split(v[k], a, " "); for (i = 1; i <= m; i++) for (j = i + 1; j <= m; j++) if (a[j] + 0 < a[i] + 0) { t = a[i]; a[i] = a[j]; a[j] = t }
         printf "# %s node: longest pause p50 %s ms, max %s ms (n=%d)\n", k, a[int((m + 1) / 2)], a[m], m } }' | sort

@@ -7,7 +7,8 @@ export LAB=${LAB:-t$$-$(basename "$0" .t)}
 points=0
 failures=0
 work=$(mktemp -d)
-trap 'lab down; rm -rf "$work"' EXIT
+stamper=''
+trap 'stop_watching; lab down; rm -rf "$work"' EXIT
 trap 'exit 143' TERM INT HUP
 
 lab() { "$skein_root/deploy/lab" "$@"; }
@@ -84,13 +85,68 @@ becomes() {
     is "$name" "$printed" "$wanted"
 }
 
-# the_copy COMM: "NODE PID" of the one copy that runs (deploy/look.sh), as soon as it is one: it stands still for a moment whenever
-# its lease ends early, as at a change of leaders.
+# number CMD...: the whole number that CMD prints, as soon as it prints one
+number() {
+    local n=''
+    is_number() { n=$("$@"); [[ $n =~ ^-?[0-9]+$ ]]; }
+    wait_until 60 is_number "$@"
+    echo "$n"
+}
+
+# has PATTERN (grep's options before it): whether standard input has it. All is read: whoever writes to one that leaves early fails.
+has() { grep -q "$@" <<<"$(cat)"; }
+
+# equal GOT WANTED
+equal() { [ "$1" = "$2" ] || { printf 'got:    %s\nwanted: %s\n' "$1" "$2"; return 1; }; }
+
+# the_copy COMM: "NODE PID" of the one copy that runs (deploy/look.sh). None is a pause, as at a change of leaders, and waited for;
+# two are two when they are seen twice in a row: one look takes a while.
 the_copy() {
-    local copy=''
-    is_one() { copy=$(look_running "$1"); [ -n "$copy" ] && [ "${copy//$'\n'/}" = "$copy" ]; }
-    wait_until 60 is_one "$1"
-    echo "$copy"
+    local copy='' before=none deadline=$((SECONDS + 60))
+    while [ $SECONDS -lt $deadline ]; do
+        copy=$(look_running "$1")
+        if [[ $copy == *$'\n'* ]]; then
+            [ "$copy" != "$before" ] || break
+        elif [ -n "$copy" ]; then
+            echo "$copy"
+            return
+        fi
+        before=$copy
+        sleep 0.02
+    done
+    echo "no copy, or two: $copy"
+    return 1
+}
+
+# watch_machine: from now on a process beside the lab, of ordinary priority, stamps every 5 ms.
+watch_machine() {
+    "$("$skein_root/deploy/build")/deploy/stamp" send 127.0.0.1 9 5 "$work/machine" &
+    stamper=$!
+}
+stop_watching() { [ -z "$stamper" ] || { kill "$stamper"; wait "$stamper"; } 2>/dev/null; }
+# waited_ms [SINCE]: for how long this machine has kept that process waiting at most, since a moment in ms
+waited_ms() {
+    awk -v since="${1:-0}" 'NF == 3 && $3 >= since { if (last && $3 - last - 5 > max) max = $3 - last - 5; last = $3 }
+        END { printf "%d", max }' "$work/machine"
+}
+
+# steady NAME CMD...: as ok, for what holds while processes run: a lease ends rightly where the machine keeps them waiting. Then it is a
+# loud skip.
+steady() {
+    local name=$1 waited
+    shift
+    if "$@" >"$work/output" 2>&1; then
+        point ok "$name"
+        return
+    fi
+    waited=$(waited_ms)
+    if [ "$waited" -gt 200 ]; then
+        skip "$name" "this machine kept a process waiting for $waited ms: $(tr '\n' ' ' <"$work/output")"
+    else
+        point no "$name"
+        echo "#   failed, and the machine kept no process waiting for longer than $waited ms: $*"
+        sed 's/^/#   /' "$work/output"
+    fi
 }
 
 # skip NAME WHY
