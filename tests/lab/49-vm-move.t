@@ -28,7 +28,7 @@ counts() { count_log | has ' count [1-9]'; }
 last_count() { count_log | awk '/ count [0-9]/ { n = $NF } END { print n + 0 }'; }
 counts_on() { [ "$(last_count)" -gt "$1" ]; }
 
-ok 'a cluster of three' lab up -n 3 --backhaul 1gbit --join || bail 'no cluster'
+ok 'a cluster of three' lab up -n 3 --backhaul 1gbit --conf profile=wan --join || bail 'no cluster'
 "$skein_root/deploy/make-image" --vm "$work/vm.tar"
 "$skein_root/deploy/make-image" "$work/web.tar"
 for file in vm.tar web.tar; do on 1 sh -c "cat >/tmp/$file" <"$work/$file"; done

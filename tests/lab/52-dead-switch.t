@@ -11,7 +11,7 @@ records() { on "$1" skein events -f json | jq -se "any(.[]; .what == \"$2\")"; }
 runs_on() { look_running counter | awk '{ print $1 }'; }
 nothing_on() { on "$1" sh -c '! ls /run/skein/netns | grep -q web'; }
 
-ok 'a cluster of two' lab up -n 2 --join || bail 'no cluster'
+ok 'a cluster of two' lab up -n 2 --conf profile=wan --join || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/web.tar"
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar

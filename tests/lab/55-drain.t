@@ -11,7 +11,7 @@ n_running() { look_running counter | wc -l; }
 # What each guest holds in its memory: one that was started anew holds nothing.
 marks() { for g in a b c; do on 1 skein guest exec $g -- /bin/cat /dev/shm/mark; done | tr '\n' ' '; }
 
-ok 'a cluster of three' lab up -n 3 --join || bail 'no cluster'
+ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/web.tar"
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar

@@ -19,7 +19,7 @@ copies() { look_running counter | awk -v n="n$out" '{ $1 == n ? a++ : b++ } END 
 # What the guest holds in its memory: one that was started anew holds nothing.
 mark() { here skein guest exec web -- /bin/cat /dev/shm/mark; }
 
-ok 'a cluster of three' lab up -n 3 --join || bail 'no cluster'
+ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
 watcher=1
 becomes 'all vote' 3 n_voters
 "$skein_root/deploy/make-image" "$work/web.tar"

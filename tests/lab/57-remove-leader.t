@@ -9,7 +9,7 @@ is_out() { [ "$(json "$1" .initialised skein status)" = false ]; }
 leads() { lead=$(json "$1" '.[] | select(.leader) | .name' skein node list); [ -n "$lead" ]; }
 n_voters() { json "$1" '[.[] | select(.role == "voter")] | length' skein node list; }
 
-ok 'a cluster of three' lab up -n 3 --join || bail 'no cluster'
+ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
 becomes 'all vote' 3 n_voters 1
 "$skein_root/deploy/make-image" "$work/web.tar"
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"

@@ -11,7 +11,7 @@ place() { json 1 .node skein guest show web; }
 moved() { local now; now=$(place) && [ -n "$now" ] && [ "$now" != "$from" ]; }
 image=$("$skein_root/deploy/image")
 
-ok 'three nodes' lab up -n 3 || bail 'no lab'
+ok 'three nodes' lab up -n 3 --conf profile=wan || bail 'no lab'
 # tcpdump of the node image, in the namespace of the switch, which every packet crosses
 ip netns exec "$switch" chroot "$image" /usr/bin/tcpdump -i any -U -s 0 -w - 2>"$work/tcpdump" >"$capture" &
 dump=$!
