@@ -37,7 +37,7 @@ bulk_grew() { [ "$(class n1 bulk bytes)" -gt $((bulk + size / 4)) ]; }
 ok 'crosses as bulk' wait_until 60 bulk_grew
 is 'without a drop in the control class' "$(number class n1 control drops)" 0
 
-lab flood n2 200mbit 600 >"$work/flood" 2>&1 &
+"$skein_root/deploy/lab" flood n2 200mbit 600 >"$work/flood" 2>&1 &
 flood=$!
 is_full() { [ "$(json 1 .backhaul_permille skein node show n2)" -gt 900 ]; }
 ok 'a flood fills the uplink' wait_until 60 is_full
