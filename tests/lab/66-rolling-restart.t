@@ -57,8 +57,8 @@ for k in 1 2 3; do
 done
 ok 'all three run' wait_until 60 three_run
 guest=()
-while read -r node pid; do guest[${node#n}]=$pid; done < <(look_running stamp)
-before=$(look_running stamp)
+while read -r node pid; do guest[${node#n}]=$pid; done < <(look_processes stamp)
+before=$(look_processes stamp)
 # A group has no real-time budget of its own: from the node's group down to the guest's, each gets most of the node's, so that no
 # stamper is ever throttled (2.5 ms of every 100 were too little: pauses of 35 to 87 ms ended with the period).
 give_budget() {
