@@ -28,6 +28,7 @@ enum {
     IMAGE_TEXT_MAX_SIZE =
         16 * 1024,        /* variables and commands of one image: they are in snapshots */
     DIRECTORY_SIZE = 256, /* a path inside a guest, NUL included */
+    MAX_VOLUMES = 8,      /* a guest */
     REASON_SIZE = 160,    /* a refusal's words, NUL included */
 
     COMMAND_MAX_SIZE = 256 * 1024,

@@ -91,6 +91,11 @@ bool guest_may_give_way(const struct guest *guest);
 /* The guest's checkpoint that the node holds: the newest for `nth` 0, then the older ones; NULL
  * when there is none. */
 const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t node, size_t nth);
+/* A guest that has no place goes where its volumes are, as long as that node is up: that node, when
+ * it is not `node`. NULL: the guest may go to `node`, also because it has none, is placed (it moves
+ * with them), would resume there from a checkpoint, or is not known. */
+const struct node *state_volumes_elsewhere(const struct state *state, const char *guest,
+                                           uint64_t node);
 size_t state_n_voters(const struct state *state);
 
 /* Names of the enums for people and JSON: "up", "lost"; "voter", …; "cell", …; and back: -EINVAL

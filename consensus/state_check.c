@@ -149,6 +149,13 @@ static bool protection_is_sane(const struct state *s, const struct guest *guest)
     return guest->spec.protect_ms != 0 || guest->buddy == 0;
 }
 
+/* They are where the guest is, or was. */
+static bool volumes_are_sane(const struct guest *guest)
+{
+    return (guest->placement.node == 0 || guest->home == guest->placement.node) &&
+           (guest->spec.n_volumes == 0 || guest->spec.kind == KIND_CELL);
+}
+
 static int check_guests(const struct state *s, struct err *err)
 {
     bool slot_taken[MAX_GUESTS] = {false};
@@ -166,6 +173,8 @@ static int check_guests(const struct state *s, struct err *err)
             return bad(err, "the preemption of guest", guest->spec.name);
         if (!protection_is_sane(s, guest))
             return bad(err, "the protection of guest", guest->spec.name);
+        if (!volumes_are_sane(guest))
+            return bad(err, "the volumes of guest", guest->spec.name);
         if (guest->slot >= MAX_GUESTS || slot_taken[guest->slot])
             return bad(err, "the slot of guest", guest->spec.name);
         slot_taken[guest->slot] = true;

@@ -38,8 +38,10 @@ static void guest_put(struct guest *guest, const struct placement *placement, ui
     guest->placement.n_cores = placement->n_cores;
     memcpy(guest->placement.cores, placement->cores,
            placement->n_cores * sizeof(placement->cores[0]));
-    if (placement->node != 0)
-        guest_settled(guest);
+    if (placement->node == 0)
+        return;
+    guest->home = placement->node;
+    guest_settled(guest);
 }
 
 /* The lowest address of the subnet that no guest of the slice has: .0 is the network, .1 is kept
@@ -86,6 +88,8 @@ static size_t text_size(const struct guest_spec *spec)
         size += strlen(spec->argv[i]) + 2;
     for (uint32_t i = 0; i < spec->health.n_argv; i++)
         size += strlen(spec->health.argv[i]) + 2;
+    for (uint32_t i = 0; i < spec->n_volumes; i++)
+        size += strlen(spec->volumes[i].name) + strlen(spec->volumes[i].path) + 4;
     return size + (spec->user_data != NULL ? strlen(spec->user_data) : 0);
 }
 
@@ -123,6 +127,19 @@ static bool refuse_image(struct entry *e, const struct guest_spec *spec)
     return e->outcome->code < 0;
 }
 
+/* A machine's disk is its own affair. */
+static bool refuse_volumes(struct entry *e, const struct guest_spec *spec)
+{
+    struct err err;
+
+    if (spec->n_volumes > 0 && spec->kind != KIND_CELL)
+        refuse(e, -EINVAL, "guest %s: a %s has no volumes", spec->name,
+               guest_kind_name(spec->kind));
+    else if (volumes_check(spec->volumes, spec->n_volumes, &err) < 0)
+        refuse(e, -EINVAL, "guest %s: %s", spec->name, err.text);
+    return e->outcome->code < 0;
+}
+
 static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
 {
     const struct state *s = e->state;
@@ -153,7 +170,7 @@ static bool refuse_spec(struct entry *e, const struct guest_spec *spec)
         return true;
     else if (!health_is_valid(&spec->health))
         refuse(e, -EINVAL, "guest %s: its health check is out of bounds", spec->name);
-    else if (refuse_image(e, spec))
+    else if (refuse_image(e, spec) || refuse_volumes(e, spec))
         return true;
     else if (spec->slice[0] != '\0' && state_slice(s, spec->slice) == NULL)
         refuse(e, -ENOENT, "guest %s: slice %s is unknown", spec->name, spec->slice);
@@ -224,11 +241,12 @@ void apply_guest_place(struct entry *e)
     const struct placement *placement = &e->command->guest_place.placement;
     bool start = e->command->type == COMMAND_GUEST_START;
     struct guest *guest = guest_or_refuse(e, e->command->guest_place.name);
-    const struct node *node;
+    const struct node *node, *home;
 
     if (guest == NULL)
         return;
     node = state_node(e->state, guest->placement.node);
+    home = state_volumes_elsewhere(e->state, guest->spec.name, placement->node);
     if (guest->placement.node != 0)
         refuse(e, -EBUSY,
                guest->desired == DESIRED_RUNNING ? "guest %s runs already, on node %s"
@@ -243,6 +261,8 @@ void apply_guest_place(struct entry *e)
                guest->desired != DESIRED_RUNNING ? "guest %s is meant to be stopped"
                                                  : "guest %s: no node is given",
                guest->spec.name);
+    else if (placement->node != 0 && home != NULL)
+        refuse(e, -ESTALE, "guest %s: its volumes are on node %s", guest->spec.name, home->name);
     else if (!refuse_placement(e, &guest->spec, placement)) {
         guest_put(guest, placement, e->index);
         guest->desired = DESIRED_RUNNING;

@@ -28,6 +28,7 @@ bool migration_return(struct state *state, uint64_t id)
         source->state != NODE_UP || source->epoch > id) /* lost or rebooted meanwhile */
         return false;
     guest->placement = m->source;
+    guest->home = m->from;
     migration_drop(state, id);
     return true;
 }
@@ -123,6 +124,7 @@ void apply_migration_commit(struct entry *e)
     m->target.epoch = e->index;
     m->phase = e->command->migration_step.is_lazy ? MIGRATION_HANDOVER : MIGRATION_COMMITTED;
     guest->placement = m->target;
+    guest->home = m->to;
 }
 
 void apply_migration_abort(struct entry *e)

@@ -186,6 +186,19 @@ const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t
     return NULL;
 }
 
+const struct node *state_volumes_elsewhere(const struct state *state, const char *name,
+                                           uint64_t node)
+{
+    const struct guest *guest = state_guest(state, name);
+    const struct node *home;
+
+    if (guest == NULL || guest->spec.n_volumes == 0 || guest->placement.node != 0 ||
+        guest->home == node || state_checkpoint_at(guest, node, 0) != NULL)
+        return NULL;
+    home = state_node(state, guest->home);
+    return home != NULL && home->state == NODE_UP ? home : NULL;
+}
+
 bool guest_may_give_way(const struct guest *guest)
 {
     return guest->placement.node != 0 && guest->migration == 0 &&

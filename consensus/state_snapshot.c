@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 7 };
+enum { SNAPSHOT_VERSION = 8 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -52,6 +52,7 @@ static void guest_encode(const struct guest *guest, struct writer *w)
     write_enum(w, guest->desired);
     write_u32(w, guest->ip);
     placement_encode(&guest->placement, w);
+    write_u64(w, guest->home);
     write_u64(w, guest->migration);
     write_string(w, guest->preempted_by);
     write_u64(w, guest->clears);
@@ -69,6 +70,7 @@ static int guest_decode(struct reader *r, struct guest *ret)
     ret->desired = (enum desired_state)read_enum(r, DESIRED_STOPPED);
     ret->ip = read_u32(r);
     placement_decode(r, &ret->placement);
+    ret->home = read_u64(r);
     ret->migration = read_u64(r);
     read_string(r, ret->preempted_by, sizeof(ret->preempted_by));
     ret->clears = read_u64(r);

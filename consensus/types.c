@@ -23,10 +23,12 @@ void guest_spec_deinit(struct guest_spec *spec)
     strings_free(spec->env, spec->n_env);
     strings_free(spec->argv, spec->n_argv);
     free(spec->user_data);
+    free(spec->volumes);
     spec->user_data = NULL;
+    spec->volumes = NULL;
     strings_free(spec->health.argv, spec->health.n_argv);
     spec->env = spec->argv = spec->health.argv = NULL;
-    spec->n_env = spec->n_argv = spec->health.n_argv = 0;
+    spec->n_env = spec->n_argv = spec->health.n_argv = spec->n_volumes = 0;
 }
 
 static void defaults_deinit(struct image_defaults *d)
@@ -111,6 +113,7 @@ int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec)
     ret->env = copy_strings(spec->env, spec->n_env, &failed);
     ret->argv = copy_strings(spec->argv, spec->n_argv, &failed);
     ret->health.argv = copy_strings(spec->health.argv, spec->health.n_argv, &failed);
+    ret->volumes = copy_array(spec->volumes, spec->n_volumes, sizeof(*spec->volumes), &failed);
     ret->user_data = spec->user_data != NULL ? strdup(spec->user_data) : NULL;
     failed = failed || (ret->user_data == NULL) != (spec->user_data == NULL);
     if (failed) {

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/move.h"
 #include "base/timers.h"
+#include "base/volume.h"
 
 /* ---- the cluster */
 
@@ -172,6 +173,8 @@ struct guest_spec {
     char directory[DIRECTORY_SIZE]; /* that it starts in, absolute; "" = "/" */
     uint32_t uid, gid;              /* that it runs as, inside */
     char *user_data;                /* VM: for cloud-init; heap, owned; NULL = none */
+    uint32_t n_volumes;
+    struct volume *volumes; /* CELL: as volumes_check() wants them; heap, owned */
 };
 
 /* Where a guest is. */
@@ -200,6 +203,7 @@ struct guest {
     enum desired_state desired;
     uint32_t ip; /* in its slice, given by the state; 0 without a slice */
     struct placement placement;
+    uint64_t home;      /* node that it was placed at last, where its volumes are; 0 = none yet */
     uint64_t migration; /* id of the migration in flight, 0 = none */
     /* Guest that this one gave way to; only while it is meant to run: with a place it is being
      * stopped, without one it waits. "" = none. */

@@ -239,6 +239,36 @@ static int user_data_decode(struct reader *r, char **ret)
     return code;
 }
 
+static void volumes_encode(const struct volume *volumes, uint32_t n, struct writer *w)
+{
+    if (!within(w, n, MAX_VOLUMES))
+        return;
+    write_u32(w, n);
+    for (uint32_t i = 0; i < n; i++) {
+        write_string(w, volumes[i].name);
+        write_string(w, volumes[i].path);
+    }
+}
+
+static int volumes_decode(struct reader *r, struct guest_spec *ret)
+{
+    uint32_t n = read_count(r, MAX_VOLUMES);
+
+    if (n == 0)
+        return 0;
+    ret->volumes = calloc(n, sizeof(*ret->volumes));
+    if (ret->volumes == NULL)
+        return -ENOMEM;
+    ret->n_volumes = n;
+    for (uint32_t i = 0; i < n; i++) {
+        read_string(r, ret->volumes[i].name, sizeof(ret->volumes[i].name));
+        read_string(r, ret->volumes[i].path, sizeof(ret->volumes[i].path));
+    }
+    if (!r->failed && volumes_check(ret->volumes, n, NULL) < 0)
+        reader_fail(r);
+    return 0;
+}
+
 static enum preempt_policy read_preempt(struct reader *r)
 {
     uint8_t v = read_u8(r);
@@ -270,6 +300,7 @@ void guest_spec_encode(const struct guest_spec *spec, struct writer *w)
     write_u32(w, spec->uid);
     write_u32(w, spec->gid);
     user_data_encode(spec->user_data, w);
+    volumes_encode(spec->volumes, spec->n_volumes, w);
 }
 
 int guest_spec_decode(struct reader *r, struct guest_spec *ret)
@@ -296,7 +327,7 @@ int guest_spec_decode(struct reader *r, struct guest_spec *ret)
     read_directory(r, ret->directory);
     ret->uid = read_u32(r);
     ret->gid = read_u32(r);
-    if (user_data_decode(r, &ret->user_data) < 0)
+    if (user_data_decode(r, &ret->user_data) < 0 || volumes_decode(r, ret) < 0)
         return -ENOMEM;
     return r->failed ? -EBADMSG : 0;
 }

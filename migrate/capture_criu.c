@@ -23,6 +23,7 @@
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
+#include "migrate/volumes_criu.h"
 
 /* Of a deleted file that is open: criu's own limit of 1 MiB is for those who keep its images. */
 #define GHOST_LIMIT "1G"
@@ -34,6 +35,7 @@ struct dump {
     /* POST: it says when all but the memory is written, and then gives that out. Else -1. */
     int ready, socket;
     struct progress progress;
+    struct volume_words volumes;
 };
 
 /* Starts it with our ends of a socket and a pipe kept. */
@@ -93,6 +95,7 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       "--ghost-limit", GHOST_LIMIT, "--leave-running", "--freeze-cgroup",
                       guest->freezer},
     };
+    volumes_name_to_dump(guest, &d->volumes, &d->run);
     return is_lazy ? start_lazy(d, err) : criu_start(&d->run, err);
 }
 
@@ -205,6 +208,20 @@ static int send_inner_tree(struct stream_out *out, const struct mover_guest *gue
     return send_tree(out, tree, path, err);
 }
 
+static int send_volumes(struct stream_out *out, const struct mover_guest *guest, struct err *err)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; r == 0 && i < guest->n_volumes; i++) {
+        char path[VOLUME_PATH_SIZE];
+
+        r = volume_path(guest, i, path, err);
+        if (r == 0)
+            r = send_tree(out, (enum stream_tree)(STREAM_TREE_VOLUME + i), path, err);
+    }
+    return r;
+}
+
 static int send_log(struct stream_out *out, const struct mover_guest *guest, struct err *err)
 {
     cleanup_close int fd = open(guest->log, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -232,6 +249,8 @@ static int send_all(struct dump *d, struct stream_out *out, const struct mover_g
         r = send_inner_tree(out, guest, STREAM_TREE_DEV, GROUND_DEV, err);
     if (r == 0)
         r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
+    if (r == 0)
+        r = send_volumes(out, guest, err);
     if (r == 0)
         r = send_log(out, guest, err);
     if (r == 0 && is_lazy)

@@ -26,22 +26,41 @@
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
+#include "migrate/volumes_criu.h"
 
 /* What CRIU writes to tmpfs a second at the least, for the bound. */
 enum { DUMP_MIB_A_SECOND = 256 };
 
-/* The parts of a snapshot that are no image files, by name. */
-static const struct part {
+/* A part of a snapshot that is no image file. */
+struct part {
     enum stream_tree tree; /* 0: the log */
-    const char *name;
-    const char *inside; /* of the guest's root; NULL: its upper layer */
-} parts[] = {
-    {STREAM_TREE_UPPER, "upper", NULL},
-    {STREAM_TREE_DEV, "dev", GROUND_DEV},
-    {STREAM_TREE_SHM, "shm", GROUND_SHM},
-    {0, "log", NULL},
+    char name[24];         /* in the snapshot */
+    char path[300];        /* of what is kept so */
 };
-enum { N_PARTS = sizeof(parts) / sizeof(parts[0]) };
+enum { MAX_PARTS = 4 + MAX_VOLUMES };
+
+static int list_parts(const struct mover_guest *guest, struct part ret[MAX_PARTS], uint32_t *ret_n,
+                      struct err *err)
+{
+    uint32_t n = 0;
+    int r = 0;
+
+    ret[n] = (struct part){.tree = STREAM_TREE_UPPER, .name = "upper"};
+    snprintf(ret[n++].path, sizeof(ret->path), "%s", guest->upper);
+    ret[n] = (struct part){.tree = STREAM_TREE_DEV, .name = "dev"};
+    snprintf(ret[n++].path, sizeof(ret->path), "/proc/%d/root" GROUND_DEV, guest->pid);
+    ret[n] = (struct part){.tree = STREAM_TREE_SHM, .name = "shm"};
+    snprintf(ret[n++].path, sizeof(ret->path), "/proc/%d/root" GROUND_SHM, guest->pid);
+    for (uint32_t i = 0; r == 0 && i < guest->n_volumes; i++) {
+        ret[n] = (struct part){.tree = (enum stream_tree)(STREAM_TREE_VOLUME + i)};
+        snprintf(ret[n].name, sizeof(ret->name), "volume%u", i);
+        r = volume_path(guest, i, ret[n++].path, err);
+    }
+    ret[n] = (struct part){.name = "log"};
+    snprintf(ret[n++].path, sizeof(ret->path), "%s", guest->log);
+    *ret_n = n;
+    return r;
+}
 
 /* ---- while it stands still */
 
@@ -77,6 +96,7 @@ static int check_memory(const struct mover_guest *guest, struct err *err)
 static int dump(const struct mover_guest *guest, const char *images, struct err *err)
 {
     char pid[16], network[64];
+    struct volume_words volumes;
     struct stat status;
     struct criu_run run;
 
@@ -95,6 +115,7 @@ static int dump(const struct mover_guest *guest, const char *images, struct err 
                       "--skip-in-flight", "--file-locks", "--network-lock", "skip",
                       "--leave-running", "--freeze-cgroup", guest->freezer},
     };
+    volumes_name_to_dump(guest, &volumes, &run);
     return criu_run(&run, err);
 }
 
@@ -150,45 +171,43 @@ static int spool_archive(void *context, const void *data, size_t size, struct er
     return 0;
 }
 
-static int spool_part(const struct mover_guest *guest, int snapshot, const struct part *part,
-                      uint64_t until_us, struct err *err)
+static int spool_part(int snapshot, const struct part *part, uint64_t until_us, struct err *err)
 {
     cleanup_close int directory = -1;
     cleanup_close int fd =
         openat(snapshot, part->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     struct spool spool = {fd, until_us};
-    char path[300];
 
     if (fd < 0)
         return err_set(err, -errno, "cannot write %s: %s", part->name, strerror(errno));
     if (part->tree == 0)
-        return copy_file(guest->log, fd, err);
-    if (part->inside != NULL)
-        snprintf(path, sizeof(path), "/proc/%d/root%s", guest->pid, part->inside);
-    else
-        snprintf(path, sizeof(path), "%s", guest->upper);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return copy_file(part->path, fd, err);
+    directory = open(part->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
-        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+        return err_set(err, -errno, "cannot read %s: %s", part->path, strerror(errno));
     return tree_pack(directory, part->tree == STREAM_TREE_UPPER, spool_archive, &spool, err);
 }
 
 static int keep(const struct mover_guest *guest, int snapshot, struct err *err)
 {
     cleanup_close int images = openat(snapshot, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct part parts[MAX_PARTS];
     uint64_t until_us;
     char path[256];
+    uint32_t n;
     int r;
 
     if (images < 0)
         return err_set(err, -errno, "cannot read the snapshot: %s", strerror(errno));
     snprintf(path, sizeof(path), "%s/images", guest->snapshot);
-    r = dump(guest, path, err);
+    r = list_parts(guest, parts, &n, err);
+    if (r == 0)
+        r = dump(guest, path, err);
     if (r == 0)
         r = note_connections(guest, images, err);
     until_us = mover_now_us() + CHECKPOINT_FREEZE_MS * 1000ull;
-    for (size_t i = 0; r == 0 && i < N_PARTS; i++)
-        r = spool_part(guest, snapshot, &parts[i], until_us, err);
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        r = spool_part(snapshot, &parts[i], until_us, err);
     return r;
 }
 
@@ -288,11 +307,14 @@ static int send_images(struct stream_out *out, int snapshot, struct err *err)
     return r;
 }
 
-static int send_parts(struct stream_out *out, int snapshot, struct err *err)
+static int send_parts(struct stream_out *out, const struct mover_guest *guest, int snapshot,
+                      struct err *err)
 {
-    int r = 0;
+    struct part parts[MAX_PARTS];
+    uint32_t n;
+    int r = list_parts(guest, parts, &n, err);
 
-    for (size_t i = 0; r == 0 && i < N_PARTS; i++) {
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
         r = parts[i].tree == 0 ? stream_out_log(out, err)
                                : stream_out_tree(out, parts[i].tree, err);
         if (r == 0)
@@ -327,7 +349,7 @@ int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret
     if (r == 0)
         r = send_images(out, snapshot, err);
     if (r == 0)
-        r = send_parts(out, snapshot, err);
+        r = send_parts(out, guest, snapshot, err);
     if (r == 0)
         r = stream_out_end(out, err);
     remove_snapshot(guest, snapshot);

@@ -19,6 +19,7 @@
 #include "migrate/lazy_criu.h"
 #include "migrate/mover_criu.h"
 #include "migrate/proc_criu.h"
+#include "migrate/volumes_criu.h"
 
 /* ---- what this node can do */
 
@@ -73,6 +74,19 @@ static uint64_t bytes_below(int fd, int depth)
 static uint64_t upper_bytes(const struct mover_guest *guest)
 {
     return bytes_below(open(guest->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+}
+
+static uint64_t volume_bytes(const struct mover_guest *guest)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < guest->n_volumes; i++) {
+        char path[VOLUME_PATH_SIZE];
+
+        if (volume_path(guest, i, path, NULL) == 0)
+            bytes += bytes_below(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+    }
+    return bytes;
 }
 
 static uint64_t shm_bytes(const struct mover_guest *guest)
@@ -199,6 +213,6 @@ int mover_look(const struct mover_guest *guest, struct look *ret, struct err *er
     look_at_unix(guest, &l.sockets, ret);
     free(l.sockets.inodes);
     ret->dirty_bytes_per_s = dirty_rate(l.pids, l.n_pids);
-    ret->files_bytes = upper_bytes(guest) + shm_bytes(guest);
+    ret->files_bytes = upper_bytes(guest) + volume_bytes(guest) + shm_bytes(guest);
     return 0;
 }

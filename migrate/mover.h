@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/move.h"
+#include "base/volume.h"
 #include "migrate/look.h"
 
 struct guest_run;
@@ -32,7 +33,10 @@ struct mover_guest {
     const char *checkpoint; /* directory for image files, on tmpfs */
     const char *snapshot;   /* likewise, of the guest as checkpoint() kept it */
     const char *log;
-    const char *freezer;         /* directory of its cgroup that freezes */
+    const char *volumes_directory; /* holds a directory for each of them, by its name */
+    uint32_t n_volumes;
+    const struct volume *volumes;
+    const char *freezer; /* directory of its cgroup that freezes */
     const struct guest_run *run; /* for a mover that belongs to one kind of guest */
     uint32_t ip;  /* 0 = no network */
     bool is_kept; /* activate: of a kept checkpoint, its connections come back closed */
@@ -66,9 +70,9 @@ struct mover_ops {
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest
      * that runs: -ESRCH. */
     int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
-    /* Freezes the guest (it stays frozen on return), writes its memory and its upper layer. On
-     * failure the guest runs again as before. POST: most of its memory is not written, and a
-     * process goes on giving it out over `fd`, until resume or discard. */
+    /* Freezes the guest (it stays frozen on return), writes its memory, its upper layer and its
+     * volumes. On failure the guest runs again as before. POST: most of its memory is not written,
+     * and a process goes on giving it out over `fd`, until resume or discard. */
     int (*capture)(const struct mover_guest *guest, int fd, const struct mover_order *order,
                    struct mover_report *ret, struct err *err);
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */

@@ -36,6 +36,8 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
         join(paths->progress, size, guest->checkpoint, MOVER_PROGRESS) < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||
+        (guest->n_volumes > 0 &&
+         join(paths->new_volumes, size, guest->volumes_directory, ".new") < 0) ||
         join(paths->new_log, size, guest->log, ".new") < 0)
         return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);
     return 0;
@@ -55,6 +57,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     r = tree_remove(guest->checkpoint, err);
     if (r == 0)
         r = tree_remove(paths.new_upper, err);
+    if (r == 0 && guest->n_volumes > 0)
+        r = tree_remove(paths.new_volumes, err);
     return r < 0 ? r : tree_remove(paths.new_log, err);
 }
 

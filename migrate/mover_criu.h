@@ -1,9 +1,9 @@
 /* mover_criu: what the parts of the CRIU mover share. See mover.h for the contract.
  *
  * A cell is frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs), and sent together with
- * its upper layer, /dev, /dev/shm and log as one stream (stream.h). Its memory is part of that
- * (stop-and-copy), or follows later (post-copy, lazy_criu.h). The network is not CRIU's to lock:
- * whoever asks takes the guest's port down.
+ * its upper layer, /dev, /dev/shm, volumes and log as one stream (stream.h). Its memory is part of
+ * that (stop-and-copy), or follows later (post-copy, lazy_criu.h). The network is not CRIU's to
+ * lock: whoever asks takes the guest's port down.
  */
 #ifndef SKEIN_MIGRATE_MOVER_CRIU_H
 #define SKEIN_MIGRATE_MOVER_CRIU_H
@@ -20,14 +20,15 @@ struct mover_paths {
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
     char progress[256];  /* source: how far it is (progress_posix.h) */
-    char new_upper[256]; /* UPPER.new, LOG.new: until the stream is verified */
+    char new_upper[256]; /* UPPER.new and the like: until the stream is verified */
+    char new_volumes[256];
     char new_log[256];
 };
 
 /* -ENAMETOOLONG when the guest's paths leave no room. */
 int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest, struct err *err);
 
-/* Removes all of them but the guest's own upper layer and log. */
+/* Removes all of them but the guest's own upper layer, volumes and log. */
 int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
 
 /* What the guest's processes hold, shared pages once. */

@@ -23,6 +23,7 @@
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
+#include "migrate/volumes_criu.h"
 
 struct receiving {
     const struct mover_guest *guest;
@@ -56,17 +57,31 @@ static int begin_image(struct receiving *r, uint32_t size, struct err *err)
     return open_file(r, path, 0600, err);
 }
 
+static int begin_volume(struct receiving *r, uint32_t i, struct err *err)
+{
+    char path[sizeof(r->paths.new_volumes) + NAME_SIZE + 1];
+    int result;
+
+    if (i >= r->guest->n_volumes)
+        return err_set(err, -EBADMSG, "the migration stream holds more volumes than guest %s has",
+                       r->guest->name);
+    snprintf(path, sizeof(path), "%s/%s", r->paths.new_volumes, r->guest->volumes[i].name);
+    result = tree_make(path, 0755, err);
+    return result < 0 ? result : tree_unpacking_start(&r->tree, path, false, err);
+}
+
 static int begin_tree(struct receiving *r, struct err *err)
 {
-    switch ((enum stream_tree)r->in.payload[0]) {
+    switch (r->in.payload[0]) {
     case STREAM_TREE_UPPER:
         return tree_unpacking_start(&r->tree, r->paths.new_upper, true, err);
     case STREAM_TREE_DEV:
         return tree_unpacking_start(&r->tree, r->paths.dev, false, err);
     case STREAM_TREE_SHM:
         return tree_unpacking_start(&r->tree, r->paths.shm, false, err);
+    default:
+        return begin_volume(r, r->in.payload[0] - STREAM_TREE_VOLUME, err);
     }
-    return err_set(err, -EBADMSG, "no such tree");
 }
 
 static int take_data(struct receiving *r, uint32_t size, struct err *err)
@@ -122,6 +137,21 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
     return 0;
 }
 
+/* The trees that a guest cannot do without. */
+static int check_trees(const struct receiving *r, struct err *err)
+{
+    uint32_t trees = r->in.grammar.trees;
+
+    if ((trees & (1u << STREAM_TREE_UPPER)) == 0)
+        return err_set(err, -EBADMSG, "the migration stream holds no upper layer");
+    for (uint32_t i = 0; i < r->guest->n_volumes; i++) {
+        if ((trees & (1u << (STREAM_TREE_VOLUME + i))) == 0)
+            return err_set(err, -EBADMSG, "the migration stream lacks volume %s",
+                           r->guest->volumes[i].name);
+    }
+    return 0;
+}
+
 static int receive_all(struct receiving *r, int fd, struct err *err)
 {
     struct stream_record record = {0};
@@ -132,9 +162,7 @@ static int receive_all(struct receiving *r, int fd, struct err *err)
         if (result == 0)
             result = take_record(r, &record, err);
     }
-    if (result == 0 && (r->in.grammar.trees & (1u << STREAM_TREE_UPPER)) == 0)
-        result = err_set(err, -EBADMSG, "the migration stream holds no upper layer");
-    return result;
+    return result < 0 ? result : check_trees(r, err);
 }
 
 static int make_places(struct receiving *r, struct err *err)
@@ -149,6 +177,8 @@ static int make_places(struct receiving *r, struct err *err)
         result = tree_make(r->paths.shm, 0755, err);
     if (result == 0)
         result = tree_make(r->paths.new_upper, 0755, err);
+    if (result == 0 && r->guest->n_volumes > 0)
+        result = tree_make(r->paths.new_volumes, 0700, err);
     if (result == 0)
         result = tree_make_above(r->paths.new_log, 0755, err);
     if (result == 0)
@@ -156,12 +186,21 @@ static int make_places(struct receiving *r, struct err *err)
     return result < 0 ? result : ground_mount_shm(r->paths.shm, err);
 }
 
+static int put_tree_in_place(const char *from, const char *to, struct err *err)
+{
+    int result = tree_remove(to, err);
+
+    if (result == 0 && rename(from, to) < 0)
+        result = err_set(err, -errno, "cannot put the guest's files in place: %s", strerror(errno));
+    return result;
+}
+
 static int put_in_place(const struct receiving *r, struct err *err)
 {
-    int result = tree_remove(r->guest->upper, err);
+    int result = put_tree_in_place(r->paths.new_upper, r->guest->upper, err);
 
-    if (result == 0 && rename(r->paths.new_upper, r->guest->upper) < 0)
-        result = err_set(err, -errno, "cannot put the guest's files in place: %s", strerror(errno));
+    if (result == 0 && r->guest->n_volumes > 0)
+        result = put_tree_in_place(r->paths.new_volumes, r->guest->volumes_directory, err);
     if (result == 0 && rename(r->paths.new_log, r->guest->log) < 0 && errno != ENOENT)
         result = err_set(err, -errno, "cannot put the guest's log in place: %s", strerror(errno));
     return result;
@@ -233,6 +272,7 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
                    struct err *err)
 {
     char dev[300], shm[300], log[300];
+    struct volume_words volumes;
     struct criu_run run = {
         .what = "restore",
         .directory = paths->images,
@@ -251,6 +291,9 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
     snprintf(dev, sizeof(dev), "mnt[dev]:%s", paths->dev);
     snprintf(shm, sizeof(shm), "mnt[shm]:%s", paths->shm);
     snprintf(log, sizeof(log), "mnt[log]:%s", guest->log);
+    r = volumes_name_to_restore(guest, &volumes, &run, err);
+    if (r < 0)
+        return r;
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
     r = ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged, err);

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-enum { CRIU_MAX_ARGUMENTS = 40 };
+enum { CRIU_MAX_ARGUMENTS = 56 };
 
 struct criu_run {
     const char *what;      /* "dump", "restore": for errors */

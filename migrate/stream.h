@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 
 enum {
     STREAM_MAGIC_SIZE = 8,
@@ -42,7 +43,8 @@ enum stream_tree {
     STREAM_TREE_UPPER = 1, /* what the guest wrote */
     STREAM_TREE_DEV,       /* what it made in /dev beyond what stands there */
     STREAM_TREE_SHM,       /* /dev/shm */
-    STREAM_TREE_LAST = STREAM_TREE_SHM,
+    STREAM_TREE_VOLUME,    /* and further: its volumes, in the order of its spec */
+    STREAM_TREE_LAST = STREAM_TREE_VOLUME + MAX_VOLUMES - 1,
 };
 
 struct stream_record {

@@ -100,6 +100,7 @@ static int fit(const struct state *state, const struct place_request *request,
     const struct guest_spec *spec = request->spec;
     char *reason = c->row->reason;
     const struct guest *holder;
+    const struct node *home;
     int code;
 
     if (c->node->id == request->not_on)
@@ -107,6 +108,9 @@ static int fit(const struct state *state, const struct place_request *request,
     code = capacity_node_takes(c->node, spec, reason);
     if (code < 0)
         return code;
+    home = state_volumes_elsewhere(state, spec->name, c->node->id);
+    if (home != NULL)
+        return reason_set(reason, -ESTALE, "the guest's volumes are on %s", home->name);
     if (telemetry == NULL || !telemetry->present)
         return reason_set(reason, -ESTALE, "no live lease");
     holder = preempt_holder(state, c->node, spec);

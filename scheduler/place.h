@@ -1,8 +1,8 @@
 /* place: where a guest goes, and for each node why not there (pure, deterministic).
  *
  * Hard: up, present, not cordoned or draining, no witness, guest kind, labels, `on`, memory, whole
- * isolated cores (cores.h), image held, not
- * being cleared for a more important guest (preempt.h). Soft: backhaul headroom, then spread by
+ * isolated cores (cores.h), image held, the guest's volumes nowhere else, not being cleared for a
+ * more important guest (preempt.h). Soft: backhaul headroom, then spread by
  * free memory and cores, then the name.
  */
 #ifndef SKEIN_SCHEDULER_PLACE_H

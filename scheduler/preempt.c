@@ -264,6 +264,7 @@ void preempt_plan(const struct state *state, const struct place_request *request
 
         if (node->id == request->not_on || !is_present(request, node->id) ||
             capacity_node_takes(node, request->spec, reason) < 0 ||
+            state_volumes_elsewhere(state, request->spec->name, node->id) != NULL ||
             preempt_holder(state, node, request->spec) != NULL)
             continue;
         plan_node(state, node, request->spec, &tries, ret);

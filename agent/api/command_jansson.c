@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/api/volumes_jansson.h"
 #include "base/units.h"
 #include "consensus/health.h"
 #include "consensus/state.h"
@@ -269,6 +270,8 @@ static int read_spec(const json_t *params, struct guest_spec *ret, struct err *e
         rc = texts(params, "argv", &ret->n_argv, &ret->argv, err);
     if (rc == 0)
         rc = read_user_data(params, ret, err);
+    if (rc == 0)
+        rc = volumes_of_json(params, ret, err);
     if (rc == 0 && ret->memory_mib == 0)
         rc = err_set(err, -EINVAL, "memory: must be at least 1m");
     for (uint32_t i = 0; rc == 0 && i < ret->n_env; i++) {

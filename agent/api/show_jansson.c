@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/api/command_jansson.h"
+#include "agent/api/volumes_jansson.h"
 #include "consensus/health.h"
 #include "scheduler/cores.h"
 
@@ -375,6 +376,8 @@ json_t *show_guest(const struct show *show, const struct guest *guest)
     json_object_set_new(ret, "ends_lately", json_integer(view.n_ends));
     json_object_set_new(ret, "next_start_ms",
                         number_or_null(view.next_start_ms != 0, view.next_start_ms));
+    json_object_set_new(ret, "volumes", show_volumes(&guest->spec, node_name(show, guest->home)));
+    json_object_set_new(ret, "losses", show_losses(&guest->spec));
     json_object_set_new(ret, "protection", protection_of(show, guest));
     json_object_set_new(ret, "migration", migration_of(show, guest));
     json_object_set_new(ret, "preempted_by", text_or_null(guest->preempted_by));

@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/timers.h"
 #include "base/units.h"
+#include "base/volume.h"
 
 const struct value_spec args_common[] = {
     {VALUE_FORMAT, "format", NULL, "FORMAT",
@@ -48,6 +49,7 @@ static int check_value(struct arg_value *value, struct err *err)
     static const char *const failovers[] = {"restart", "stay", "restore", NULL};
     const char *text = value->text;
     struct subnet subnet;
+    struct volume volume;
     uint32_t small = 0;
     int rc = 0;
 
@@ -114,6 +116,8 @@ static int check_value(struct arg_value *value, struct err *err)
                                         : parse_number(text, 1, MAX_NODES, &value->number, err);
     case VALUE_FILE:
         return text[0] != '\0' ? 0 : err_set(err, -EINVAL, "it is empty");
+    case VALUE_VOLUME:
+        return volume_parse(text, &volume, err);
     }
     value->number = small;
     return rc;

@@ -38,6 +38,7 @@ enum value_type {
     VALUE_MODE,     /* auto, stop, pre, post */
     VALUE_COPIES,   /* all, or 1 … -> 0, or that number */
     VALUE_FILE,     /* a text file, whose content is sent */
+    VALUE_VOLUME,   /* NAME:/path */
 };
 
 /* A flag (`--name`, or `-letter`) or an operand (its name is for the usage line). */

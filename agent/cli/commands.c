@@ -70,6 +70,8 @@ static const struct value_spec guest_flags[] = {
     LIST(VALUE_LABEL, "label", "label", "KEY=VALUE", "only on nodes with this label"),
     FLAG(VALUE_NAME, "on", "on", "NODE", "only on this node"),
     LIST(VALUE_ENV, "env", "env", "KEY=VALUE", "environment"),
+    LIST(VALUE_VOLUME, "volume", "volume", "NAME:/path",
+         "a directory that moves with it and outlives its restarts on a node; cell only"),
     FLAG(VALUE_RESTART, "restart", "restart", "POLICY", "always, on-failure or never (always)"),
     FLAG(VALUE_FAILOVER, "failover", "failover", "POLICY", "restart, stay or restore (restart)"),
     FLAG(VALUE_PERIOD, "protect", "protect_ms", "TIME",

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "agent/cli/cells_jansson.h"
+#include "agent/cli/show_guest_jansson.h"
 #include "agent/cli/show_links_jansson.h"
 #include "agent/cli/table.h"
 #include "base/clean.h"
@@ -110,6 +111,8 @@ static const struct column formats[] = {
     {NULL, "cores", cell_cores},
     {NULL, "backhaul_permille", cell_permille},
     {NULL, "heard_by_others", cell_others},
+    {NULL, "volumes", guest_volumes_format},
+    {NULL, "losses", guest_losses_format},
 };
 
 static void format_cell(const struct column *column, const json_t *row, char *ret, size_t size)

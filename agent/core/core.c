@@ -60,6 +60,7 @@ void core_free(struct core *core)
     free(core->node.paths);
     free(core->taken);
     free(core->node.fabric_bytes);
+    free(core->node.keeps);
     node_facts_deinit(&core->config.facts);
     state_deinit(&core->state);
     free(core);
@@ -184,6 +185,10 @@ static void guard_done(struct core *core, const struct core_event *event)
         return;
     if (event->serial == node->fabric_serial) {
         core_goods_wired(core, event->reply);
+        return;
+    }
+    if (event->serial == node->keeps_serial) {
+        core_volumes_kept(core, event->reply);
         return;
     }
     core_goods_unpacked(core, event->serial, event->reply);

@@ -8,6 +8,7 @@
  *   core/guests.c   the node's part: makes the guard's guests equal to the state
  *   core/health.c   the node's part: health checks
  *   core/protect.c  the node's part: checkpoints of guests, and starts out of them
+ *   core/volumes.c  the node's part: whose volumes stay here
  *   core/goods.c    the node's part: images, the switch, own facts
  *   core/leader.c   the leader's part: grants, losses, claims
  *   core/place.c    the leader's part: places what waits, and who gives way to it
@@ -138,6 +139,12 @@ void core_protect_tidy(struct core *core);
 /* A command was applied that names or ends checkpoints. */
 void core_protect_applied(struct core *core, const struct command *command,
                           const struct outcome *outcome);
+
+/* ---- volumes (core/volumes.c) */
+
+void core_volumes_run(struct core *core);
+/* The guard's answer to KEEP_VOLUMES. */
+void core_volumes_kept(struct core *core, const struct guard_reply *reply);
 
 /* ---- buddies (core/buddy.c) */
 

@@ -49,6 +49,8 @@ void core_node_lost(struct core *core)
     node->list_again = false;
     node->stamp_wanted = false;
     node->fabric_serial = 0;
+    node->keeps_serial = 0;
+    node->keeps_told = false;
     node->n_asked = 0;
     core_guests_forget_busy(core);
     for (size_t i = 0; i < node->n_images; i++) {
@@ -352,6 +354,7 @@ void core_node_run(struct core *core)
     core_moves_tidy(core);
     core_protect_tidy(core);
     core_move_watch(core);
+    core_volumes_run(core);
     core_guests_run(core);
     core_probes_run(core);
 }

@@ -177,6 +177,10 @@ struct node_part {
     uint64_t fabric_retry_us, fabric_index, fabric_asked_index;
     uint8_t *fabric_bytes; /* of the view that the switch shows, or is being given */
     size_t fabric_size;
+    char (*keeps)[VOLUMES_NAME_SIZE]; /* volumes that stay, as the guard was told last */
+    uint32_t n_keeps, keeps_serial;
+    bool keeps_told;
+    uint64_t keeps_retry_us;
     uint64_t facts_retry_us;
     bool has_tidied; /* its checkpoints: those that the state does not name went */
 

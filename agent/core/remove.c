@@ -53,6 +53,24 @@ static bool keeps_guests(const struct core *core, const struct node *node, char 
     return false;
 }
 
+/* A guest that runs takes its volumes along; those of one that does not would go with the node. A
+ * lost node's are given up. */
+static bool keeps_volumes(const struct core *core, const struct node *node, char *ret, size_t size)
+{
+    for (size_t i = 0; node->state == NODE_UP && i < core->state.n_guests; i++) {
+        const struct guest *guest = &core->state.guests[i];
+
+        if (guest->spec.n_volumes == 0 || guest->home != node->id || guest->placement.node != 0)
+            continue;
+        snprintf(ret, size,
+                 "node %s keeps the volumes of guest %s, which does not run: start it, so that it "
+                 "moves with them, or remove it",
+                 node->name, guest->spec.name);
+        return true;
+    }
+    return false;
+}
+
 /* Without its vote the others must still be able to decide. */
 static bool breaks_quorum(const struct core *core, const struct node *leaving, char *ret,
                           size_t size)
@@ -91,7 +109,8 @@ bool core_removal_is_refused(const struct core *core, const char *name, char *re
     else if (core->state.n_nodes == 1)
         snprintf(ret, size, "node %s is the only node of this cluster", name);
     else
-        return keeps_guests(core, node, ret, size) || breaks_quorum(core, node, ret, size);
+        return keeps_guests(core, node, ret, size) || keeps_volumes(core, node, ret, size) ||
+               breaks_quorum(core, node, ret, size);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include "agent/guard/executor_posix.h"
 #include "agent/guard/health_posix.h"
 #include "agent/guard/process_posix.h"
+#include "agent/guard/volumes_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
 #include "migrate/mover.h"
@@ -51,7 +52,7 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
     if (s->kind == NULL)
         return err_set(err, -ENOTSUP, "this node runs no guest of that kind");
     s->stays = job->run.spec.failover == FAILOVER_STAY;
-    guest_paths_init(&s->paths, name, job->run.digest);
+    guest_paths_of_run(&s->paths, &job->run);
     cgroup_freezer_path(s->cgroups, name, s->stays, s->freezer, sizeof(s->freezer));
     s->mover = (struct mover_guest){.name = name,
                                     .pid = (pid_t)job->pid,
@@ -63,6 +64,9 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
                                     .checkpoint = s->paths.checkpoint,
                                     .snapshot = s->paths.snapshot,
                                     .log = s->paths.log,
+                                    .volumes_directory = s->paths.volumes,
+                                    .n_volumes = job->run.spec.n_volumes,
+                                    .volumes = job->run.spec.volumes,
                                     .freezer = s->freezer,
                                     .run = &job->run,
                                     .ip = job->run.vni != 0 ? job->run.ip : 0,
@@ -446,6 +450,8 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
 
     if (job->kind == JOB_UNPACK || job->kind == JOB_DROP_IMAGE) {
         rc = run_on_image(job, &err);
+    } else if (job->kind == JOB_DROP_VOLUMES) {
+        rc = volumes_drop(&err);
     } else {
         rc = scene_init(&scene, context, job, &err);
         if (rc == 0)

@@ -69,7 +69,7 @@ static int make_directories(const struct guard *g, struct err *err)
         {g->config.run_dir, "/guests", 0711},  {g->config.run_dir, "/netns", 0755},
         {g->config.data_dir, "", 01775},       {g->config.data_dir, "/roots", 0755},
         {g->config.data_dir, "/guests", 0711}, {g->config.log_dir, "", 01775},
-        {g->config.log_dir, "/guests", 0750},
+        {g->config.log_dir, "/guests", 0750},  {g->config.data_dir, "/volumes", 0700},
     };
     char path[PATH_SIZE];
     int rc = 0;

@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 2 };
+enum { PROTO_VERSION = 3 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {
@@ -23,6 +23,7 @@ enum {
     HAS_ARGV = 1 << 9,
     HAS_CHECK = 1 << 10,
     HAS_WISH = 1 << 11,
+    HAS_KEEPS = 1 << 12,
 };
 
 static const struct {
@@ -58,6 +59,7 @@ static const struct {
     [GUARD_STATS] = {"stats", HAS_COPY},
     [GUARD_AWAIT] = {"await", HAS_COPY},
     [GUARD_PROGRESS] = {"progress", HAS_COPY | HAS_MIGRATION},
+    [GUARD_KEEP_VOLUMES] = {"keep-volumes", HAS_INDEX | HAS_KEEPS},
 };
 
 static const char *const state_names[] = {
@@ -92,6 +94,7 @@ void guard_request_deinit(struct guard_request *request)
     for (uint32_t i = 0; request->argv != NULL && i < request->n_argv; i++)
         free(request->argv[i]);
     free(request->argv);
+    free(request->keeps);
     guest_run_deinit(&request->run);
     fabric_view_deinit(&request->view);
     guard_request_init(request);
@@ -102,6 +105,13 @@ static void write_argv(const struct guard_request *request, struct writer *w)
     write_u32(w, request->n_argv);
     for (uint32_t i = 0; i < request->n_argv; i++)
         write_string(w, request->argv[i]);
+}
+
+static void write_keeps(const struct guard_request *request, struct writer *w)
+{
+    write_u32(w, request->n_keeps);
+    for (uint32_t i = 0; i < request->n_keeps; i++)
+        write_string(w, request->keeps[i]);
 }
 
 void guard_request_encode(const struct guard_request *request, struct writer *w)
@@ -143,6 +153,8 @@ void guard_request_encode(const struct guard_request *request, struct writer *w)
     }
     if (fields & HAS_ARGV || (fields & HAS_CHECK && request->port == 0))
         write_argv(request, w);
+    if (fields & HAS_KEEPS)
+        write_keeps(request, w);
 }
 
 static int read_argv(struct reader *r, struct guard_request *ret)
@@ -165,6 +177,18 @@ static int read_argv(struct reader *r, struct guard_request *ret)
         if (ret->argv[ret->n_argv] == NULL)
             return -ENOMEM;
     }
+    return 0;
+}
+
+static int read_keeps(struct reader *r, struct guard_request *ret)
+{
+    uint32_t n = read_count(r, GUARD_MAX_KEEPS);
+
+    ret->keeps = calloc(n + 1, sizeof(*ret->keeps));
+    if (ret->keeps == NULL)
+        return -ENOMEM;
+    for (; ret->n_keeps < n && !r->failed; ret->n_keeps++)
+        read_string(r, ret->keeps[ret->n_keeps], VOLUMES_NAME_SIZE);
     return 0;
 }
 
@@ -222,6 +246,8 @@ static int read_rest(struct reader *r, unsigned int fields, struct guard_request
     }
     if (!r->failed && (fields & HAS_ARGV || (fields & HAS_CHECK && ret->port == 0)))
         rc = read_argv(r, ret);
+    if (rc == 0 && !r->failed && fields & HAS_KEEPS)
+        rc = read_keeps(r, ret);
     return rc;
 }
 

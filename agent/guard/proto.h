@@ -22,6 +22,7 @@ enum {
     GUARD_MAX_FDS = 3,
     GUARD_MAX_GRACE_MS = 10 * 60 * 1000,
     GUARD_KEY_SIZE = 32,
+    GUARD_MAX_KEEPS = 2048, /* guests with volumes on one node */
 };
 
 enum guard_op {
@@ -62,6 +63,8 @@ enum guard_op {
     GUARD_AWAIT, /* target of a handover: copy: done when all of its memory is here; -EREMOTEIO: it
                   * does not come, and the guest was killed */
     GUARD_PROGRESS, /* source: copy + migration -> how far it is; zeroes: nothing has begun */
+    GUARD_KEEP_VOLUMES, /* keeps + index: of all volumes here only those stay; -EBUSY while a guest
+                         * is here whose volumes are none of them */
     GUARD_OP_END
 };
 
@@ -107,7 +110,7 @@ struct guard_request {
     uint8_t key[GUARD_KEY_SIZE];      /* HELLO: the board's */
     struct lease_ack ack;             /* ACK */
     struct guest_run run;             /* START, RESTORE, PREPARE; owned */
-    uint64_t index;         /* START, RESTORE, ACTIVATE: of the state that it was decided on */
+    uint64_t index;         /* START … KEEP_VOLUMES: of the state that it was decided on */
     struct guest_copy copy; /* guest and epoch, where one is meant */
     uint64_t migration;
     struct mode_wish wish;       /* CAPTURE */
@@ -119,7 +122,9 @@ struct guard_request {
     uint16_t port;               /* CHECK: of TCP; 0: argv is run */
     uint32_t n_argv;
     char **argv;            /* EXEC, CHECK; owned; NULL-terminated where decoded */
-    int fds[GUARD_MAX_FDS]; /* borrowed; -1 = none */
+    uint32_t n_keeps;
+    char (*keeps)[VOLUMES_NAME_SIZE]; /* KEEP_VOLUMES: as guest_volumes_name() makes them; owned */
+    int fds[GUARD_MAX_FDS];           /* borrowed; -1 = none */
 };
 
 struct guard_hello {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RECORD_VERSION = 2 };
+enum { RECORD_VERSION = 3 };
 
 void guest_record_deinit(struct guest_record *record)
 {

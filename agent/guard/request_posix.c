@@ -41,6 +41,7 @@ static const struct {
     [GUARD_STATS] = {steps_stats, NULL, FDS_NONE, false},
     [GUARD_AWAIT] = {steps_await, NULL, FDS_NONE, false},
     [GUARD_PROGRESS] = {steps_progress, NULL, FDS_NONE, false},
+    [GUARD_KEEP_VOLUMES] = {steps_keep_volumes, NULL, FDS_NONE, false},
 };
 
 static bool is_mode(int fd, mode_t a, mode_t b)

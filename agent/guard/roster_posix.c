@@ -78,6 +78,16 @@ static int may_start(struct roster *r, uint64_t index, struct err *err)
     return rc;
 }
 
+int roster_may_start(struct roster *r, uint64_t index, struct err *err)
+{
+    int rc;
+
+    pthread_mutex_lock(&r->lock);
+    rc = may_start(r, index, err);
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
 int roster_put(struct roster *r, struct roster_entry *entry, bool is_start, uint64_t index,
                struct err *err)
 {

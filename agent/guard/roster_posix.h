@@ -43,6 +43,8 @@ void roster_cluster(struct roster *r, uint8_t ret[NONCE_SIZE]);
  * full. */
 int roster_put(struct roster *r, struct roster_entry *entry, bool is_start, uint64_t index,
                struct err *err);
+/* The same check alone. */
+int roster_may_start(struct roster *r, uint64_t index, struct err *err);
 void roster_remove(struct roster *r, const char *guest);
 /* Wants the guest's port up or down, and moves it so far as the lease allows. */
 int roster_set_port(struct roster *r, const char *guest, bool is_up, struct err *err);

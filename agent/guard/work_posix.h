@@ -7,7 +7,8 @@
  * Files: work_posix.c (loop, connections, answers), operation_posix.c (the engine), request_posix.c
  * (what is checked before anything is done), steps_run_posix.c (start, stop, exit),
  * steps_beside_posix.c (commands in guests, looks, images), steps_move_posix.c (migration),
- * steps_protect_posix.c (checkpoints), steps_fabric_posix.c (the switch and its death),
+ * steps_protect_posix.c (checkpoints), steps_volumes_posix.c (volumes that are no longer wanted),
+ * steps_fabric_posix.c (the switch and its death),
  * adopt_posix.c (a guard's restart).
  */
 #ifndef SKEIN_AGENT_GUARD_WORK_POSIX_H
@@ -181,6 +182,9 @@ extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capt
 
 /* ---- steps_protect_posix.c */
 extern const step_fn steps_checkpoint[], steps_restore[];
+
+/* ---- steps_volumes_posix.c */
+extern const step_fn steps_keep_volumes[];
 
 /* ---- steps_fabric_posix.c */
 extern const step_fn steps_fabric[];

@@ -21,6 +21,7 @@
 #include "agent/guest/cell_init.h"
 #include "agent/guest/cell_netns.h"
 #include "agent/guest/cell_root.h"
+#include "agent/guest/cell_volumes.h"
 #include "agent/guest/guest.h"
 #include "agent/guest/start_status_posix.h"
 #include "base/clean.h"
@@ -77,7 +78,7 @@ static int become_init(const struct start *start, struct err *err)
     char *argv[MAX_ARGUMENTS + CELL_INIT_WORDS + 1] = {(char *)CELL_INIT_PATH, (char *)"run",
                                                        cell_ids_format(spec, ids),
                                                        (char *)cell_directory(spec)};
-    int r;
+    int volumes[MAX_VOLUMES], r;
 
     if (env == NULL || spec->n_argv == 0 || spec->n_argv > MAX_ARGUMENTS)
         return err_set(err, -EINVAL, "guest %s has no command that can be run", spec->name);
@@ -88,7 +89,11 @@ static int become_init(const struct start *start, struct err *err)
         return r;
     if (setns(start->netns, CLONE_NEWNET) < 0 || sethostname(spec->name, strlen(spec->name)) < 0)
         return err_set(err, -errno, "cannot enter the guest's network: %s", strerror(errno));
-    r = cell_root_enter(start->paths, err);
+    r = cell_volumes_open(start->run, start->paths, volumes, err);
+    if (r == 0)
+        r = cell_root_enter(start->paths, err);
+    if (r == 0)
+        r = cell_volumes_mount(start->run, volumes, err);
     if (r == 0)
         r = arrange_descriptors(start->status, err);
     if (r == 0)
@@ -153,6 +158,8 @@ static int cell_start(const struct guest_run *run, const struct guest_paths *pat
     cleanup_close int netns = -1;
     int r = cell_root_prepare(paths, err);
 
+    if (r == 0)
+        r = cell_volumes_prepare(run, paths, err);
     if (r == 0)
         r = cell_prepare(run, paths, err);
     if (r < 0)

@@ -19,6 +19,7 @@ void guest_paths_init(struct guest_paths *paths, const char *name,
 {
     char digest_text[2 * DIGEST_SIZE + 1];
 
+    memset(paths, 0, sizeof(*paths));
     hex(digest, DIGEST_SIZE, digest_text);
     PATH(image_root, "/var/lib/skein/roots/%s", digest_text);
     PATH(upper, "/var/lib/skein/guests/%s/upper", name);
@@ -28,6 +29,20 @@ void guest_paths_init(struct guest_paths *paths, const char *name,
     PATH(netns, "/run/skein/netns/%s", name);
     PATH(checkpoint, "/run/skein/guests/%s/checkpoint", name);
     PATH(snapshot, "/run/skein/guests/%s/snapshot", name);
+}
+
+void guest_volumes_name(char ret[VOLUMES_NAME_SIZE], const char *guest, uint64_t created)
+{
+    snprintf(ret, VOLUMES_NAME_SIZE, "%s.%llu", guest, (unsigned long long)created);
+}
+
+void guest_paths_of_run(struct guest_paths *paths, const struct guest_run *run)
+{
+    char volumes[VOLUMES_NAME_SIZE];
+
+    guest_paths_init(paths, run->spec.name, run->digest);
+    guest_volumes_name(volumes, run->spec.name, run->created);
+    PATH(volumes, GUEST_VOLUMES "/%s", volumes);
 }
 
 void guest_run_deinit(struct guest_run *run)

@@ -15,7 +15,13 @@
 #include "consensus/command.h"
 #include "migrate/mover.h"
 
-enum { CPUS_TEXT_SIZE = 1280 }; /* 256 numbers and commas */
+/* Where the volumes of this node's guests are; what begins with a dot there is being removed. */
+#define GUEST_VOLUMES "/var/lib/skein/volumes"
+
+enum {
+    CPUS_TEXT_SIZE = 1280,             /* 256 numbers and commas */
+    VOLUMES_NAME_SIZE = NAME_SIZE + 24 /* see guest_volumes_name() */
+};
 
 /* All that a kind needs to run one guest on this node; checked by the guard before it arrives. */
 struct guest_run {
@@ -35,7 +41,8 @@ struct guest_run {
     char shared_cpus[CPUS_TEXT_SIZE];
 };
 
-/* Directories of one guest, all made by guest_paths_init from its name. */
+/* Directories of one guest, all made by guest_paths_init from its name; `volumes` for a guest_run,
+ * by guest_paths_of_run. */
 struct guest_paths {
     char image_root[128]; /* /var/lib/skein/roots/DIGEST: read only, shared by guests */
     char upper[128];      /* /var/lib/skein/guests/NAME/upper: what the guest wrote */
@@ -45,6 +52,7 @@ struct guest_paths {
     char netns[128];      /* /run/skein/netns/NAME */
     char checkpoint[128]; /* /run/skein/guests/NAME/checkpoint: tmpfs, during a migration only */
     char snapshot[128];   /* /run/skein/guests/NAME/snapshot: of a protected guest */
+    char volumes[128];    /* /var/lib/skein/volumes/NAME.CREATED: a directory each of its volumes */
 };
 
 struct guest_kind_ops {
@@ -79,6 +87,10 @@ extern const struct guest_kind_ops guest_cell_ops, guest_lxc_ops, guest_vm_ops;
 
 void guest_paths_init(struct guest_paths *paths, const char *name,
                       const uint8_t digest[DIGEST_SIZE]);
+void guest_paths_of_run(struct guest_paths *paths, const struct guest_run *run);
+/* Name of the directory that holds a guest's volumes: NAME.CREATED, so that another guest of its
+ * name finds nothing of it. */
+void guest_volumes_name(char ret[VOLUMES_NAME_SIZE], const char *guest, uint64_t created);
 void guest_run_deinit(struct guest_run *run);
 void guest_run_encode(const struct guest_run *run, struct writer *w);
 int guest_run_decode(struct reader *r, struct guest_run *ret);

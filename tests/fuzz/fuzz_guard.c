@@ -74,6 +74,10 @@ static void write_request(struct fuzz *f, int i, struct writer *w)
     request.n_argv = 1;
     request.argv = calloc(1, sizeof(char *));
     request.argv[0] = strdup("sh");
+    request.n_keeps = prng_below(&f->prng, 3);
+    request.keeps = calloc(3, sizeof(*request.keeps));
+    for (uint32_t k = 0; k < request.n_keeps; k++)
+        guest_volumes_name(request.keeps[k], "web", prng_below(&f->prng, 9));
     guard_request_encode(&request, w);
     guard_request_deinit(&request);
 }

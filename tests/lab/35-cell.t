@@ -100,6 +100,14 @@ done
 is 'nothing of a refused image stays' "$(on 1 ls /var/lib/skein/roots)" "$digest"
 is 'nothing got out of it' "$(on 1 find / -xdev -name evil)" ''
 
+# A volume is mounted where its path says, and nowhere that a link leads to
+upper=/var/lib/skein/guests/web/upper
+on 1 sh -c "mkdir -p $upper; ln -s /etc $upper/way"
+start_with() { joined 1 start-with web "$digest" "$1" counter 7000; }
+refused 'a volume behind a link' 125 'without links' start_with data:/way/data
+is 'nothing is made where the link leads' "$(on 1 sh -c "cd $upper; ls -d etc/data way/data /etc/data" 2>/dev/null)" ''
+on 1 rm "$upper/way"
+
 # A cell
 on 1 ip link set cells-port up
 on 3 ip link set cells-port up

@@ -2,6 +2,7 @@
  *
  *   cell-driver unpack FILE                  -> its digest
  *   cell-driver start NAME DIGEST CMD…       -> pid
+ *   cell-driver start-with NAME DIGEST VOLUME CMD…   likewise; VOLUME is one as people write it
  *   cell-driver exec NAME PID CMD…           ends as CMD ends
  *   cell-driver terminate PID
  *   cell-driver clean-up NAME [keep]
@@ -76,21 +77,38 @@ static void make_run(const char *name, char **argv, uint32_t n_argv, struct gues
     ret->spec.n_argv = n_argv;
 }
 
-static int start(const struct words *w, struct err *err)
+static int start_run(struct guest_run *run, const char *digest, struct err *err)
 {
-    uint8_t digest[DIGEST_SIZE];
     struct guest_paths paths;
-    struct guest_run run;
     pid_t pid;
     int r;
 
-    read_digest(w->word[1], digest);
-    guest_paths_init(&paths, w->word[0], digest);
-    make_run(w->word[0], w->word + 2, (uint32_t)w->n - 2, &run);
-    r = guest_cell_ops.start(&run, &paths, &pid, err);
+    read_digest(digest, run->digest);
+    guest_paths_of_run(&paths, run);
+    r = guest_cell_ops.start(run, &paths, &pid, err);
     if (r == 0)
         printf("%d\n", pid);
     return done(r, err);
+}
+
+static int start(const struct words *w, struct err *err)
+{
+    struct guest_run run;
+
+    make_run(w->word[0], w->word + 2, (uint32_t)w->n - 2, &run);
+    return start_run(&run, w->word[1], err);
+}
+
+static int start_with(const struct words *w, struct err *err)
+{
+    struct volume volume;
+    struct guest_run run;
+    int r = volume_parse(w->word[2], &volume, err);
+
+    make_run(w->word[0], w->word + 3, (uint32_t)w->n - 3, &run);
+    run.spec.n_volumes = 1;
+    run.spec.volumes = &volume;
+    return r < 0 ? done(r, err) : start_run(&run, w->word[1], err);
 }
 
 static int exec_in(const struct words *w, struct err *err)
@@ -247,6 +265,7 @@ static const struct {
     {"terminate", 1, terminate}, {"clean-up", 1, clean_up}, {"check", 3, check},
     {"capture", 3, capture},     {"receive", 1, receive},   {"activate", 2, activate},
     {"resume", 1, resume},       {"discard", 1, discard},   {"await", 1, await},
+    {"start-with", 4, start_with},
 };
 
 int main(int argc, char **argv)

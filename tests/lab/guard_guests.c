@@ -4,10 +4,13 @@
 #include "tests/lab/guard_tests.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/tree_posix.h"
 #include "migrate/look.h"
 
 /* ---- guests */
@@ -135,6 +138,82 @@ static void exec_and_logs_hand_descriptors(void **state)
     close(out[1]);
 }
 
+/* ---- volumes */
+
+static int start_with_a_volume(struct driver *d)
+{
+    struct guard_request request;
+
+    run_of(&request, GUARD_START, "web", 5, 2000);
+    request.index = d->index;
+    request.run.created = 4;
+    request.run.spec.n_volumes = 1;
+    request.run.spec.volumes = calloc(1, sizeof(struct volume));
+    request.run.spec.volumes[0] = (struct volume){"data", "/var/lib/data"};
+    return ask(d, &request, NULL);
+}
+
+/* `name`: the only volumes that stay; NULL: none do. */
+static int keep(struct driver *d, const char *name)
+{
+    struct guard_request request;
+
+    request_of(&request, GUARD_KEEP_VOLUMES);
+    request.index = d->index;
+    request.keeps = calloc(1, sizeof(*request.keeps));
+    request.n_keeps = name != NULL;
+    if (name != NULL)
+        snprintf(request.keeps[0], sizeof(request.keeps[0]), "%s", name);
+    return ask(d, &request, NULL);
+}
+
+static bool is_there(const char *volumes)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), GUEST_VOLUMES "/%s/data/file", volumes);
+    return access(path, F_OK) == 0;
+}
+
+static void make_volumes(const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), GUEST_VOLUMES "/%s/data", name);
+    assert_int_equal(tree_make(path, 0755, NULL), 0);
+    strcat(path, "/file");
+    put_file(path, "");
+}
+
+static void volumes_go_when_they_are_not_named(void **state)
+{
+    struct driver *d = *state;
+
+    make_volumes("web.4");
+    assert_int_equal(keep(d, NULL), -EKEYEXPIRED);
+    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_int_equal(start_with_a_volume(d), 0);
+    make_volumes("web.3");
+    make_volumes("web.3.new");
+    make_volumes("web.4.new");
+    assert_int_equal(symlink("/run/fake", GUEST_VOLUMES "/link"), 0);
+    assert_int_equal(keep(d, NULL), -EBUSY); /* it runs */
+    assert_int_equal(keep(d, "web.3"), -EBUSY); /* those of an earlier guest of its name */
+    assert_true(is_there("web.4") && is_there("web.3"));
+    assert_int_equal(keep(d, "web.4"), 0);
+    assert_true(is_there("web.4") && is_there("web.4.new"));
+    assert_false(is_there("web.3") || is_there("web.3.new"));
+    assert_int_equal(access("/run/fake", F_OK), 0); /* a link goes, not what it leads to */
+    assert_int_not_equal(access(GUEST_VOLUMES "/link", F_OK), 0);
+    assert_int_equal(ask_copy(d, GUARD_STOP, "web", 5), 0);
+    assert_true(is_there("web.4"));
+    assert_int_equal(keep(d, "../../../run/fake"), 0); /* it is compared, and is no path */
+    assert_false(is_there("web.4") || is_there("web.4.new"));
+    assert_int_equal(access("/run/fake", F_OK), 0);
+    assert_int_equal(rmdir(GUEST_VOLUMES), 0); /* nothing is left */
+    assert_int_equal(mkdir(GUEST_VOLUMES, 0700), 0);
+}
+
 /* ---- the switch */
 
 static void rules_come_back_after_the_switch_died(void **state)
@@ -160,6 +239,7 @@ static const struct CMUnitTest tests[] = {
     TEST(stop_works_while_lapsed),
     TEST(start_that_fails_leaves_nothing),
     TEST(exec_and_logs_hand_descriptors),
+    TEST(volumes_go_when_they_are_not_named),
     TEST(rules_come_back_after_the_switch_died),
 };
 

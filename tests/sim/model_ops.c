@@ -155,7 +155,8 @@ void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *req
     struct sim_copy *copy;
 
     if (request->op == GUARD_FABRIC || request->op == GUARD_UNPACK ||
-        request->op == GUARD_DROP_IMAGE || request->op == GUARD_PROGRESS) {
+        request->op == GUARD_DROP_IMAGE || request->op == GUARD_PROGRESS ||
+        request->op == GUARD_KEEP_VOLUMES) {
         bool failed = request->op != GUARD_PROGRESS && fails(sim);
 
         guard_reply(sim, node, core_run, request, failed ? -EIO : 0, failed ? "a fault" : "", NULL);

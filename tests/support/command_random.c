@@ -93,6 +93,17 @@ static void directory_random(struct prng *p, char ret[DIRECTORY_SIZE])
         snprintf(ret, DIRECTORY_SIZE, "/srv/%u", prng_below(p, 100));
 }
 
+/* Draws nothing: the other values of a seed stay what they were. */
+static void volumes_add(struct guest_spec *ret)
+{
+    ret->n_volumes = ret->memory_mib % 8 == 1 ? 1 + ret->priority % MAX_VOLUMES : 0;
+    ret->volumes = allocate(ret->n_volumes, sizeof(*ret->volumes));
+    for (uint32_t i = 0; i < ret->n_volumes; i++) {
+        snprintf(ret->volumes[i].name, NAME_SIZE, "v%u", i);
+        snprintf(ret->volumes[i].path, DIRECTORY_SIZE, "/srv/%u", i);
+    }
+}
+
 void guest_spec_random(struct prng *p, struct guest_spec *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -119,6 +130,7 @@ void guest_spec_random(struct prng *p, struct guest_spec *ret)
     ret->gid = prng_below(p, 3);
     if (prng_one_in(p, guest_spec_boots(ret) ? 2 : 8))
         ret->user_data = strdup("#cloud-config\n");
+    volumes_add(ret);
 }
 
 void placement_random(struct prng *p, struct placement *ret)

@@ -143,7 +143,8 @@ static void wishes_become_commands(void **context)
     assert_int_equal(parse("guest.run",
                            "{\"name\":\"web\",\"image\":\"i\",\"slice\":\"red\",\"cores\":2,"
                            "\"memory\":128,\"label\":{\"a\":\"b\"},\"env\":[\"A=1\"],"
-                           "\"argv\":[\"/bin/web\",\"-x\"],\"restart\":\"never\"}",
+                           "\"argv\":[\"/bin/web\",\"-x\"],\"restart\":\"never\","
+                           "\"volume\":[\"data:/srv\",\"log:/var/log\"]}",
                            &command, &err),
                      0);
     assert_int_equal(command.type, COMMAND_GUEST_CREATE);
@@ -154,6 +155,9 @@ static void wishes_become_commands(void **context)
     assert_int_equal(command.guest_create.spec.priority, 100);
     assert_string_equal(command.guest_create.spec.argv[1], "-x");
     assert_string_equal(command.guest_create.spec.constraints[0].value, "b");
+    assert_int_equal(command.guest_create.spec.n_volumes, 2);
+    assert_string_equal(command.guest_create.spec.volumes[1].name, "log");
+    assert_string_equal(command.guest_create.spec.volumes[1].path, "/var/log");
     command_deinit(&command);
 
     assert_int_equal(parse("slice.create",
@@ -212,6 +216,22 @@ static void wrong_wishes_are_named(void **context)
          "protect_ms: is for guests that restore, not stay", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"failover\":\"restore\",\"protect_ms\":0}",
          "protect_ms: who is to restore", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":\"data:/srv\"}",
+         "volume: must be a list", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":[1]}", "volume: '' is not",
+         -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"../x:/srv\"]}",
+         "volume: '../x' is no name", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"x:/srv/../etc\"]}",
+         "volume: '/srv/../etc' must", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"a:/a\",\"b:/a\"]}",
+         "volume: volumes a and b", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"kind\":\"lxc\",\"volume\":[\"a:/a\"]}",
+         "volume: a lxc has none", -EINVAL},
+        {"guest.run",
+         "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"a:/a\",\"b:/b\",\"c:/c\",\"d:/d\","
+         "\"e:/e\",\"f:/f\",\"g:/g\",\"h:/h\",\"i:/i\"]}",
+         "volume: a guest has at most 8", -EINVAL},
         {"guest.set", "{\"name\":\"a\"}", "'protect_ms' is missing", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"label\":[]}", "label: must", -EINVAL},
         {"guest.migrate", "{\"name\":\"a\",\"mode\":\"fast\"}", "mode: must be auto", -EINVAL},

@@ -46,6 +46,9 @@ static void command_lines_become_parameters(void **context)
          "{\"name\":\"web\",\"to\":\"n3\"}"},
         {"skein guest migrate web --downtime 50ms --mode post --bandwidth 50mbit", "guest.migrate",
          "{\"bandwidth\":50000,\"downtime_ms\":50,\"mode\":\"post\",\"name\":\"web\"}"},
+        {"skein guest run web --image web --volume data:/srv --volume log:/var/log -- x", "guest.run",
+         "{\"argv\":[\"x\"],\"image\":\"web\",\"name\":\"web\",\"volume\":[\"data:/srv\","
+         "\"log:/var/log\"]}"},
         {"skein events -w", "events", "{\"follow\":true}"},
         {"skein status --timeout 2s -fjson", "status", "{}"},
     };
@@ -83,6 +86,7 @@ static void wrong_command_lines_are_named(void **context)
         {"skein guest run a --image i --memory 64 -- x", "--memory: '64' is not an amount"},
         {"skein guest migrate a --mode fast", "--mode: 'fast' is none of auto, stop, pre, post"},
         {"skein guest run a --image i --restart often -- x", "--restart: 'often' is none of"},
+        {"skein guest run a --image i --volume data -- x", "--volume: 'data' is not of the form"},
         {"skein guest run a --image i --on n1 --on n2 -- x", "--on is given twice"},
         {"skein slice create red --subnet 10.7.0.1/24", "--subnet"},
         {"skein status --colour", "unknown flag '--colour'"},
@@ -163,6 +167,22 @@ static void objects_results_and_absent_values(void **context)
     json_decref(moved);
 }
 
+static void what_a_guest_keeps_and_loses(void **context)
+{
+    json_t *guest = json_pack("{s:s,s:[{s:s,s:s,s:s},{s:s,s:s,s:n}],s:{s:[],s:[s,s]}}", "name",
+                              "web", "volumes", "name", "data", "path", "/srv", "node", "n1",
+                              "name", "log", "path", "/var/log", "node", "losses", "move",
+                              "node_loss", "memory", "volumes");
+    char *text = show_table("guest.show", guest, false);
+
+    (void)context;
+    assert_string_equal(text, "name               web\n"
+                              "volumes            data at /srv on n1; log at /var/log\n"
+                              "losses             move: nothing; node_loss: memory, volumes\n");
+    free(text);
+    json_decref(guest);
+}
+
 static void a_plan_without_a_place_says_so(void **context)
 {
     json_t *plan = json_pack("{s:n,s:[],s:[{s:s,s:s,s:s}]}", "chosen", "cores", "nodes", "node",
@@ -186,6 +206,7 @@ int main(void)
         cmocka_unit_test(help_is_there_for_everything),
         cmocka_unit_test(lists_are_aligned_tables),
         cmocka_unit_test(objects_results_and_absent_values),
+        cmocka_unit_test(what_a_guest_keeps_and_loses),
         cmocka_unit_test(a_plan_without_a_place_says_so),
     };
 

@@ -72,6 +72,10 @@ static void fill(struct guard_request *request, enum guard_op op)
     request->argv = calloc(3, sizeof(char *));
     request->argv[0] = strdup("echo");
     request->argv[1] = strdup("");
+    request->n_keeps = 2;
+    request->keeps = calloc(2, sizeof(*request->keeps));
+    strcpy(request->keeps[0], "web.3");
+    strcpy(request->keeps[1], "db.40");
 }
 
 static void every_op_is_read_back_and_no_part_of_it(void **state)

@@ -200,7 +200,7 @@ static void grammar_is_kept(void **state)
         {"a file elsewhere", {{STREAM_GUEST, "a", 1}, {STREAM_FILE, "../x", 4}}},
         {"a hidden file", {{STREAM_GUEST, "a", 1}, {STREAM_FILE, ".x", 2}}},
         {"a name with NUL", {{STREAM_GUEST, "a", 1}, {STREAM_FILE, "x\0y", 3}}},
-        {"no such tree", {{STREAM_GUEST, "a", 1}, {STREAM_TREE, "\4", 1}}},
+        {"no such tree", {{STREAM_GUEST, "a", 1}, {STREAM_TREE, "\14", 1}}},
         {"a tree twice", {{STREAM_GUEST, "a", 1}, {STREAM_TREE, "\1", 1}, {STREAM_TREE, "\1", 1}}},
         {"the log twice", {{STREAM_GUEST, "a", 1}, {STREAM_LOG, "", 0}, {STREAM_LOG, "", 0}}},
         {"memory that follows twice",
