@@ -58,7 +58,7 @@ static const struct method methods[] = {
     {"migration.cancel", ON_LEADER, false, false, api_write},
     {"guest.exec", ON_GUEST, false, false, api_guest_exec},
     {"guest.console", ON_GUEST, false, false, api_guest_console},
-    {"guest.logs", ON_GUEST, false, false, api_guest_logs},
+    {"guest.logs", ON_HOME, false, false, api_guest_logs},
     {"exec.stdin", FOLLOWS, false, false, api_exec_stdin},
     {"exec.eof", FOLLOWS, false, false, api_exec_eof},
     {"stream.taken", FOLLOWS, false, false, api_stream_taken},
@@ -213,17 +213,20 @@ static void on_guest(struct api *api, struct call *call, const struct method *me
 {
     const char *name = json_string_value(json_object_get(call->params, "name"));
     const struct guest *guest = name != NULL ? state_guest(core_state(api->s->core), name) : NULL;
+    uint64_t node = guest != NULL ? guest->placement.node : 0;
 
+    if (guest != NULL && node == 0 && method->where == ON_HOME)
+        node = guest->home;
     if (guest == NULL)
         api_error(api, &call->asker, "refused", "there is no guest '%.40s'; skein guest list",
                   name != NULL ? name : "");
-    else if (guest->placement.node == 0)
+    else if (node == 0)
         api_error(api, &call->asker, "refused", "guest %s is on no node now (%s)", name,
                   core_guest_state_word(api->s->core, name));
-    else if (guest->placement.node == api->s->members.own_id)
+    else if (node == api->s->members.own_id)
         method->handle(api, call);
     else
-        relay_to(api, call, guest->placement.node, method);
+        relay_to(api, call, node, method);
 }
 
 static void dispatch(struct api *api, struct call *call)
@@ -255,6 +258,7 @@ static void dispatch(struct api *api, struct call *call)
         on_leader(api, call, method);
         break;
     case ON_GUEST:
+    case ON_HOME:
         on_guest(api, call, method);
         break;
     case FOLLOWS:

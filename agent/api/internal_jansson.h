@@ -126,6 +126,7 @@ enum where {
     ON_LEADER,   /* the leader only */
     READ_LEADER, /* the leader knows best; without one, what this node knows */
     ON_GUEST,    /* the node that runs the guest */
+    ON_HOME,     /* likewise; of a guest that does not run: the one that ran it last */
     FOLLOWS,     /* goes where the stream's first message went */
 };
 

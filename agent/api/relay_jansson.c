@@ -91,7 +91,7 @@ static int forward(struct api *api, const struct call *call, uint64_t node, cons
 
 void relay_to(struct api *api, const struct call *call, uint64_t node, const struct method *method)
 {
-    bool to_leader = method->where != ON_GUEST;
+    bool to_leader = method->where == ON_LEADER || method->where == READ_LEADER;
     uint64_t number = now_us(); /* unlike any other for this asker */
     cleanup_free char *text = NULL;
 

@@ -79,13 +79,15 @@ kill -9 "${first#* }"
 came_back() { local now; now=$(look_running counter) && [ -n "$now" ] && [ "$now" != "$first" ]; }
 ok 'a guest that dies is started again in place' wait_until 60 came_back
 becomes 'on the same node' "$node " runs_on counter
-ok 'one that may end' run once --image web --restart never -- /bin/sh -c 'exit 0'
+ok 'one that may end' run once --image web --restart never -- /bin/sh -c 'echo its last words'
 ok 'stays ended' wait_until 60 is_state once stopped
+becomes 'what it said can still be read' 'its last words' on 2 skein guest logs once
 
 # Stop, start, rm
 ok 'stop' on 2 skein guest stop web
 is 'nothing of it runs' "$(look_processes counter)" ''
 becomes 'it is known as stopped' stopped state_of web
+ok 'and what it said can still be read' wait_until 20 has_log
 becomes 'its core is free again' 3 json 1 .cores_free skein node show "$node"
 ok 'start' on 3 skein guest start web
 runs() { [ -n "$(runs_on counter)" ]; }
