@@ -60,9 +60,10 @@ flood_with() {
     ok "$queue: the flood runs" wait_until 60 is_flooded
     on 1 ping -q -Q 0xc0 -c 100 -i 0.05 -W 1 "10.90.0.${node#n}" >"$work/ping" &
     ping=$!
+    count_waits
     read -r seen frozen wrong <<<"$(watch_guests)"
     wait $ping
-    echo "# $queue: control class: $(grep -h -o '[0-9]*% packet loss' "$work/ping"), $(grep rtt "$work/ping"); load $(loads)"
+    echo "# $queue: control class: $(grep -h -o '[0-9]*% packet loss' "$work/ping"), $(grep rtt "$work/ping"); load $(loads), busy for $(busy_percent) %"
     echo "# $queue: $seen looks at guests in $seconds s, $frozen saw a pause"
     steady "$queue: no guest moved or ended" equal "$wrong" 0
     steady "$queue: no node is lost" equal "$(lost)" ''

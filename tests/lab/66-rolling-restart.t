@@ -8,7 +8,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 freeze_max_ms=50
-busy_percent=50
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 service_pid() { on "$1" cat "/run/node/$2.pid"; }
 all_up() { [ "$(json "${1:-1}" '[.[] | select(.state == "up" and .present)] | length' skein node list)" = 3 ]; }
@@ -23,21 +22,19 @@ gaps() {
 # No tick for the time after which a pause ends the record would hide it: the last stamp must be fresh.
 is_fresh() { awk -v now="$(now_ms)" 'NF == 3 { t = $3 } END { exit !(now - t < 1000) }' "$1"; }
 
-# For how long, in us, somebody had to wait for a core so far; by the kernel, where it counts that
-core_waits_us() { sed -n 's/^some .*total=//p' /proc/pressure/cpu 2>/dev/null | grep . || echo 0; }
-
 # restart K SERVICE SIGNAL
 restart() {
-    local pid start end max=0 noise waited waits busy k name
+    local pid start end max=0 noise waited busy k name
     pid=$(service_pid "$1" "$2")
-    start=$(now_ms) waits=$(core_waits_us)
+    start=$(now_ms)
+    count_waits
     on "$1" kill "-$3" "$pid"
     is_new() { local now; now=$(service_pid "$1" "$2") && [ -n "$now" ] && [ "$now" != "$pid" ]; }
     ok "$2 on n$1 is started again after $3" wait_until 60 is_new "$1" "$2"
     ok 'and all is well' wait_until 60 well
     ticks_after() { for k in 1 2 3; do awk -v t="$end" 'NF == 3 { last = $3 } END { exit !(last > t) }' "/proc/${guest[$k]}/root/stamps" || return 1; done; }
     end=$(now_ms)
-    busy=$((($(core_waits_us) - waits) / 10 / (end - start)))
+    busy=$(busy_percent)
     wait_until 60 ticks_after
     for k in 1 2 3; do
         gaps "/proc/${guest[$k]}/root/stamps" "$start" "$((end + 10))" | head -n 1 >"$work/max"
@@ -46,10 +43,10 @@ restart() {
     done
     noise=$(gaps "$work/outside" "$start" "$end" | head -n 1)
     waited=$(waited_ms "$start")
-    name="no guest stood still for longer than $freeze_max_ms ms ($max ms; outside of the lab ${noise:-0} and $waited ms)"
+    name="no guest stood still for longer than $freeze_max_ms ms ($max ms; outside of the lab ${noise:-0} and $waited ms, busy for $busy %)"
     if awk -v m="$max" -v n="${noise:-0}" -v w="$waited" -v l=$freeze_max_ms 'BEGIN { exit !(m <= l + (n > w ? n : w)) }'; then
         point ok "$name"
-    elif [ "$busy" -gt $busy_percent ]; then
+    elif [ "$busy" -gt 50 ]; then
         skip "$name" "for $busy % of the time somebody waited for a core"
     else
         point no "$name"
