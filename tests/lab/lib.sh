@@ -145,7 +145,7 @@ steady() {
         return
     fi
     waited=$(waited_ms) busy=$(busy_percent)
-    if [ "$waited" -gt 200 ] || [ "$busy" -gt 90 ]; then
+    if [ "$waited" -gt 200 ] || [ "$busy" -gt 75 ]; then
         skip "$name" "this machine kept a process waiting for $waited ms, somebody for $busy % of the time: $(tr '\n' ' ' <"$work/output")"
     else
         point no "$name"
