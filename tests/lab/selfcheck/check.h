@@ -23,7 +23,7 @@ struct check {
     const char *(*look)(void);
 };
 
-enum { CHECK_LIMIT_MS = 10000, CHECK_PEER_PORT = 7100 };
+enum { CHECK_LIMIT_MS = 60000, CHECK_PEER_PORT = 7100 };
 
 /* Ended by one without a name. */
 extern const struct check process_checks[], file_checks[], channel_checks[], time_checks[],

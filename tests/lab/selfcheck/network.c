@@ -204,7 +204,7 @@ static bool echoes(int fd, const struct sockaddr_in *to)
 {
     char text[8];
 
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 200; i++) {
         struct pollfd item = {.fd = fd, .events = POLLIN};
 
         sendto(fd, "echo", 4, 0, (const struct sockaddr *)to, to == NULL ? 0 : sizeof(*to));
