@@ -1,7 +1,7 @@
 #!/bin/bash
 # Cells and their mover on real nodes, driven by cell-driver instead of the daemons: start, exec, log, images that do harm;
 # a move with an established connection; what was written moves along; every way back.
-# limit: 120
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 build=$("$skein_root/deploy/build")
 "$skein_root/deploy/make-image" "$work/image.tar" || bail 'no guest image'
@@ -20,7 +20,7 @@ thaw() { on "$1" sh -c "echo THAWED >$freezer/freezer.state || echo 0 >$freezer/
 destroy() {
     on "$1" sh -c "kill -9 \$(cat $freezer/cgroup.procs)" 2>/dev/null
     thaw "$1"
-    wait_until 5 on "$1" sh -c "[ -z \"\$(cat $freezer/cgroup.procs)\" ]"
+    wait_until 60 on "$1" sh -c "[ -z \"\$(cat $freezer/cgroup.procs)\" ]"
 }
 # What a migration leaves lying about on a node, CRIU's network locks included.
 leftovers() {
@@ -153,12 +153,13 @@ while True:
     time.sleep(0.005)
 P
 start_client() {
+    wait_until 60 on 3 nsenter --net=/run/skein/netns/web ping -c 1 -W 1 10.7.0.2
     on 3 sh -c 'nsenter --net=/run/skein/netns/web python3 /run/cells/client.py >/run/cells/counted 2>&1 & echo $! >/run/cells/client'
-    wait_until 5 on 3 grep -q '^1 ' /run/cells/counted
+    wait_until 60 on 3 grep -q '^1 ' /run/cells/counted
 }
 ok 'a client counts over one connection' start_client
 counted() { on 3 sh -c 'wc -l </run/cells/counted'; }
-goes_on() { local n; n=$(counted); wait_until 10 on 3 sh -c "[ \"\$(wc -l </run/cells/counted)\" -gt $((n + 20)) ]"; }
+goes_on() { local n; n=$(counted); wait_until 60 on 3 sh -c "[ \"\$(wc -l </run/cells/counted)\" -gt $((n + 20)) ]"; }
 lost() { on 3 grep -E 'lost|Error' /run/cells/counted; }
 
 # Back: nothing was lost
@@ -179,7 +180,7 @@ ok 'the client counts on again' goes_on
 is 'nothing of the failed capture stays' "$(leftovers 1)" ''
 driver 1 exec web "$pid" sh -c 'echo >/tmp/in; until [ -e /tmp/out ]; do sleep 0.05; done; rm /tmp/in /tmp/out' &
 intruder=$!
-wait_until 5 in_guest 1 'test -e /tmp/in'
+wait_until 60 in_guest 1 'test -e /tmp/in'
 fails 'a guest with a foreign command in it is not captured' capture
 on 1 ip link set cells-port up
 in_guest 1 'touch /tmp/out'
@@ -251,7 +252,7 @@ on 3 kill "$client"
 
 # The end
 ok 'terminate' driver 1 terminate "$pid"
-ok 'the guest ends' wait_until 5 gone 1 "$pid"
+ok 'the guest ends' wait_until 60 gone 1 "$pid"
 ok 'clean-up' driver 1 clean-up web
 is 'the network namespace of a guest without a slice goes with it' "$(on 1 ls /run/skein/netns)" ''
 is 'nothing of it stays' "$(on 1 find /run/skein/guests /var/lib/skein/guests /var/log/skein/guests -name 'web*')" ''
@@ -259,10 +260,10 @@ is 'nothing of it stays' "$(on 1 find /run/skein/guests /var/lib/skein/guests /v
 # A shell as a command, and a log that would grow for ever (the namespace is made by start itself)
 pid=$(joined 2 start web "$digest" sh -c 'while :; do seq 1 100000; done')
 cut() { on 2 grep -q 'older output was cut' /var/log/skein/guests/web.log; }
-ok 'a log is cut' wait_until 20 cut
+ok 'a log is cut' wait_until 60 cut
 ok 'a log does not grow past its limit' test "$(on 2 stat -c %s /var/log/skein/guests/web.log)" -le 1100000
 driver 2 terminate "$pid"
-ok 'a shell ends on SIGTERM' wait_until 5 gone 2 "$pid"
+ok 'a shell ends on SIGTERM' wait_until 60 gone 2 "$pid"
 ok 'clean-up that keeps what was written' driver 2 clean-up web keep
 ok 'it is there' on 2 test -d /var/lib/skein/guests/web/upper/.skein
 done_testing
