@@ -6,9 +6,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CGROUPS "/sys/fs/cgroup"
+
+enum { TRY_MS = 5, TRY_FOR_MS = 10000 };
 
 static int failed(const char *what, struct err *err)
 {
@@ -27,6 +30,15 @@ int lxc_ground_enter(struct err *err)
     return 0;
 }
 
+/* EBUSY for some ms after a kill. */
+static void remove_group(const char *path)
+{
+    const struct timespec step = {.tv_nsec = TRY_MS * 1000000L};
+
+    for (int ms = 0; ms < TRY_FOR_MS && rmdir(path) < 0 && errno == EBUSY; ms += TRY_MS)
+        nanosleep(&step, NULL);
+}
+
 static void remove_groups(const char *guest)
 {
     static const char *const left[] = {"lxc.payload", "lxc.monitor"};
@@ -34,7 +46,7 @@ static void remove_groups(const char *guest)
 
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
         snprintf(path, sizeof(path), CGROUPS "/%s.%s", left[i], guest);
-        (void)rmdir(path);
+        remove_group(path);
     }
 }
 
