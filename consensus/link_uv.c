@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/addr.h"
 #include "base/clean.h"
+#include "base/socket_posix.h"
 #include "consensus/keyring.h"
 #include "consensus/link_connection_uv.h"
 
@@ -21,48 +21,16 @@ enum { ACCEPTS_A_TURN = 16, BACKLOG = 64 };
 
 /* ---- sockets */
 
-static void socket_set(int fd, int level, int option, int value)
-{
-    /* None of them is needed for the link to work. */
-    setsockopt(fd, level, option, &value, sizeof(value));
-}
-
 static void socket_tune(const struct link_config *config, int fd)
 {
-    socket_set(fd, IPPROTO_IP, IP_TOS, config->tos);
+    socket_set_class(fd, config->tos);
     socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    /* Few packets are on the way at once: what is lost again is sent again after the same time, not
-     * after twice as long (Linux, Documentation/networking/tcp-thin.rst). */
-    socket_set(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
     socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)config->dead_ms);
     /* A silent link is probed too. */
     socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     socket_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)(config->dead_ms / 1000 + 1));
     socket_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
     socket_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-}
-
-static struct sockaddr_in socket_address(uint32_t address, uint16_t port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(address),
-        .sin_port = htons(port),
-    };
-}
-
-static int socket_bind(int fd, uint32_t address, uint16_t port)
-{
-    struct sockaddr_in name = socket_address(address, port);
-
-    return bind(fd, (struct sockaddr *)&name, sizeof(name)) < 0 ? -errno : 0;
-}
-
-static int socket_make(void)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    return fd < 0 ? -errno : fd;
 }
 
 /* ---- callers */
@@ -105,30 +73,12 @@ static void on_caller(uv_poll_t *poll, int status, int events)
     }
 }
 
-static int listener_make(const struct link_config *config, struct err *err)
-{
-    cleanup_close int fd = socket_make();
-    char text[IPV4_TEXT_SIZE];
-    int rc;
-
-    if (fd < 0)
-        return err_set(err, fd, "cannot make a socket: %s", strerror(-fd));
-    socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    socket_set(fd, IPPROTO_IP, IP_TOS, config->tos);
-    rc = socket_bind(fd, config->address, config->port);
-    if (rc == 0 && listen(fd, BACKLOG) < 0)
-        rc = -errno;
-    if (rc < 0)
-        return err_set(err, rc, "cannot listen on %s:%u: %s", ipv4_format(config->address, text),
-                       config->port, strerror(-rc));
-    return steal_fd(&fd);
-}
-
 int link_listen(struct link *link, struct err *err)
 {
     struct sockaddr_in name;
     socklen_t size = sizeof(name);
-    int rc, fd = listener_make(&link->config, err);
+    const struct link_config *config = &link->config;
+    int rc, fd = socket_listen(config->address, config->port, config->tos, BACKLOG, err);
 
     if (fd < 0)
         return fd;
@@ -158,7 +108,7 @@ uint16_t link_port(const struct link *link)
 static int dial(const struct link_config *config, uint32_t address, uint16_t port)
 {
     struct sockaddr_in name = socket_address(address, port);
-    cleanup_close int fd = socket_make();
+    cleanup_close int fd = socket_open();
     int rc;
 
     if (fd < 0)

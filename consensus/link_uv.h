@@ -34,8 +34,6 @@ enum {
     LINK_MAX_CONNECTIONS = 2048,
     LINK_MAX_HANDSHAKES = 64, /* accepted, not yet authenticated */
     LINK_MAX_STRANGERS = 8,   /* of these, from addresses that the keyring does not hold */
-    LINK_TOS_CONTROL = 0xC0,  /* CS6: Raft */
-    LINK_TOS_BULK = 0x20,     /* CS1: images, migration */
 };
 
 #define LINK_UNPACED UINT32_MAX
@@ -57,7 +55,7 @@ struct link_config {
     uint64_t node_id;    /* own */
     uint32_t address;    /* listens here, and calls from here */
     uint16_t port;       /* 0 = any free one */
-    uint8_t tos;         /* IP_TOS of every packet */
+    uint8_t tos;         /* SOCKET_TOS_… of every packet */
     uint32_t connect_ms; /* limit for connect and handshake; 0 = LINK_DEFAULT_CONNECT_MS */
     uint32_t dead_ms;    /* unacknowledged for so long = broken; 0 = LINK_DEFAULT_DEAD_MS */
     /* A peer called, and is authenticated: `fd` is the callee's (non-blocking, close-on-exec).

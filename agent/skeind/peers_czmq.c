@@ -4,14 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/skeind/pump_czmq_uv.h"
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/socket_posix.h"
 
 enum {
-    TOS_CONTROL = 0xC0, /* CS6 */
-    TOS_REQUEST = 0x40, /* CS2 */
     CONNECT_MS = 300,
     RECONNECT_MS = 50,
     RECONNECT_MAX_MS = 200,
@@ -135,22 +135,31 @@ static void set_common(zsock_t *socket, const struct peers_config *config, int t
     zsock_set_curve_secretkey_bin(socket, config->curve_secret);
 }
 
+/* Listens by a socket of our own, as libzmq does not set the size of segments. It is libzmq's from
+ * the bind on. */
 static int open_router(struct peers *peers, struct err *err)
 {
     const struct peers_config *config = &peers->config;
     char address[IPV4_TEXT_SIZE];
+    int fd = socket_listen(config->address, config->port, SOCKET_TOS_CONTROL, BACKLOG, err);
 
+    if (fd < 0)
+        return fd;
     peers->router = zsock_new(ZMQ_ROUTER);
-    if (peers->router == NULL)
+    if (peers->router == NULL) {
+        close(fd);
         return err_set(err, -ENOMEM, "out of memory");
-    set_common(peers->router, config, TOS_CONTROL);
+    }
+    set_common(peers->router, config, SOCKET_TOS_CONTROL);
     zsock_set_curve_server(peers->router, 1);
     zsock_set_zap_domain(peers->router, "skein");
-    zsock_set_backlog(peers->router, BACKLOG);
+    zsock_set_use_fd(peers->router, fd);
     if (zsock_bind(peers->router, "tcp://%s:%u", ipv4_format(config->address, address),
-                   config->port) < 0)
+                   config->port) < 0) {
+        close(fd);
         return err_set(err, -errno, "cannot listen on %s:%u: %s", address, config->port,
                        zmq_strerror(errno));
+    }
     return 0;
 }
 
@@ -266,8 +275,8 @@ int peers_set_members(struct peers *peers, const struct peer_member *members, si
             list[count].request = old->request;
             old->control = old->request = NULL;
         } else {
-            list[count].control = call(peers, &members[i], TOS_CONTROL, PEERS_CONTROL_QUEUE);
-            list[count].request = call(peers, &members[i], TOS_REQUEST, PEERS_REQUEST_QUEUE);
+            list[count].control = call(peers, &members[i], SOCKET_TOS_CONTROL, PEERS_CONTROL_QUEUE);
+            list[count].request = call(peers, &members[i], SOCKET_TOS_REQUEST, PEERS_REQUEST_QUEUE);
         }
         count++;
     }
