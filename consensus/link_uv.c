@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clean.h"
-#include "base/socket_posix.h"
+#include "base/tcp_posix.h"
 #include "consensus/keyring.h"
 #include "consensus/link_connection_uv.h"
 
@@ -23,14 +23,14 @@ enum { ACCEPTS_A_TURN = 16, BACKLOG = 64 };
 
 static void socket_tune(const struct link_config *config, int fd)
 {
-    socket_set_class(fd, config->tos);
-    socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    socket_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)config->dead_ms);
+    tcp_set_class(fd, config->tos);
+    tcp_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    tcp_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)config->dead_ms);
     /* A silent link is probed too. */
-    socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    socket_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)(config->dead_ms / 1000 + 1));
-    socket_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
-    socket_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    tcp_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    tcp_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)(config->dead_ms / 1000 + 1));
+    tcp_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+    tcp_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 /* ---- callers */
@@ -78,7 +78,7 @@ int link_listen(struct link *link, struct err *err)
     struct sockaddr_in name;
     socklen_t size = sizeof(name);
     const struct link_config *config = &link->config;
-    int rc, fd = socket_listen(config->address, config->port, config->tos, BACKLOG, err);
+    int rc, fd = tcp_listen(config->address, config->port, config->tos, BACKLOG, err);
 
     if (fd < 0)
         return fd;
@@ -107,15 +107,15 @@ uint16_t link_port(const struct link *link)
 
 static int dial(const struct link_config *config, uint32_t address, uint16_t port)
 {
-    struct sockaddr_in name = socket_address(address, port);
-    cleanup_close int fd = socket_open();
+    struct sockaddr_in name = tcp_address(address, port);
+    cleanup_close int fd = tcp_socket();
     int rc;
 
     if (fd < 0)
         return fd;
     socket_tune(config, fd);
-    socket_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-    rc = socket_bind(fd, config->address, 0);
+    tcp_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    rc = tcp_bind(fd, config->address, 0);
     if (rc < 0)
         return rc;
     if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 && errno != EINPROGRESS)

@@ -55,7 +55,7 @@ struct link_config {
     uint64_t node_id;    /* own */
     uint32_t address;    /* listens here, and calls from here */
     uint16_t port;       /* 0 = any free one */
-    uint8_t tos;         /* SOCKET_TOS_… of every packet */
+    uint8_t tos;         /* TOS_… of every packet */
     uint32_t connect_ms; /* limit for connect and handshake; 0 = LINK_DEFAULT_CONNECT_MS */
     uint32_t dead_ms;    /* unacknowledged for so long = broken; 0 = LINK_DEFAULT_DEAD_MS */
     /* A peer called, and is authenticated: `fd` is the callee's (non-blocking, close-on-exec).

@@ -7,7 +7,7 @@
 
 #include "base/addr.h"
 #include "base/log.h"
-#include "base/socket_posix.h"
+#include "base/tcp_posix.h"
 #include "base/units.h"
 #include "consensus/replica_raft.h"
 
@@ -229,7 +229,7 @@ int replica_transport_open(struct replica *r, struct err *err)
         .node_id = r->config.id,
         .address = r->config.address,
         .port = r->config.port,
-        .tos = SOCKET_TOS_CONTROL,
+        .tos = TOS_CONTROL,
         .connect_ms = r->config.connect_ms,
         /* A new connection gets through sooner than the back-off of one that lost packets. */
         .dead_ms = r->config.election_ms * 4 > 1000 ? r->config.election_ms * 4 : 1000,

@@ -9,7 +9,7 @@
 #include "agent/skeind/pump_czmq_uv.h"
 #include "base/addr.h"
 #include "base/log.h"
-#include "base/socket_posix.h"
+#include "base/tcp_posix.h"
 
 enum {
     CONNECT_MS = 300,
@@ -141,7 +141,7 @@ static int open_router(struct peers *peers, struct err *err)
 {
     const struct peers_config *config = &peers->config;
     char address[IPV4_TEXT_SIZE];
-    int fd = socket_listen(config->address, config->port, SOCKET_TOS_CONTROL, BACKLOG, err);
+    int fd = tcp_listen(config->address, config->port, TOS_CONTROL, BACKLOG, err);
 
     if (fd < 0)
         return fd;
@@ -150,7 +150,7 @@ static int open_router(struct peers *peers, struct err *err)
         close(fd);
         return err_set(err, -ENOMEM, "out of memory");
     }
-    set_common(peers->router, config, SOCKET_TOS_CONTROL);
+    set_common(peers->router, config, TOS_CONTROL);
     zsock_set_curve_server(peers->router, 1);
     zsock_set_zap_domain(peers->router, "skein");
     zsock_set_use_fd(peers->router, fd);
@@ -275,8 +275,8 @@ int peers_set_members(struct peers *peers, const struct peer_member *members, si
             list[count].request = old->request;
             old->control = old->request = NULL;
         } else {
-            list[count].control = call(peers, &members[i], SOCKET_TOS_CONTROL, PEERS_CONTROL_QUEUE);
-            list[count].request = call(peers, &members[i], SOCKET_TOS_REQUEST, PEERS_REQUEST_QUEUE);
+            list[count].control = call(peers, &members[i], TOS_CONTROL, PEERS_CONTROL_QUEUE);
+            list[count].request = call(peers, &members[i], TOS_REQUEST, PEERS_REQUEST_QUEUE);
         }
         count++;
     }

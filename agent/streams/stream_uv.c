@@ -12,7 +12,7 @@
 #include "agent/streams/outlets_uv.h"
 #include "agent/streams/stream_job_uv.h"
 #include "base/clean.h"
-#include "base/socket_posix.h"
+#include "base/tcp_posix.h"
 #include "consensus/keyring.h"
 #include "consensus/link_uv.h"
 
@@ -286,7 +286,7 @@ static int open_link(struct streams *streams, struct err *err)
         .node_id = streams->config.node,
         .address = streams->config.address,
         .port = streams->config.port,
-        .tos = SOCKET_TOS_BULK,
+        .tos = TOS_BULK,
         .on_accept = on_link,
         .on_end = on_link_end,
         .data = streams,

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "base/socket_posix.h"
+#include "base/tcp_posix.h"
 #include "consensus/identity_sodium.h"
 #include "consensus/keyring.h"
 #include "consensus/link_uv.h"
@@ -97,7 +97,7 @@ static inline void open_node(struct bench *b, int id, uint32_t connect_ms)
         .purpose = "stream",
         .node_id = (uint64_t)id,
         .address = loopback + (uint32_t)id - 1,
-        .tos = SOCKET_TOS_BULK,
+        .tos = TOS_BULK,
         .connect_ms = connect_ms,
         .on_accept = on_accept,
         .on_end = on_end,

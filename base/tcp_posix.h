@@ -1,6 +1,6 @@
-/* socket_posix: TCP sockets as the transports between nodes want them. */
-#ifndef SKEIN_BASE_SOCKET_POSIX_H
-#define SKEIN_BASE_SOCKET_POSIX_H
+/* tcp_posix: TCP sockets as the transports between nodes want them. */
+#ifndef SKEIN_BASE_TCP_POSIX_H
+#define SKEIN_BASE_TCP_POSIX_H
 
 #include <netinet/in.h>
 #include <stdint.h>
@@ -9,27 +9,27 @@
 
 /* Classes of traffic (docs/links.md), as IP_TOS says them. */
 enum {
-    SOCKET_TOS_CONTROL = 0xC0, /* CS6: beats, acks, Raft */
-    SOCKET_TOS_REQUEST = 0x40, /* CS2 */
-    SOCKET_TOS_BULK = 0x20,    /* CS1: images, migration */
+    TOS_CONTROL = 0xC0, /* CS6: beats, acks, Raft */
+    TOS_REQUEST = 0x40, /* CS2 */
+    TOS_BULK = 0x20,    /* CS1: images, migration */
 };
 
 /* Payload of a segment of the control class. What is lost is sent again joined with what waits
  * behind it (tcp_retrans_collapse), and a queue that has no room for a whole packet has some for a
  * small one: docs/benchmarks.md has the figures. */
-enum { SOCKET_CONTROL_SEGMENT = 512 };
+enum { CONTROL_SEGMENT_SIZE = 512 };
 
 /* Non-blocking, close-on-exec. -errno. */
-int socket_open(void);
+int tcp_socket(void);
 /* An option that nothing depends on: errors are left aside. */
-void socket_set(int fd, int level, int option, int value);
+void tcp_set(int fd, int level, int option, int value);
 /* Before connect or listen. What a listener accepts has the same segments. */
-void socket_set_class(int fd, uint8_t tos);
-struct sockaddr_in socket_address(uint32_t address, uint16_t port);
+void tcp_set_class(int fd, uint8_t tos);
+struct sockaddr_in tcp_address(uint32_t address, uint16_t port);
 /* -errno. */
-int socket_bind(int fd, uint32_t address, uint16_t port);
+int tcp_bind(int fd, uint32_t address, uint16_t port);
 /* A socket that listens; port 0: any free one. -EADDRINUSE, -EADDRNOTAVAIL, …; the caller closes
  * it. */
-int socket_listen(uint32_t address, uint16_t port, uint8_t tos, int backlog, struct err *err);
+int tcp_listen(uint32_t address, uint16_t port, uint8_t tos, int backlog, struct err *err);
 
 #endif
