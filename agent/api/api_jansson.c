@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/internal_jansson.h"
 #include "agent/api/server_czmq.h"
 #include "base/clean.h"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/internal_jansson.h"
 #include "agent/skeind/join_czmq.h"
 #include "base/clean.h"

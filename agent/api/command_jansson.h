@@ -24,12 +24,4 @@ int timers_of_json(const json_t *json, struct timers *ret, struct err *err);
  * ends the image that `ret` belongs to with image_deinit. */
 int image_defaults_of_json(const json_t *params, struct image_defaults *ret, struct err *err);
 
-/* "params.KEY" as a name into ret; -EINVAL when missing or no name. */
-int name_of_json(const json_t *params, const char *key, char ret[NAME_SIZE], struct err *err);
-
-/* 2 n hex digits -> n bytes; -EINVAL. */
-int hex_decode(const char *text, uint8_t *ret, size_t n);
-/* ret holds 2 n + 1. */
-const char *hex_encode(const uint8_t *bytes, size_t n, char *ret);
-
 #endif

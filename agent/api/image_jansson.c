@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/internal_jansson.h"
 #include "agent/streams/image_check_archive.h"
 #include "agent/streams/upload.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/internal_jansson.h"
 
 void api_status(struct api *api, struct call *call)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/volumes_jansson.h"
 #include "consensus/health.h"
 #include "scheduler/cores.h"

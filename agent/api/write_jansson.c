@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/api/command_jansson.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/api/internal_jansson.h"
 
 static struct ticket **ticket_find(struct api *api, const struct asker *asker)

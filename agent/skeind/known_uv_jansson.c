@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/api/command_jansson.h"
 #include "agent/skeind/join_czmq.h"
+#include "agent/api/fields_jansson.h"
 #include "agent/skeind/skeind_uv.h"
 
 /* Two are asked at once: one of them may be dead. */
