@@ -7,64 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "migrate/tunnel_door_posix.h"
 
 /* Room that data leaves in the buffer of the stream for what has no size to speak of. */
 enum { CONTROL_ROOM = TUNNEL_MAX_CHANNELS * 32 + TUNNEL_TEXT_MAX + 64 };
-
-/* ---- doors */
-
-static void address_of(const char *path, struct sockaddr_un *ret)
-{
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
-}
-
-/* libvirt's door is for the caller's user alone: who passes it commands the target's libvirtd. QEMU,
- * which is another user, knocks at the others, as far as it gets into their directory. */
-static int bind_to(int fd, const char *path, bool is_private)
-{
-    mode_t mask = umask(is_private ? 0177 : 0);
-    struct sockaddr_un address;
-    int rc;
-
-    address_of(path, &address);
-    unlink(path);
-    rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
-    umask(mask);
-    return rc;
-}
-
-static int listen_at(const char *path, bool is_private, struct err *err)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), code;
-
-    if (fd >= 0 && bind_to(fd, path, is_private) == 0 && listen(fd, TUNNEL_MAX_CHANNELS) == 0)
-        return fd;
-    code = err_set(err, -errno, "cannot listen at %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return code;
-}
-
-/* The connection blocks no longer than the listener's queue is full. */
-static int connect_to(const char *path)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_un address;
-
-    address_of(path, &address);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        fcntl(fd, F_SETFL, O_NONBLOCK) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
 
 /* ---- what is sent */
 
@@ -288,7 +237,7 @@ static void take_open(struct tunnel_end *e, const struct tunnel_frame *frame)
     struct tunnel_line *line = &e->lines[frame->channel];
 
     /* Where nobody listens, whoever knocked hears the end of the line. */
-    if (line_begin(line, connect_to(e->doors[frame->door])) < 0 || line->fd < 0) {
+    if (line_begin(line, tunnel_door_connect(e->doors[frame->door])) < 0 || line->fd < 0) {
         line->is_shut = true;
         end_line(e, frame->channel);
     }
@@ -500,7 +449,7 @@ int tunnel_end_init(struct tunnel_end *e, bool is_source, int stream,
     if (fcntl(stream, F_SETFL, fcntl(stream, F_GETFL) | O_NONBLOCK) < 0)
         return err_set(err, -errno, "the stream cannot be used: %s", strerror(errno));
     for (int i = 0; is_source && i < TUNNEL_N_DOORS; i++) {
-        e->listeners[i] = listen_at(doors[i], i == TUNNEL_RPC, err);
+        e->listeners[i] = tunnel_door_listen(doors[i], i == TUNNEL_RPC, err);
         if (e->listeners[i] < 0)
             return e->listeners[i];
     }

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/api/show_jansson.h"
 #include "agent/api/fields_jansson.h"
+#include "agent/api/show_jansson.h"
 #include "consensus/copies.h"
 
 enum { CRASH_LOOP_ENDS = 3, BACKHAUL_HIGH_PERMILLE = 900 };
