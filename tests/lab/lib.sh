@@ -136,7 +136,7 @@ waited_ms() {
 }
 
 # steady NAME CMD...: as ok, for what holds while processes run: a lease ends rightly where the machine keeps them waiting. Then it is a
-# loud skip.
+# loud skip. (60-flood alone on two cores keeps somebody waiting for 84 % of the time, and passes.)
 steady() {
     local name=$1 waited busy
     shift
@@ -145,7 +145,7 @@ steady() {
         return
     fi
     waited=$(waited_ms) busy=$(busy_percent)
-    if [ "$waited" -gt 200 ] || [ "$busy" -gt 75 ]; then
+    if [ "$waited" -gt 200 ] || [ "$busy" -gt 95 ]; then
         skip "$name" "this machine kept a process waiting for $waited ms, somebody for $busy % of the time: $(tr '\n' ' ' <"$work/output")"
     else
         point no "$name"
