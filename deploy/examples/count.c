@@ -39,6 +39,7 @@ enum {
     PROBE_EVERY_MS = 5,
     N_PROBES = 64, /* so many times the interval a probe has for its answer: a full queue is long */
     SILENT_LIMIT_MS = 10000,
+    WINNER_LIMIT_MS = 2 * N_PROBES * PROBE_EVERY_MS,
     TCP_RTO_MIN_US_OPTION = 45, /* newer kernels: retry sooner than after 200 ms */
 };
 
@@ -47,7 +48,7 @@ struct connection {
     bool established;
     int unanswered;
     uint64_t count; /* newest answer */
-    double answered_ms;
+    double first_ms, answered_ms; /* its first answer and its newest; 0 = none */
     char partial[32]; /* of a line that has not come whole */
     size_t n_partial;
 };
@@ -120,6 +121,8 @@ static void connection_parse(struct connection *c, const char *data, size_t size
         c->n_partial = 0;
         c->count = strtoull(c->partial, NULL, 10);
         c->answered_ms = now_ms();
+        if (c->first_ms == 0)
+            c->first_ms = c->answered_ms;
         c->unanswered = 0;
     }
 }
@@ -187,8 +190,7 @@ static void promote_winner(struct client *client)
     client->probes[client->winner].fd = -1;
     if (last_ms)
         printf("%.3f served_again ms=%.1f count=%llu connection=new local_port=%u\n",
-               c->answered_ms, c->answered_ms - last_ms, (unsigned long long)c->count,
-               local_port(c));
+               c->first_ms, c->first_ms - last_ms, (unsigned long long)c->count, local_port(c));
     else
         printf("%.3f connected local_port=%u count=%llu\n", c->answered_ms, local_port(c),
                (unsigned long long)c->count);
@@ -197,15 +199,31 @@ static void promote_winner(struct client *client)
     client->winner = -1;
 }
 
-/* A probe asks once; when several are under way the first answer counts. */
+static void close_probe(struct client *client, int i)
+{
+    connection_close(&client->probes[i]);
+    if (client->winner == i)
+        client->winner = -1;
+}
+
+/* When several are under way the first answer counts. */
 static void turn_probe(struct client *client, int i, short revents)
 {
     int n = connection_turn(&client->probes[i], revents);
 
     if (n < 0)
-        connection_close(&client->probes[i]);
+        close_probe(client, i);
     else if (n > 0 && client->winner < 0)
         client->winner = i;
+}
+
+/* The winner is asked on, for it may have been answered by a copy that is dead since: a probe that
+ * falls silent has won nothing. */
+static void check_winner(struct client *client, double now)
+{
+    if (client->winner >= 0 &&
+        now - client->probes[client->winner].answered_ms >= WINNER_LIMIT_MS)
+        close_probe(client, client->winner);
 }
 
 static void probe_again(struct client *client, double now)
@@ -226,7 +244,10 @@ static void tick(struct client *client)
     if (now - client->asked_ms >= ASK_MS) {
         client->asked_ms = now;
         connection_ask(&client->main);
+        if (client->winner >= 0)
+            connection_ask(&client->probes[client->winner]);
     }
+    check_winner(client, now);
     if (client->main.fd >= 0 && client->main.answered_ms &&
         now - client->main.answered_ms > SILENT_LIMIT_MS)
         main_lost(client, "silent");
