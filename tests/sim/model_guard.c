@@ -1,5 +1,5 @@
 /* model_guard: a guard around the real lease holder: stamps, acks, the freeze and its lift, and the
- * connection to skeind; see sim.h. What it does to guests is in model_ops.c.
+ * connection to skeind; see sim.h. What it does to guests is in model_ops*.c.
  *
  * How late it may be: its timer, a stall and a restart together stay below the freeze budget F,
  * because the law promises nothing beyond that. In seeds that hang guards for longer, only what

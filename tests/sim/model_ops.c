@@ -1,7 +1,7 @@
 /* model_ops: what a guard does to its guests: one operation of a guest at a time, each with its
  * checks, its time, and now and then a failure. The rules are those of agent/guard/proto.h; see
- * sim.h. */
-#include "tests/sim/sim.h"
+ * model_ops.h. */
+#include "tests/sim/model_ops.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,8 +44,7 @@ void ops_abandon(struct sim_copy *copy)
     copy->token++;
 }
 
-/* The record is gone, operations go on. */
-static void forget(struct sim_copy *copy)
+void ops_forget(struct sim_copy *copy)
 {
     struct sim_copy empty = {.op = copy->op,
                              .op_core_run = copy->op_core_run,
@@ -57,17 +56,17 @@ static void forget(struct sim_copy *copy)
     *copy = empty;
 }
 
-static struct sim_copy *copy_of(struct sim_node *node, int guest)
+struct sim_copy *ops_copy_of(struct sim_node *node, int guest)
 {
     return &node->guard.copies[guest];
 }
 
-static bool is_target(const struct sim_copy *copy)
+bool ops_is_target(const struct sim_copy *copy)
 {
     return copy->state == GUEST_PREPARED || copy->state == GUEST_RECEIVED;
 }
 
-static bool fails(struct sim *sim)
+bool ops_fails(struct sim *sim)
 {
     if (sim->is_calm || !sim_chance(sim, sim->op_failure_permille))
         return false;
@@ -80,14 +79,14 @@ void ops_after(struct sim *sim, struct sim_node *node, int guest, uint64_t delay
     struct event event = sim_event(EV_OP_DONE, node, ACTOR_GUARD);
 
     event.a = (uint64_t)guest;
-    event.b = copy_of(node, guest)->token;
+    event.b = ops_copy_of(node, guest)->token;
     sim_push(sim, event, delay);
 }
 
-static void ran(struct sim *sim, struct sim_node *node, int guest)
+void ops_ran(struct sim *sim, struct sim_node *node, int guest)
 {
-    if (copy_of(node, guest)->epoch > sim->ran[guest])
-        sim->ran[guest] = copy_of(node, guest)->epoch;
+    if (ops_copy_of(node, guest)->epoch > sim->ran[guest])
+        sim->ran[guest] = ops_copy_of(node, guest)->epoch;
 }
 
 /* ---- the way of an operation */
@@ -96,7 +95,7 @@ static void begin(struct sim *sim, struct sim_node *node, int guest);
 
 static void next(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
     if (copy->is_destroyed) {
         ops_destroy(sim, node, guest);
@@ -114,7 +113,7 @@ static void next(struct sim *sim, struct sim_node *node, int guest)
 void ops_finish(struct sim *sim, struct sim_node *node, int guest, int code, const char *text,
                 struct guard_reply *reply)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
     struct guard_request *request = copy->op;
 
     copy->token++;
@@ -129,7 +128,7 @@ void ops_finish(struct sim *sim, struct sim_node *node, int guest, int code, con
     next(sim, node, guest);
 }
 
-static void refuse(struct sim *sim, struct sim_node *node, int guest, int code, const char *text)
+void ops_refuse(struct sim *sim, struct sim_node *node, int guest, int code, const char *text)
 {
     ops_finish(sim, node, guest, code, text, NULL);
 }
@@ -139,7 +138,7 @@ static void send_kept(struct sim *sim, struct sim_node *node, struct guard_reque
                       uint32_t core_run)
 {
     struct guard_reply reply;
-    bool failed = fails(sim);
+    bool failed = ops_fails(sim);
 
     guard_reply_init(&reply);
     reply.bytes = ++sim->n_checkpoints;
@@ -157,7 +156,7 @@ void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *req
     if (request->op == GUARD_FABRIC || request->op == GUARD_UNPACK ||
         request->op == GUARD_DROP_IMAGE || request->op == GUARD_PROGRESS ||
         request->op == GUARD_KEEP_VOLUMES) {
-        bool failed = request->op != GUARD_PROGRESS && fails(sim);
+        bool failed = request->op != GUARD_PROGRESS && ops_fails(sim);
 
         guard_reply(sim, node, core_run, request, failed ? -EIO : 0, failed ? "a fault" : "", NULL);
         guard_request_free(request);
@@ -169,7 +168,7 @@ void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *req
         send_kept(sim, node, request, core_run);
         return;
     }
-    copy = copy_of(node, guest);
+    copy = ops_copy_of(node, guest);
     if (copy->op != NULL || copy->is_finishing) {
         if (copy->n_waiting == 4) {
             guard_reply(sim, node, core_run, request, -EBUSY, "too much waits", NULL);
@@ -187,9 +186,9 @@ void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *req
 
 /* ---- start and stop */
 
-static bool may_start(struct sim *sim, struct sim_node *node, int guest)
+bool ops_may_start(struct sim *sim, struct sim_node *node, int guest)
 {
-    const struct guard_request *request = copy_of(node, guest)->op;
+    const struct guard_request *request = ops_copy_of(node, guest)->op;
     int code = holder_may_start(&node->guard.holder, request->index, node_clock(sim, node));
 
     if (code == 0) {
@@ -197,27 +196,28 @@ static bool may_start(struct sim *sim, struct sim_node *node, int guest)
         return true;
     }
     sim_count(sim, COUNT_START_REFUSED);
-    refuse(sim, node, guest, code, code == -ESTALE ? "older than the floor" : "the lease is out");
+    ops_refuse(sim, node, guest, code,
+               code == -ESTALE ? "older than the floor" : "the lease is out");
     return false;
 }
 
 static void start(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
     const struct guest_run *run = &copy->op->run;
     uint32_t n_starts = 1;
 
     if (copy->state != 0 && copy->state != GUEST_EXITED) {
-        refuse(sim, node, guest, -EEXIST, "is on this node already");
+        ops_refuse(sim, node, guest, -EEXIST, "is on this node already");
         return;
     }
     if (copy->state == GUEST_EXITED && run->epoch < copy->epoch) {
-        refuse(sim, node, guest, -ESTALE, "is here with a newer epoch");
+        ops_refuse(sim, node, guest, -ESTALE, "is here with a newer epoch");
         return;
     }
     if (copy->state == GUEST_EXITED && run->epoch == copy->epoch)
         n_starts = copy->n_starts + 1;
-    if (!may_start(sim, node, guest))
+    if (!ops_may_start(sim, node, guest))
         return;
     copy->state = GUEST_STARTING;
     copy->epoch = run->epoch;
@@ -235,10 +235,9 @@ static void start(struct sim *sim, struct sim_node *node, int guest)
     ops_after(sim, node, guest, sim_between(sim, 15 * MS, 150 * MS));
 }
 
-/* What is frozen does not come to life: it goes on when the lease is back. */
-static bool waits_for_lease(struct sim *sim, struct sim_node *node, int guest)
+bool ops_waits_for_lease(struct sim *sim, struct sim_node *node, int guest)
 {
-    const struct sim_copy *copy = copy_of(node, guest);
+    const struct sim_copy *copy = ops_copy_of(node, guest);
 
     if (copy->is_destroyed || copy->stays || !node->guard.is_frozen)
         return false;
@@ -248,34 +247,34 @@ static bool waits_for_lease(struct sim *sim, struct sim_node *node, int guest)
 
 static void started(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
-    if (waits_for_lease(sim, node, guest))
+    if (ops_waits_for_lease(sim, node, guest))
         return;
-    if (copy->is_destroyed || fails(sim)) {
-        forget(copy);
-        refuse(sim, node, guest, -EIO, "it does not come up");
+    if (copy->is_destroyed || ops_fails(sim)) {
+        ops_forget(copy);
+        ops_refuse(sim, node, guest, -EIO, "it does not come up");
         return;
     }
     copy->state = GUEST_RUNNING;
-    ran(sim, node, guest);
+    ops_ran(sim, node, guest);
     ops_finish(sim, node, guest, 0, "", NULL);
 }
 
 static void stop(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
-    if (copy->state == 0 || is_target(copy) || copy->epoch > copy->op->copy.epoch) {
+    if (copy->state == 0 || ops_is_target(copy) || copy->epoch > copy->op->copy.epoch) {
         ops_finish(sim, node, guest, 0, "", NULL);
         return;
     }
     if (copy->epoch != copy->op->copy.epoch) {
-        refuse(sim, node, guest, -ESTALE, "is here with another epoch");
+        ops_refuse(sim, node, guest, -ESTALE, "is here with another epoch");
         return;
     }
     if (copy->state == GUEST_HANDED_OVER) {
-        refuse(sim, node, guest, -EBUSY, "is being moved");
+        ops_refuse(sim, node, guest, -EBUSY, "is being moved");
         return;
     }
     if (copy->state != GUEST_EXITED)
@@ -292,11 +291,11 @@ static void stop(struct sim *sim, struct sim_node *node, int guest)
 
 static void keep(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
     if (copy->state != GUEST_RUNNING || copy->frozen_by != 0 ||
         copy->epoch != copy->op->copy.epoch || node->guard.holder.lapsed)
-        refuse(sim, node, guest, -EAGAIN, "does not run now");
+        ops_refuse(sim, node, guest, -EAGAIN, "does not run now");
     else
         ops_after(sim, node, guest, sim_between(sim, 10 * MS, 100 * MS));
 }
@@ -306,8 +305,8 @@ static void kept(struct sim *sim, struct sim_node *node, int guest)
     uint64_t now = node_clock(sim, node);
     struct guard_reply reply;
 
-    if (fails(sim)) {
-        refuse(sim, node, guest, -EIO, "a fault");
+    if (ops_fails(sim)) {
+        ops_refuse(sim, node, guest, -EIO, "a fault");
         return;
     }
     guard_reply_init(&reply);
@@ -316,159 +315,11 @@ static void kept(struct sim *sim, struct sim_node *node, int guest)
     ops_finish(sim, node, guest, 0, "", &reply);
 }
 
-/* ---- the source and the target of a migration */
-
-static void prepare(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (copy->state != 0 && copy->state != GUEST_EXITED) {
-        refuse(sim, node, guest, -EEXIST, "is on this node already");
-        return;
-    }
-    forget(copy);
-    copy->state = GUEST_PREPARED;
-    copy->epoch = copy->migration = copy->op->migration;
-    copy->stays = copy->op->run.spec.failover == FAILOVER_STAY;
-    guard_news(sim, node);
-    ops_after(sim, node, guest, sim_between(sim, 10 * MS, 100 * MS));
-}
-
-static void capture(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (copy->state == 0 || is_target(copy)) {
-        refuse(sim, node, guest, -ENOENT, "is not on this node");
-    } else if (copy->epoch != copy->op->copy.epoch) {
-        refuse(sim, node, guest, -ESTALE, "is here with another epoch");
-    } else if (copy->state != GUEST_RUNNING || copy->frozen_by != 0) {
-        refuse(sim, node, guest, -EBUSY, "does not run");
-    } else if (!copy->stays && node->guard.holder.lapsed) {
-        refuse(sim, node, guest, -EKEYEXPIRED, "the lease is out");
-    } else {
-        copy->state = GUEST_HANDED_OVER;
-        copy->frozen_by = FROZEN_BY_MIGRATION;
-        copy->migration = copy->op->migration;
-        copy->is_unfrozen = true;
-        sim_trace(sim, node, "captures g%d of epoch %llu", guest, (unsigned long long)copy->epoch);
-        guard_news(sim, node);
-        move_begin(sim, node, guest);
-    }
-}
-
-static void receive(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (!is_target(copy) || copy->migration != copy->op->migration)
-        refuse(sim, node, guest, -ENOENT, "is not prepared here");
-    else if (copy->state != GUEST_PREPARED)
-        refuse(sim, node, guest, -EEXIST, "was received already");
-    else
-        move_begin(sim, node, guest);
-}
-
-static void activate(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (!is_target(copy) || copy->migration != copy->op->migration) {
-        refuse(sim, node, guest, -ENOENT, "is not prepared here");
-        return;
-    }
-    if (copy->state != GUEST_RECEIVED || copy->op->copy.epoch <= copy->op->migration) {
-        refuse(sim, node, guest, -EINVAL, "was not received yet");
-        return;
-    }
-    if (!may_start(sim, node, guest))
-        return;
-    copy->state = GUEST_RESTORING;
-    copy->epoch = copy->op->copy.epoch;
-    copy->has_copy = true;
-    copy->n_starts = 1;
-    copy->pid = ++node->guard.pids;
-    sim_trace(sim, node, "activates g%d of epoch %llu", guest, (unsigned long long)copy->epoch);
-    guard_news(sim, node);
-    check_guest(sim, guest);
-    ops_after(sim, node, guest, sim_between(sim, 5 * MS, 150 * MS));
-}
-
-/* What there is of it is no guest yet: it can be tried again. */
-static void back_to_received(struct sim_copy *copy)
-{
-    copy->state = GUEST_RECEIVED;
-    copy->epoch = copy->migration;
-    copy->has_copy = copy->is_destroyed = false;
-    copy->pid = 0;
-}
-
-static void activated(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (waits_for_lease(sim, node, guest))
-        return;
-    if (copy->is_destroyed || fails(sim)) {
-        back_to_received(copy);
-        refuse(sim, node, guest, -EIO, "it cannot be restored");
-        return;
-    }
-    copy->state = GUEST_RUNNING;
-    copy->migration = 0;
-    ran(sim, node, guest);
-    ops_finish(sim, node, guest, 0, "", NULL);
-}
-
-static void thaw(struct sim_copy *copy)
-{
-    copy->state = GUEST_RUNNING;
-    copy->frozen_by = 0;
-    copy->migration = 0;
-    copy->is_unfrozen = false;
-}
-
-static void resume(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (copy->state == 0 || is_target(copy)) {
-        refuse(sim, node, guest, -ENOENT, "is not on this node");
-    } else if (copy->epoch != copy->op->copy.epoch) {
-        refuse(sim, node, guest, -ESTALE, "is here with another epoch");
-    } else if (copy->state == GUEST_RUNNING) {
-        ops_finish(sim, node, guest, 0, "", NULL);
-    } else if (copy->state != GUEST_HANDED_OVER || copy->migration != copy->op->migration) {
-        refuse(sim, node, guest, -EINVAL, "was not captured by this migration");
-    } else {
-        sim_trace(sim, node, "resumes g%d", guest);
-        thaw(copy);
-        check_guest(sim, guest);
-        ops_after(sim, node, guest, sim_between(sim, MS, 20 * MS));
-    }
-}
-
-static void discard(struct sim *sim, struct sim_node *node, int guest)
-{
-    struct sim_copy *copy = copy_of(node, guest);
-
-    if (copy->state == 0)
-        ops_finish(sim, node, guest, 0, "", NULL);
-    else if (copy->migration != copy->op->migration)
-        refuse(sim, node, guest, -ENOENT, "is here for another reason");
-    else if (!is_target(copy) && copy->epoch != copy->op->copy.epoch)
-        refuse(sim, node, guest, -ESTALE, "is here with another epoch");
-    else if (!is_target(copy) && copy->state != GUEST_HANDED_OVER)
-        refuse(sim, node, guest, -EBUSY, "runs: stop it instead");
-    else
-        ops_after(sim, node, guest, sim_between(sim, 2 * MS, 50 * MS));
-}
-
 /* ---- begin and end */
 
 static void begin(struct sim *sim, struct sim_node *node, int guest)
 {
-    switch (copy_of(node, guest)->op->op) {
+    switch (ops_copy_of(node, guest)->op->op) {
     case GUARD_START:
     case GUARD_RESTORE:
         start(sim, node, guest);
@@ -480,22 +331,22 @@ static void begin(struct sim *sim, struct sim_node *node, int guest)
         stop(sim, node, guest);
         break;
     case GUARD_PREPARE:
-        prepare(sim, node, guest);
+        ops_prepare(sim, node, guest);
         break;
     case GUARD_CAPTURE:
-        capture(sim, node, guest);
+        ops_capture(sim, node, guest);
         break;
     case GUARD_RECEIVE:
-        receive(sim, node, guest);
+        ops_receive(sim, node, guest);
         break;
     case GUARD_ACTIVATE:
-        activate(sim, node, guest);
+        ops_activate(sim, node, guest);
         break;
     case GUARD_RESUME:
-        resume(sim, node, guest);
+        ops_resume(sim, node, guest);
         break;
     case GUARD_DISCARD:
-        discard(sim, node, guest);
+        ops_discard(sim, node, guest);
         break;
     default:
         abort();
@@ -504,12 +355,12 @@ static void begin(struct sim *sim, struct sim_node *node, int guest)
 
 void ops_done(struct sim *sim, struct sim_node *node, int guest, uint32_t token)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
     if (copy->token != token)
         return;
     if (copy->op == NULL) { /* the guard's own clearing away */
-        forget(copy);
+        ops_forget(copy);
         ops_finish(sim, node, guest, 0, "", NULL);
         return;
     }
@@ -522,19 +373,19 @@ void ops_done(struct sim *sim, struct sim_node *node, int guest, uint32_t token)
         kept(sim, node, guest);
         break;
     case GUARD_ACTIVATE:
-        activated(sim, node, guest);
+        ops_activated(sim, node, guest);
         break;
     case GUARD_PREPARE:
-        if (fails(sim)) {
-            forget(copy);
-            refuse(sim, node, guest, -EIO, "a fault");
+        if (ops_fails(sim)) {
+            ops_forget(copy);
+            ops_refuse(sim, node, guest, -EIO, "a fault");
         } else {
             ops_finish(sim, node, guest, 0, "", NULL);
         }
         break;
     case GUARD_STOP:
     case GUARD_DISCARD:
-        forget(copy);
+        ops_forget(copy);
         ops_finish(sim, node, guest, 0, "", NULL);
         break;
     default:
@@ -547,7 +398,7 @@ void ops_done(struct sim *sim, struct sim_node *node, int guest, uint32_t token)
 /* Destroyed by a lift: nothing of it runs; what is left goes when no operation is at it. */
 void ops_destroy(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
     if (copy->op != NULL || copy->is_finishing)
         return;
@@ -557,7 +408,7 @@ void ops_destroy(struct sim *sim, struct sim_node *node, int guest)
 
 void ops_exit(struct sim *sim, struct sim_node *node, int guest)
 {
-    struct sim_copy *copy = copy_of(node, guest);
+    struct sim_copy *copy = ops_copy_of(node, guest);
 
     copy->state = GUEST_EXITED;
     copy->exit_status = (int32_t)sim_below(sim, 2);
@@ -572,11 +423,11 @@ void ops_exit(struct sim *sim, struct sim_node *node, int guest)
 void ops_adopt(struct sim_node *node)
 {
     for (int i = 0; i < SIM_GUESTS; i++) {
-        struct sim_copy *copy = copy_of(node, i);
+        struct sim_copy *copy = ops_copy_of(node, i);
 
         copy->is_unfrozen = false;
         if (copy->state == GUEST_RESTORING)
-            back_to_received(copy);
+            ops_back_to_received(copy);
         else if (copy->is_destroyed || copy->state == GUEST_STOPPING ||
                  copy->state == GUEST_STARTING)
             ops_clear(copy);

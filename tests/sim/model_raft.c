@@ -1,4 +1,4 @@
-/* model_raft: elections, replication and what a server tells its owner; see model_raft.h. */
+/* model_raft: elections, what a server tells its owner, its life; see model_raft.h. */
 #include "tests/sim/model_raft.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@ bool raft_is_voter(const struct raft *raft, unsigned node)
     return raft->roles[node] == ROLE_VOTER;
 }
 
-static unsigned n_voters(const struct sim *sim, const struct raft *raft)
+unsigned raft_n_voters(const struct sim *sim, const struct raft *raft)
 {
     unsigned n = 0;
 
@@ -71,8 +71,8 @@ static void tell_configuration(struct sim *sim, struct sim_node *node,
     feed(sim, node, event);
 }
 
-static void tell_propose_failed(struct sim *sim, struct sim_node *node,
-                                const uint8_t request[NONCE_SIZE], int code)
+void raft_tell_propose_failed(struct sim *sim, struct sim_node *node,
+                              const uint8_t request[NONCE_SIZE], int code)
 {
     struct event event = {.kind = EV_PROPOSE_FAILED, .dispose = free};
 
@@ -85,7 +85,7 @@ static void tell_propose_failed(struct sim *sim, struct sim_node *node,
     feed(sim, node, event);
 }
 
-static void tell_restored(struct sim *sim, struct sim_node *node)
+void raft_tell_restored(struct sim *sim, struct sim_node *node)
 {
     struct raft *raft = &node->raft;
     struct event event = {.kind = EV_RESTORED};
@@ -97,7 +97,7 @@ static void tell_restored(struct sim *sim, struct sim_node *node)
     tell_configuration(sim, node, raft->snapshot->roles);
 }
 
-static void deliver(struct sim *sim, struct sim_node *node)
+void raft_deliver(struct sim *sim, struct sim_node *node)
 {
     struct raft *raft = &node->raft;
 
@@ -114,8 +114,8 @@ static void deliver(struct sim *sim, struct sim_node *node)
 
 /* ---- messages */
 
-static struct raft_message *message_new(struct sim *sim, const struct raft *raft,
-                                        enum raft_message_type type)
+struct raft_message *raft_message_new(struct sim *sim, const struct raft *raft,
+                                      enum raft_message_type type)
 {
     struct raft_message *m = sim->free_messages;
 
@@ -137,7 +137,7 @@ static void message_free(void *message)
     *m->pool = m;
 }
 
-static void send(struct sim *sim, struct sim_node *from, unsigned to, struct raft_message *m)
+void raft_send(struct sim *sim, struct sim_node *from, unsigned to, struct raft_message *m)
 {
     struct event event = {
         .kind = EV_RAFT_MESSAGE, .actor = ACTOR_RAFT, .data = m, .dispose = message_free};
@@ -158,7 +158,7 @@ static void arm_timer(struct sim *sim, struct sim_node *node)
     sim_push(sim, sim_event(EV_RAFT_TIMER, node, ACTOR_RAFT), at - sim->now);
 }
 
-static void put_off_election(struct sim *sim, struct raft *raft)
+void raft_put_off_election(struct sim *sim, struct raft *raft)
 {
     raft->election_us = sim->now + RAFT_ELECTION_US + sim_below(sim, RAFT_ELECTION_US);
 }
@@ -173,12 +173,12 @@ static void give_up_proposals(struct sim *sim, struct sim_node *node)
 
         if (entry->kind == RAFT_ENTRY_COMMAND && entry->term == raft->term &&
             entry->proposer == node->at)
-            tell_propose_failed(sim, node, entry->request, -EAGAIN);
+            raft_tell_propose_failed(sim, node, entry->request, -EAGAIN);
     }
     raft_change_fail(sim, node, -EAGAIN);
 }
 
-static void become_follower(struct sim *sim, struct sim_node *node, uint64_t term, int leader)
+void raft_become_follower(struct sim *sim, struct sim_node *node, uint64_t term, int leader)
 {
     struct raft *raft = &node->raft;
     bool led = raft->state == RAFT_LEADER;
@@ -191,7 +191,7 @@ static void become_follower(struct sim *sim, struct sim_node *node, uint64_t ter
         node->published_term = term; /* before anything of that term leaves */
     }
     if (raft->state != RAFT_FOLLOWER)
-        put_off_election(sim, raft);
+        raft_put_off_election(sim, raft);
     raft->state = RAFT_FOLLOWER;
     raft->leader = leader;
     if (led)
@@ -225,7 +225,7 @@ static void count_votes(struct sim *sim, struct sim_node *node)
 
     for (unsigned i = 0; i < sim->n; i++)
         n += raft_is_voter(&node->raft, i) && (node->raft.votes & 1u << i) != 0;
-    if (n > n_voters(sim, &node->raft) / 2)
+    if (n > raft_n_voters(sim, &node->raft) / 2)
         become_leader(sim, node);
 }
 
@@ -241,18 +241,18 @@ static void stand_for_election(struct sim *sim, struct sim_node *node, bool is_t
     raft->voted_for = (int)node->at;
     node->published_term = raft->term;
     raft->votes = 1u << node->at;
-    put_off_election(sim, raft);
+    raft_put_off_election(sim, raft);
     tell_role(sim, node);
     for (unsigned i = 0; i < sim->n; i++) {
         struct raft_message *m;
 
         if (i == node->at || !raft_is_voter(raft, i))
             continue;
-        m = message_new(sim, raft, RAFT_VOTE);
+        m = raft_message_new(sim, raft, RAFT_VOTE);
         m->index = raft_last_index(raft);
         m->log_term = raft_term_at(raft, m->index);
         m->is_transfer = is_transfer;
-        send(sim, node, i, m);
+        raft_send(sim, node, i, m);
     }
     count_votes(sim, node);
 }
@@ -268,7 +268,7 @@ static bool has_quorum(const struct sim *sim, const struct sim_node *node)
             (i == node->at || sim->now < raft->heard_us[i] + 2 * RAFT_ELECTION_US))
             n++;
     }
-    return n > n_voters(sim, raft) / 2;
+    return n > raft_n_voters(sim, raft) / 2;
 }
 
 static void timer(struct sim *sim, struct sim_node *node, const struct event *event)
@@ -280,7 +280,7 @@ static void timer(struct sim *sim, struct sim_node *node, const struct event *ev
     if (raft->state == RAFT_LEADER) {
         if (sim->checks_quorum && !has_quorum(sim, node)) {
             sim_trace(sim, node, "raft: no majority answers: no leader any more");
-            become_follower(sim, node, raft->term, -1);
+            raft_become_follower(sim, node, raft->term, -1);
             return;
         }
         raft_replicate_all(sim, node);
@@ -290,187 +290,12 @@ static void timer(struct sim *sim, struct sim_node *node, const struct event *ev
         return;
     }
     if (sim->now >= raft->election_us) {
-        put_off_election(sim, raft);
+        raft_put_off_election(sim, raft);
         stand_for_election(sim, node, false);
         if (raft->state == RAFT_LEADER)
             return;
     }
     arm_timer(sim, node);
-}
-
-/* ---- replication */
-
-static bool gets_entries(const struct raft *raft, unsigned node)
-{
-    return raft->roles[node] == ROLE_VOTER || raft->roles[node] == ROLE_STANDBY ||
-           (raft->change.serial != 0 && raft->change.node == (int)node);
-}
-
-/* What stands before it is not known any more. */
-static bool needs_snapshot(const struct raft *raft, uint64_t next)
-{
-    return next < raft->first || (next > 1 && raft_term_at(raft, next - 1) == 0);
-}
-
-void raft_replicate(struct sim *sim, struct sim_node *node, unsigned to)
-{
-    struct raft *raft = &node->raft;
-    struct raft_message *m;
-    uint64_t last = raft_last_index(raft);
-
-    if (needs_snapshot(raft, raft->next[to])) {
-        if (raft->snapshot == NULL || sim->now < raft->silent_us[to])
-            return;
-        raft->silent_us[to] = sim->now + 200 * MS;
-        m = message_new(sim, raft, RAFT_INSTALL);
-        m->snapshot = raft->snapshot;
-        sim_count(sim, COUNT_SNAPSHOT_SENT);
-        send(sim, node, to, m);
-        return;
-    }
-    m = message_new(sim, raft, RAFT_APPEND);
-    m->index = raft->next[to] - 1;
-    m->log_term = raft_term_at(raft, m->index);
-    m->commit = raft->commit;
-    while (m->n < RAFT_BATCH && m->index + m->n < last) {
-        m->entries[m->n] = raft_entry_at(raft, m->index + m->n + 1);
-        m->n++;
-    }
-    raft->next[to] += m->n; /* pipelined; a refusal takes it back */
-    send(sim, node, to, m);
-}
-
-void raft_replicate_all(struct sim *sim, struct sim_node *node)
-{
-    for (unsigned i = 0; i < sim->n; i++) {
-        if (i != node->at && gets_entries(&node->raft, i))
-            raft_replicate(sim, node, i);
-    }
-}
-
-static void advance_commit(struct sim *sim, struct sim_node *node)
-{
-    struct raft *raft = &node->raft;
-
-    for (uint64_t i = raft_last_index(raft); i > raft->commit; i--) {
-        unsigned n = 0;
-
-        if (raft_term_at(raft, i) != raft->term)
-            break;
-        for (unsigned k = 0; k < sim->n; k++)
-            n += raft_is_voter(raft, k) && (k == node->at || raft->match[k] >= i);
-        if (n <= n_voters(sim, raft) / 2)
-            continue;
-        raft->commit = i;
-        deliver(sim, node);
-        raft_change_run(sim, node);
-        break;
-    }
-}
-
-void raft_append_as_leader(struct sim *sim, struct sim_node *node, struct raft_entry *entry)
-{
-    entry->proposer = (uint8_t)node->at;
-    raft_log_append(&node->raft, entry);
-    advance_commit(sim, node);
-}
-
-static void take_entries(struct sim *sim, struct raft *raft, const struct raft_message *m)
-{
-    for (uint32_t i = 0; i < m->n; i++) {
-        uint64_t index = m->index + i + 1;
-        uint64_t term = raft_term_at(raft, index);
-
-        if (index <= raft->commit || term == m->entries[i]->term)
-            continue;
-        if (index <= raft_last_index(raft)) {
-            sim->counts->n[COUNT_TAIL_LOST] += raft_last_index(raft) - index + 1;
-            raft_log_truncate(raft, index);
-        }
-        raft_log_append(raft, m->entries[i]);
-    }
-}
-
-static void append(struct sim *sim, struct sim_node *node, unsigned from,
-                   const struct raft_message *m)
-{
-    struct raft *raft = &node->raft;
-    struct raft_message *answer;
-    uint64_t last = m->index + m->n;
-
-    if (m->term == raft->term) {
-        put_off_election(sim, raft);
-        raft->leader_heard_us = sim->now;
-        if (raft->state != RAFT_FOLLOWER || raft->leader != (int)from)
-            become_follower(sim, node, m->term, (int)from);
-    }
-    answer = message_new(sim, raft, RAFT_APPENDED);
-    answer->ok = m->term == raft->term &&
-                 (m->index <= raft->commit || (m->index <= raft_last_index(raft) &&
-                                               raft_term_at(raft, m->index) == m->log_term));
-    answer->index = m->index <= raft_last_index(raft) ? raft->commit : raft_last_index(raft);
-    if (answer->ok) {
-        take_entries(sim, raft, m);
-        answer->index = last;
-        if (m->commit > raft->commit) {
-            raft->commit =
-                m->commit < last ? m->commit : (last > raft->commit ? last : raft->commit);
-            deliver(sim, node);
-        }
-    }
-    send(sim, node, from, answer);
-}
-
-static void install(struct sim *sim, struct sim_node *node, unsigned from,
-                    const struct raft_message *m)
-{
-    struct raft *raft = &node->raft;
-    struct raft_message *answer;
-
-    if (m->term < raft->term)
-        return;
-    put_off_election(sim, raft);
-    raft->leader_heard_us = sim->now;
-    if (raft->state != RAFT_FOLLOWER || raft->leader != (int)from)
-        become_follower(sim, node, m->term, (int)from);
-    if (m->snapshot->index > raft->commit) {
-        raft->commit = m->snapshot->index;
-        raft_log_install(raft, m->snapshot);
-        tell_restored(sim, node);
-    }
-    answer = message_new(sim, raft, RAFT_APPENDED);
-    answer->ok = true;
-    answer->index = m->snapshot->index;
-    send(sim, node, from, answer);
-}
-
-static void appended(struct sim *sim, struct sim_node *node, unsigned from,
-                     const struct raft_message *m)
-{
-    struct raft *raft = &node->raft;
-
-    if (raft->state != RAFT_LEADER || m->term != raft->term)
-        return;
-    raft->heard_us[from] = sim->now;
-    if (!m->ok) {
-        uint64_t next = m->index + 1 < raft->next[from] ? m->index + 1 : raft->next[from] - 1;
-
-        if (next <= raft->match[from])
-            next = raft->match[from] + 1;
-        raft->next[from] = next > 0 ? next : 1;
-        if (sim->now >= raft->refused_us[from] + 5 * MS) /* one answer to a burst of them */
-            raft_replicate(sim, node, from);
-        raft->refused_us[from] = sim->now;
-        return;
-    }
-    raft->silent_us[from] = 0;
-    if (m->index > raft->match[from])
-        raft->match[from] = m->index;
-    if (raft->next[from] <= m->index)
-        raft->next[from] = m->index + 1;
-    advance_commit(sim, node);
-    if (raft->state == RAFT_LEADER && raft->next[from] <= raft_last_index(raft))
-        raft_replicate(sim, node, from);
 }
 
 /* ---- votes */
@@ -499,15 +324,15 @@ static void vote(struct sim *sim, struct sim_node *node, unsigned from,
     struct raft *raft = &node->raft;
     struct raft_message *answer;
 
-    answer = message_new(sim, raft, RAFT_VOTE_RESULT);
+    answer = raft_message_new(sim, raft, RAFT_VOTE_RESULT);
     answer->ok = m->term == raft->term && raft->state == RAFT_FOLLOWER &&
                  (raft->voted_for == -1 || raft->voted_for == (int)from) && is_up_to_date(raft, m);
     if (answer->ok) {
         raft->voted_for = (int)from;
-        put_off_election(sim, raft);
+        raft_put_off_election(sim, raft);
         aims_at_vote(sim, node, from);
     }
-    send(sim, node, from, answer);
+    raft_send(sim, node, from, answer);
 }
 
 static void vote_result(struct sim *sim, struct sim_node *node, unsigned from,
@@ -529,7 +354,7 @@ static void message(struct sim *sim, struct sim_node *node, struct event *event)
     if (m->type == RAFT_VOTE && clings_to_leader(sim, node, m))
         return;
     if (m->term > raft->term)
-        become_follower(sim, node, m->term, -1);
+        raft_become_follower(sim, node, m->term, -1);
     switch (m->type) {
     case RAFT_VOTE:
         vote(sim, node, event->from, m);
@@ -538,13 +363,13 @@ static void message(struct sim *sim, struct sim_node *node, struct event *event)
         vote_result(sim, node, event->from, m);
         break;
     case RAFT_APPEND:
-        append(sim, node, event->from, m);
+        raft_handle_append(sim, node, event->from, m);
         break;
     case RAFT_APPENDED:
-        appended(sim, node, event->from, m);
+        raft_handle_appended(sim, node, event->from, m);
         break;
     case RAFT_INSTALL:
-        install(sim, node, event->from, m);
+        raft_handle_install(sim, node, event->from, m);
         break;
     case RAFT_TIMEOUT_NOW:
         if (m->term == raft->term && raft->state == RAFT_FOLLOWER)
@@ -567,36 +392,10 @@ void raft_transfer(struct sim *sim, struct sim_node *node, int wanted)
         if (to == node->at || !raft_is_voter(raft, to) || raft->match[to] != raft_last_index(raft))
             continue;
         sim_trace(sim, node, "raft: hands leadership to n%u", to + 1);
-        send(sim, node, to, message_new(sim, raft, RAFT_TIMEOUT_NOW));
+        raft_send(sim, node, to, raft_message_new(sim, raft, RAFT_TIMEOUT_NOW));
         sim_count(sim, COUNT_TRANSFER);
         return;
     }
-}
-
-/* ---- proposals */
-
-void raft_propose(struct sim *sim, struct sim_node *node, struct core_action *action)
-{
-    struct raft_entry *entry =
-        raft_entry_new(sim, RAFT_ENTRY_COMMAND, 0, action->data, action->size);
-    struct event event = sim_event(EV_PROPOSE, node, ACTOR_RAFT);
-
-    memcpy(entry->request, action->request, NONCE_SIZE);
-    event.data = entry;
-    sim_push(sim, event,
-             sim_between(sim, 10, 200) +
-                 (node->handover_us > sim->now ? node->handover_us - sim->now : 0));
-}
-
-static void propose(struct sim *sim, struct sim_node *node, struct raft_entry *entry)
-{
-    if (node->raft.state != RAFT_LEADER) {
-        tell_propose_failed(sim, node, entry->request, -ENOTCONN);
-        return;
-    }
-    entry->term = node->raft.term;
-    raft_append_as_leader(sim, node, entry);
-    raft_replicate_all(sim, node);
 }
 
 /* ---- life */
@@ -633,31 +432,11 @@ static void loaded(struct sim *sim, struct sim_node *node)
     node->published_term = raft->term;
     if (raft->snapshot != NULL) {
         raft->commit = raft->snapshot->index;
-        tell_restored(sim, node);
+        raft_tell_restored(sim, node);
     }
     tell_role(sim, node);
-    put_off_election(sim, raft);
+    raft_put_off_election(sim, raft);
     arm_timer(sim, node);
-}
-
-void raft_snapshot_if_due(struct sim *sim, struct sim_node *node)
-{
-    struct raft *raft = &node->raft;
-    const struct state *state = core_state(node->core);
-    struct raft_snapshot *snapshot;
-    struct writer w;
-
-    if (!raft->is_loaded || state->index > raft->commit ||
-        state->index < (raft->snapshot != NULL ? raft->snapshot->index : 0) + sim->snapshot_every)
-        return;
-    writer_init_growing(&w, SNAPSHOT_MAX_SIZE);
-    state_snapshot(state, &w);
-    snapshot =
-        raft_snapshot_new(sim, state->index, raft_term_at(raft, state->index), w.data, w.size);
-    writer_deinit(&w);
-    raft_configuration_at(raft, state->index, snapshot->roles);
-    raft->snapshot = snapshot;
-    raft_log_trim(raft, RAFT_TRAILING);
 }
 
 void raft_handle(struct sim *sim, struct sim_node *node, struct event *event)
@@ -673,7 +452,7 @@ void raft_handle(struct sim *sim, struct sim_node *node, struct event *event)
         message(sim, node, event);
         break;
     case EV_PROPOSE:
-        propose(sim, node, event->data);
+        raft_handle_proposal(sim, node, event->data);
         break;
     case EV_MEMBERSHIP:
         raft_change_begin(sim, node, event);

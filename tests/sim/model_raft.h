@@ -5,9 +5,10 @@
  * configuration's voters, snapshots, one membership change at a time, transfer of leadership. Not
  * modelled: pre-vote (elections disturb more without it), the disk's time.
  *
- *   model_raft.c          elections, replication, what the owner is told
- *   model_raft_log.c      the log of one server
- *   model_raft_members.c  changes of the configuration
+ *   model_raft.c              elections, what the owner is told, life
+ *   model_raft_replication.c  from a proposal to its commit; snapshots
+ *   model_raft_log.c          the log of one server
+ *   model_raft_members.c      changes of the configuration
  */
 #ifndef SKEIN_TESTS_SIM_MODEL_RAFT_H
 #define SKEIN_TESTS_SIM_MODEL_RAFT_H
@@ -61,9 +62,31 @@ void raft_configuration_at(const struct raft *raft, uint64_t index, uint8_t ret[
 
 /* ---- model_raft.c */
 bool raft_is_voter(const struct raft *raft, unsigned node);
+unsigned raft_n_voters(const struct sim *sim, const struct raft *raft);
+void raft_put_off_election(struct sim *sim, struct raft *raft);
+void raft_become_follower(struct sim *sim, struct sim_node *node, uint64_t term, int leader);
+/* To the owner, in order: what is newly committed, the newest snapshot, a proposal's failure. */
+void raft_deliver(struct sim *sim, struct sim_node *node);
+void raft_tell_restored(struct sim *sim, struct sim_node *node);
+void raft_tell_propose_failed(struct sim *sim, struct sim_node *node,
+                              const uint8_t request[NONCE_SIZE], int code);
+/* A message of the server's present term; sending takes it. */
+struct raft_message *raft_message_new(struct sim *sim, const struct raft *raft,
+                                      enum raft_message_type type);
+void raft_send(struct sim *sim, struct sim_node *from, unsigned to, struct raft_message *m);
+
+/* ---- model_raft_replication.c */
 void raft_append_as_leader(struct sim *sim, struct sim_node *node, struct raft_entry *entry);
 void raft_replicate(struct sim *sim, struct sim_node *node, unsigned to);
 void raft_replicate_all(struct sim *sim, struct sim_node *node);
+/* What has come to a server. */
+void raft_handle_proposal(struct sim *sim, struct sim_node *node, struct raft_entry *entry);
+void raft_handle_append(struct sim *sim, struct sim_node *node, unsigned from,
+                        const struct raft_message *m);
+void raft_handle_appended(struct sim *sim, struct sim_node *node, unsigned from,
+                          const struct raft_message *m);
+void raft_handle_install(struct sim *sim, struct sim_node *node, unsigned from,
+                         const struct raft_message *m);
 
 /* ---- model_raft_members.c */
 void raft_change_begin(struct sim *sim, struct sim_node *node, const struct event *event);

@@ -7,7 +7,8 @@
  *   main.c         seeds, output        sim.c        the loop, actors, the transcript
  *   setup.c        the first entries    node.c       skeind's shell around a core
  *   model_net.c    links                model_raft*.c  the log
- *   model_guard.c  lease, process       model_ops.c  what the guard does to guests, model_move.c
+ *   model_guard.c  lease, process       model_ops*.c  what the guard does to guests
+ *   model_move.c   streams of moves
  *   faults.c       what goes wrong      aims.c       at the worst moment
  *   users.c        requests and their answers
  *   oracle.c       the log as committed checks.c     what must be true
@@ -347,7 +348,7 @@ uint64_t net_last_open(const struct sim *sim, unsigned from, unsigned to);
 /* To be called before an end starts or stops to live. */
 void net_note(struct sim *sim, unsigned node);
 
-/* ---- model_raft.c */
+/* ---- model_raft*.c */
 void raft_start(struct sim *sim, struct sim_node *node);
 void raft_stop(struct sim *sim, struct sim_node *node);
 void raft_handle(struct sim *sim, struct sim_node *node, struct event *event);
@@ -376,7 +377,7 @@ void guard_reply(struct sim *sim, struct sim_node *node, uint32_t core_run,
 void guard_news(struct sim *sim, struct sim_node *node);
 void guard_request_free(void *request);
 
-/* ---- model_ops.c */
+/* ---- model_ops*.c */
 void ops_begin(struct sim *sim, struct sim_node *node, struct guard_request *request,
                uint32_t core_run); /* takes */
 void ops_done(struct sim *sim, struct sim_node *node, int guest, uint32_t token);
