@@ -16,8 +16,13 @@ struct stream {
     unsigned n_joins;
 };
 
+/* ---- stream.c: which command comes next */
 void stream_init(struct stream *stream, uint64_t seed);
 /* The next command, for the next entry in stream->term. End it with command_deinit. */
 void stream_next(struct stream *stream, const struct state *state, struct command *ret);
+
+/* ---- stream_fill.c: what it says */
+/* Fills in a command of which nothing but the type is set. */
+void stream_fill(struct stream *stream, const struct state *s, struct command *c);
 
 #endif
