@@ -8,8 +8,8 @@
  *
  * For people only: dead, or only its path to the leader is down. NOTHING decides by it. A helper
  * may lie, be late or be wrong, so the detector never sees an answer, and nothing else of the core
- * reads one but core/view.c and the texts of records. (test_core shows that losses come at the same
- * moment whatever is answered.)
+ * reads one but core/view.c and the texts of records. (test_core_ask shows that losses come at the
+ * same moment whatever is answered.)
  *
  * Bounded: at most CORE_MAX_INQUIRIES nodes are asked about, each of CORE_MAX_HELPERS others, first
  * twice a second and then ever less; a helper has at most CORE_MAX_PROBES pings under way, one a
