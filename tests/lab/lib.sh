@@ -136,7 +136,7 @@ waited_ms() {
 }
 
 # steady NAME CMD...: as ok, for what holds while processes run: a lease ends rightly where the machine keeps them waiting. Then it is a
-# loud skip. (60-flood alone on two cores keeps somebody waiting for 84 % of the time, and passes.)
+# loud skip. (60-flood alone on two cores keeps somebody waiting for 75 to 89 % of the time, and passes.)
 steady() {
     local name=$1 waited busy
     shift
