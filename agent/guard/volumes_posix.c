@@ -44,14 +44,22 @@ static int set_aside(DIR *volumes, const char *entry)
     return r < 0 ? -errno : 0;
 }
 
+static int open_volumes(DIR **ret, struct err *err)
+{
+    *ret = opendir(GUEST_VOLUMES);
+    return *ret != NULL
+               ? 0
+               : err_set(err, -errno, "cannot read " GUEST_VOLUMES ": %s", strerror(errno));
+}
+
 int volumes_set_aside(const struct guard_request *request, struct err *err)
 {
-    DIR *volumes = opendir(GUEST_VOLUMES);
     const struct dirent *entry;
-    int r = 0;
+    DIR *volumes;
+    int r = open_volumes(&volumes, err);
 
-    if (volumes == NULL)
-        return err_set(err, -errno, "cannot read " GUEST_VOLUMES ": %s", strerror(errno));
+    if (r < 0)
+        return r;
     while (r == 0 && (entry = readdir(volumes)) != NULL) {
         if (entry->d_name[0] != '.' && !is_to_stay(request, entry->d_name))
             r = set_aside(volumes, entry->d_name);
@@ -62,12 +70,12 @@ int volumes_set_aside(const struct guard_request *request, struct err *err)
 
 int volumes_drop(struct err *err)
 {
-    DIR *volumes = opendir(GUEST_VOLUMES);
     const struct dirent *entry;
-    int r = 0;
+    DIR *volumes;
+    int r = open_volumes(&volumes, err);
 
-    if (volumes == NULL)
-        return err_set(err, -errno, "cannot read " GUEST_VOLUMES ": %s", strerror(errno));
+    if (r < 0)
+        return r;
     while (r == 0 && (entry = readdir(volumes)) != NULL) {
         char path[sizeof(GUEST_VOLUMES) + sizeof(entry->d_name) + 1];
 

@@ -72,7 +72,7 @@ ok "19 of 20 packets of the control class wait at most 60 ms ($rtt_ms; $plain_rt
 if [ "${plain_rtt_ms:-0}" -gt 30 ]; then
     ok 'and less than without' test "${rtt_ms:-999}" -lt "$plain_rtt_ms"
 else
-    skip 'and less than without' "this machine is too busy to fill the links: $plain_rtt_ms ms without"
+    skip 'and less than without' "the streams do not fill the queue by themselves: $plain_rtt_ms ms without"
 fi
 # A third of the links is theirs whatever they see: a hundredth of what the uplinks are said to have, for each stream.
 ok "for copies that take hardly longer ($ms ms; $plain_ms)" test "$ms" -le $((plain_ms * 3 + 2000))

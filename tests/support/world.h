@@ -97,6 +97,8 @@ void world_ask(struct world *w, struct command *command);
 /* Runs until an answer is here (true) or the limit is reached. */
 bool world_answered(struct world *w, uint64_t limit_ms);
 void world_create(struct world *w, const char *name, enum restart_policy restart);
+/* What it asks for, to be changed and asked for by world_ask: a cell of one core, in no slice. */
+void world_spec(struct guest_spec *ret, const char *name);
 void world_by_name(struct world *w, enum command_type type, const char *name);
 void world_migrate(struct world *w, const char *name, unsigned to);
 /* The guest ends by itself. */

@@ -188,26 +188,35 @@ bool world_answered(struct world *w, uint64_t limit_ms)
     return w->has_answer;
 }
 
+void world_spec(struct guest_spec *ret, const char *name)
+{
+    *ret = (struct guest_spec){
+        .kind = KIND_CELL,
+        .n_cores = 1,
+        .memory_mib = 64,
+        .priority = 100,
+        .restart = RESTART_ALWAYS,
+        .failover = FAILOVER_RESTART,
+        .n_argv = 1,
+        .argv = calloc(1, sizeof(char *)),
+    };
+    snprintf(ret->name, sizeof(ret->name), "%s", name);
+    strcpy(ret->image, "web");
+    assert(ret->argv != NULL);
+    ret->argv[0] = strdup("/bin/server");
+}
+
 void world_create(struct world *w, const char *name, enum restart_policy restart)
 {
     struct command command = {.type = COMMAND_GUEST_CREATE};
     struct guest_spec *spec = &command.guest_create.spec;
 
-    snprintf(spec->name, sizeof(spec->name), "%s", name);
-    spec->kind = KIND_CELL;
-    strcpy(spec->image, "web");
+    world_spec(spec, name);
     strcpy(spec->slice, "red");
-    spec->n_cores = 1;
-    spec->memory_mib = 64;
-    spec->priority = 100;
     spec->restart = restart;
     spec->failover = w->protect_ms != 0 ? FAILOVER_RESTORE : FAILOVER_RESTART;
     spec->protect_ms = w->protect_ms;
     spec->health = w->health;
-    spec->n_argv = 1;
-    spec->argv = calloc(1, sizeof(char *));
-    assert(spec->argv != NULL);
-    spec->argv[0] = strdup("/bin/server");
     world_ask(w, &command);
 }
 

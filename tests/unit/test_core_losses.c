@@ -50,18 +50,8 @@ static void create_with_priority(struct world *w, const char *name, uint32_t pri
     struct command command = {.type = COMMAND_GUEST_CREATE};
     struct guest_spec *spec = &command.guest_create.spec;
 
-    snprintf(spec->name, sizeof(spec->name), "%s", name);
-    spec->kind = KIND_CELL;
-    strcpy(spec->image, "web");
-    spec->n_cores = 1;
-    spec->memory_mib = 64;
+    world_spec(spec, name);
     spec->priority = priority;
-    spec->restart = RESTART_ALWAYS;
-    spec->failover = FAILOVER_RESTART;
-    spec->n_argv = 1;
-    spec->argv = calloc(1, sizeof(char *));
-    assert_non_null(spec->argv);
-    spec->argv[0] = strdup("/bin/server");
     world_ask(w, &command);
     assert_true(world_answered(w, 2000));
     assert_int_equal(w->answer.kind, ANSWER_DONE);

@@ -14,19 +14,11 @@ static void ask(struct world *w, const char *name, uint32_t n_cores, uint32_t pr
     struct command command = {.type = COMMAND_GUEST_CREATE};
     struct guest_spec *spec = &command.guest_create.spec;
 
-    snprintf(spec->name, sizeof(spec->name), "%s", name);
-    spec->kind = KIND_CELL;
-    strcpy(spec->image, "web");
+    world_spec(spec, name);
     spec->n_cores = n_cores;
     spec->memory_mib = 32;
     spec->priority = priority;
     spec->preempt = preempt;
-    spec->restart = RESTART_ALWAYS;
-    spec->failover = FAILOVER_RESTART;
-    spec->n_argv = 1;
-    spec->argv = calloc(1, sizeof(char *));
-    assert_non_null(spec->argv);
-    spec->argv[0] = strdup("/bin/server");
     world_ask(w, &command);
     assert_true(world_answered(w, 5000));
 }

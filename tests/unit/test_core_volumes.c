@@ -25,18 +25,11 @@ static unsigned created_with_a_volume(struct world *w)
     struct guest_spec *spec = &command.guest_create.spec;
     unsigned at = 0;
 
-    strcpy(spec->name, "web");
-    strcpy(spec->image, "web");
-    spec->kind = KIND_CELL;
-    spec->memory_mib = 64;
-    spec->restart = RESTART_ALWAYS;
-    spec->failover = FAILOVER_RESTART;
-    spec->argv = calloc(1, sizeof(char *));
+    world_spec(spec, "web");
     spec->volumes = calloc(1, sizeof(*spec->volumes));
-    assert_true(spec->argv != NULL && spec->volumes != NULL);
-    spec->argv[0] = strdup("/bin/server");
+    assert_non_null(spec->volumes);
     spec->volumes[0] = (struct volume){"data", "/var/lib/data"};
-    spec->n_argv = spec->n_volumes = 1;
+    spec->n_volumes = 1;
     world_ask(w, &command);
     assert_true(world_answered(w, 2000));
     assert_int_equal(w->answer.kind, ANSWER_DONE);
