@@ -155,6 +155,7 @@ static void encode_node_body(const struct command *c, struct writer *w)
         write_u64(w, c->node_event.expect_epoch);
         write_u64(w, c->node_event.term);
         write_bytes(w, c->node_event.boot_nonce, NONCE_SIZE);
+        loss_origin_encode(&c->node_event.origin, w);
         break;
     default:
         w->failed = true;
@@ -318,6 +319,7 @@ static int decode_node_body(struct reader *r, struct command *c)
         c->node_event.expect_epoch = read_u64(r);
         c->node_event.term = read_u64(r);
         read_bytes(r, c->node_event.boot_nonce, NONCE_SIZE);
+        loss_origin_decode(r, &c->node_event.origin);
         return 0;
     default:
         reader_fail(r);

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "consensus/loss_origin.h"
 #include "consensus/types.h"
 
 enum command_type {
@@ -94,6 +95,7 @@ struct command {
             uint64_t expect_epoch;          /* the node's */
             uint64_t term;                  /* of the leader that decided it */
             uint8_t boot_nonce[NONCE_SIZE]; /* REBOOTED: the new one */
+            struct loss_origin origin;      /* LOST, REBOOTED */
         } node_event;                       /* LOST, REBOOTED, RETURNED */
         struct {
             char name[NAME_SIZE];

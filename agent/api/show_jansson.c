@@ -458,15 +458,19 @@ json_t *show_migrated(const struct show *show, const char *guest, const struct a
 static json_t *timeline_of(const struct show *show, const struct timeline *t)
 {
     static const char *const since[] = {
-        [TIMELINE_BEAT] = "beat", [TIMELINE_ANSWER] = "answer", [TIMELINE_ELECTION] = "election"};
+        [LOSS_SINCE_BEAT] = "beat",
+        [LOSS_SINCE_ANSWER] = "answer",
+        [LOSS_SINCE_ELECTION] = "election",
+    };
+    const struct loss_origin *origin = &t->origin;
 
     if (t->from == 0)
         return json_null();
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "from",
                      text_or_null(node_name(show, t->from)), "cause",
-                     t->is_rebooted ? "rebooted" : "lost", "since", since[t->since], "lease_end_ms",
-                     number_or_null(t->has_lease_end, t->lease_end_ms), "elected_ms",
-                     number_or_null(t->has_elected, t->elected_ms), "committed_ms",
+                     t->is_rebooted ? "rebooted" : "lost", "since", since[origin->since], "lease_end_ms",
+                     number_or_null(origin->lease_end_ms != 0, origin->lease_end_ms), "elected_ms",
+                     number_or_null(origin->elected_ms != 0, origin->elected_ms), "committed_ms",
                      (int)t->committed_ms, "placed_ms", (int)t->placed_ms, "started_ms",
                      (int)t->started_ms, "serving_ms", (int)t->serving_ms, "resumed",
                      t->is_protected ? json_boolean(t->is_resumed) : json_null(), "lost_ms",

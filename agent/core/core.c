@@ -144,8 +144,8 @@ static void peer_message(struct core *core, const struct core_event *event)
         break;
     case MESSAGE_TIMELINE:
         if (event->from == core_leader(core))
-            core_timeline_record(core, message.told.guest, message.told.node,
-                                 &message.told.timeline);
+            core_failover_told(core, message.told.guest, message.told.node,
+                               &message.told.timeline);
         break;
     case MESSAGE_TYPE_END:
         break;

@@ -246,10 +246,15 @@ void core_remove_begin(struct core *core, const struct core_event *event); /* ta
 bool core_remove_run(struct core *core, struct wish *wish);
 uint64_t core_remove_leaving(const struct core *core); /* whose vote is to be taken; 0 = none */
 
-/* The loss or the reboot of `node` was applied at `index`. */
-void core_failover_lost(struct core *core, uint64_t node, bool is_rebooted, uint64_t index);
-void core_timeline_record(struct core *core, const char *guest, uint64_t to,
-                          const struct timeline *timeline);
+/* What this leader knows of the loss or the reboot (`type`) of `node` that it is about to propose. */
+void core_loss_origin(const struct core *core, uint64_t node, enum command_type type,
+                      struct loss_origin *ret);
+/* Such a command, proposed at `proposed_us` as far as this node knows, was applied at `index`. */
+void core_failover_lost(struct core *core, const struct command *command, uint64_t index,
+                        uint64_t proposed_us);
+/* The leader tells of a guest that is back. */
+void core_failover_told(struct core *core, const char *guest, uint64_t to,
+                        const struct timeline *timeline);
 void core_failovers_run(struct core *core);
 
 /* ---- uplinks (core/links.c) */

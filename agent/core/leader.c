@@ -19,7 +19,6 @@ static void forget(struct core *core)
         node_report_deinit(&lead->peers[i].report);
     lead->n_peers = 0;
     lead->n_sagas = 0;
-    lead->n_failovers = 0;
     lead->n_inquiries = 0;
     lead->change.serial = 0;
     lead->change.retry_us = 0;
@@ -235,6 +234,8 @@ static void propose_event(struct core *core, enum command_type type, enum propos
     command.node_event.node = id;
     command.node_event.expect_epoch = node->epoch;
     command.node_event.term = core->term;
+    if (type != COMMAND_NODE_RETURNED)
+        core_loss_origin(core, id, type, &command.node_event.origin);
     if (boot_nonce != NULL)
         memcpy(command.node_event.boot_nonce, boot_nonce, NONCE_SIZE);
     if (core_propose(core, &command, kind, id, NULL) && kind == PROPOSAL_LOST) {

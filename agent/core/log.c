@@ -179,13 +179,14 @@ static bool move_to_end(const struct core *core, const struct command *command,
     return true;
 }
 
-static void applied(struct core *core, const struct command *command, const struct outcome *outcome)
+static void applied(struct core *core, const struct command *command, const struct outcome *outcome,
+                    uint64_t proposed_us)
 {
     if (changes_members(command->type))
         core_act(core, CORE_MEMBERS);
     if (command->type == COMMAND_NODE_LOST || command->type == COMMAND_NODE_REBOOTED)
-        core_failover_lost(core, command->node_event.node, command->type == COMMAND_NODE_REBOOTED,
-                           outcome->index);
+        core_failover_lost(core, command, outcome->index, proposed_us);
+    core_failovers_run(core);
     core_protect_applied(core, command, outcome);
     if (command->type != COMMAND_IMAGE_HELD && command->type != COMMAND_GUEST_CHECKPOINT)
         core->node.fabric_dirty = true;
@@ -237,7 +238,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
     state_apply(&core->state, event->index, event->term, &command, &outcome);
     everything_changed(core);
     if (outcome.code == 0 && outcome.index == event->index) {
-        applied(core, &command, &outcome);
+        applied(core, &command, &outcome, is_ours ? proposal.sent_us : core->now);
         core_record_command(core, &command, &subject, &outcome);
         if (is_undone(&command))
             core_drain_failed(core, subject.guest, command.migration_step.reason);

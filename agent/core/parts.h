@@ -277,10 +277,10 @@ struct failover {
     char guest[NAME_SIZE];
     uint64_t from;
     bool is_rebooted;
-    enum timeline_since since;
+    struct loss_origin origin;
     uint64_t epoch;    /* of the loss, then of the new place */
-    uint64_t began_us; /* the moment that `since` names */
-    uint64_t lease_us, committed_us, placed_us, started_us;
+    uint64_t began_us; /* the origin's moment, by this node's clock */
+    uint64_t committed_us, placed_us, started_us;
 };
 
 /* A guest that a drain could not move; it is left alone for a while. */

@@ -4,15 +4,11 @@ void timeline_encode(const struct timeline *t, struct writer *w)
 {
     write_u64(w, t->from);
     write_bool(w, t->is_rebooted);
-    write_u8(w, (uint8_t)t->since);
-    write_bool(w, t->has_lease_end);
-    write_bool(w, t->has_elected);
+    loss_origin_encode(&t->origin, w);
     write_bool(w, t->is_protected);
     write_bool(w, t->is_resumed);
     write_bool(w, t->has_lost);
     write_u32(w, t->lost_ms);
-    write_u32(w, t->lease_end_ms);
-    write_u32(w, t->elected_ms);
     write_u32(w, t->committed_ms);
     write_u32(w, t->placed_ms);
     write_u32(w, t->started_ms);
@@ -21,24 +17,17 @@ void timeline_encode(const struct timeline *t, struct writer *w)
 
 void timeline_decode(struct reader *r, struct timeline *ret)
 {
-    uint8_t since;
-
     ret->from = read_u64(r);
     ret->is_rebooted = read_bool(r);
-    since = read_u8(r);
-    ret->has_lease_end = read_bool(r);
-    ret->has_elected = read_bool(r);
+    loss_origin_decode(r, &ret->origin);
     ret->is_protected = read_bool(r);
     ret->is_resumed = read_bool(r);
     ret->has_lost = read_bool(r);
     ret->lost_ms = read_u32(r);
-    ret->lease_end_ms = read_u32(r);
-    ret->elected_ms = read_u32(r);
     ret->committed_ms = read_u32(r);
     ret->placed_ms = read_u32(r);
     ret->started_ms = read_u32(r);
     ret->serving_ms = read_u32(r);
-    if (since < TIMELINE_BEAT || since > TIMELINE_ELECTION || ret->from == 0)
+    if (ret->origin.since == LOSS_SINCE_NOTHING || ret->from == 0)
         reader_fail(r);
-    ret->since = since;
 }

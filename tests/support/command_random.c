@@ -191,6 +191,16 @@ static void protection_random(struct prng *p, struct command *c)
     }
 }
 
+void loss_origin_random(struct prng *p, struct loss_origin *ret)
+{
+    *ret = (struct loss_origin){
+        .since = (enum loss_since)(1 + prng_below(p, LOSS_SINCE_ELECTION)),
+        .ago_ms = prng_below(p, 5000),
+        .lease_end_ms = prng_below(p, 1000),
+        .elected_ms = prng_below(p, 1000),
+    };
+}
+
 static void node_command_random(struct prng *p, struct command *c)
 {
     switch (c->type) {
@@ -241,6 +251,7 @@ static void node_command_random(struct prng *p, struct command *c)
         c->node_event.expect_epoch = prng_below(p, 100);
         c->node_event.term = prng_below(p, 8);
         prng_bytes(p, c->node_event.boot_nonce, NONCE_SIZE);
+        loss_origin_random(p, &c->node_event.origin);
         break;
     }
 }

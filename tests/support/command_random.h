@@ -9,6 +9,7 @@
 void command_random(struct prng *p, enum command_type type, struct command *ret);
 /* Its parts. Names are of a small set, so that they meet. */
 void name_random(struct prng *p, char ret[NAME_SIZE]);
+void loss_origin_random(struct prng *p, struct loss_origin *ret);
 void node_facts_random(struct prng *p, struct node_facts *ret);
 void guest_spec_random(struct prng *p, struct guest_spec *ret);
 void placement_random(struct prng *p, struct placement *ret);

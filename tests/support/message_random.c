@@ -145,15 +145,11 @@ static void timeline_random(struct prng *p, struct timeline *ret)
 {
     ret->from = 1 + prng_below(p, 100);
     ret->is_rebooted = prng_one_in(p, 2);
-    ret->since = TIMELINE_BEAT + prng_below(p, TIMELINE_ELECTION);
-    ret->has_lease_end = prng_one_in(p, 2);
-    ret->has_elected = prng_one_in(p, 2);
+    loss_origin_random(p, &ret->origin);
     ret->is_protected = prng_one_in(p, 2);
     ret->is_resumed = prng_one_in(p, 2);
     ret->has_lost = prng_one_in(p, 2);
     ret->lost_ms = prng_below(p, 1000);
-    ret->lease_end_ms = prng_below(p, 1000);
-    ret->elected_ms = prng_below(p, 1000);
     ret->committed_ms = prng_below(p, 1000);
     ret->placed_ms = prng_below(p, 1000);
     ret->started_ms = prng_below(p, 1000);

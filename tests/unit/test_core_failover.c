@@ -126,6 +126,41 @@ static void those_that_may_lead_next_are_told(void **unused)
     world_deinit(&w);
 }
 
+static unsigned n_timelines(const struct world *w, unsigned of)
+{
+    char key[32];
+    unsigned n = 0;
+
+    snprintf(key, sizeof(key), " n%u failover web: ", of);
+    for (const char *at = strstr(w->records, key); at != NULL; at = strstr(at + 1, key))
+        n++;
+    return n;
+}
+
+/* The loss is decided, and then another leads: it tells the whole way, once. */
+static void a_new_leader_tells_what_an_older_one_began(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    lives_with_guest(&w, 2);
+    world_kill(&w, 2);
+    for (unsigned ms = 0; ms < 1000 && strstr(w.records, " n1 node-lost") == NULL; ms++)
+        world_run(&w, 1);
+    assert_int_equal(n_timelines(&w, 1), 0);
+    world_lead(&w, 3);
+    world_run(&w, 1500);
+    assert_memory_equal(timeline(&w, 3), "ms after the last beat of n2: lease end ", 40);
+    assert_in_range(number(timeline(&w, 3), "lease end "), 550, 650);
+    assert_in_range(number(timeline(&w, 3), "committed "), 600, 750);
+    check_order(timeline(&w, 3));
+    world_lead(&w, 1);
+    world_run(&w, 1500);
+    assert_int_equal(n_timelines(&w, 1), 1);
+    assert_int_equal(n_timelines(&w, 3), 1);
+    world_deinit(&w);
+}
+
 /* Only the leader's word on it counts. */
 static void others_cannot_tell_timelines(void **unused)
 {
@@ -139,7 +174,7 @@ static void others_cannot_tell_timelines(void **unused)
     (void)unused;
     world_init(&w, 3);
     world_run(&w, 500);
-    message.told.timeline = (struct timeline){.from = w.nodes[2].id, .since = TIMELINE_BEAT};
+    message.told.timeline = (struct timeline){.from = w.nodes[2].id, .origin.since = LOSS_SINCE_BEAT};
     writer_init(&out, bytes, sizeof(bytes));
     message_encode(&message, &out);
     event.data = bytes;
@@ -165,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_reboot_has_a_timeline_too),
         cmocka_unit_test(a_dead_leader_is_timed_from_its_last_answer),
         cmocka_unit_test(those_that_may_lead_next_are_told),
+        cmocka_unit_test(a_new_leader_tells_what_an_older_one_began),
         cmocka_unit_test(others_cannot_tell_timelines),
     };
 
