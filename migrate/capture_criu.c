@@ -20,6 +20,7 @@
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/pages_criu.h"
+#include "migrate/presence_posix.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -78,6 +79,7 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       const struct mover_paths *paths, bool is_lazy, struct err *err)
 {
     struct stat status;
+    int r;
 
     if (stat(guest->netns, &status) < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
@@ -96,7 +98,12 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       guest->freezer},
     };
     volumes_name_to_dump(guest, &d->volumes, &d->run);
-    return is_lazy ? start_lazy(d, err) : criu_start(&d->run, err);
+    d->run.presence = presence_begin(paths->dumper, err);
+    if (d->run.presence < 0)
+        return d->run.presence;
+    r = is_lazy ? start_lazy(d, err) : criu_start(&d->run, err);
+    close(d->run.presence);
+    return r;
 }
 
 static int send_content(struct stream_out *out, int fd, size_t size, struct err *err)

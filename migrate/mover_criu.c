@@ -9,6 +9,9 @@
 
 #include "base/tree_posix.h"
 #include "migrate/lazy_criu.h"
+#include "migrate/presence_posix.h"
+
+enum { DUMP_END_MS = 10000 };
 
 uint64_t mover_now_us(void)
 {
@@ -31,6 +34,7 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
         join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
         join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
+        join(paths->dumper, size, guest->checkpoint, "/dumper") < 0 ||
         join(paths->server, size, guest->checkpoint, "/server") < 0 ||
         join(paths->pager, size, guest->checkpoint, "/pager") < 0 ||
         join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
@@ -50,6 +54,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
 
     if (r == 0)
         r = lazy_end(&paths, err);
+    if (r >= 0)
+        r = presence_wait(paths.dumper, false, DUMP_END_MS, err);
     if (r < 0)
         return r;
     umount2(paths.dev, MNT_DETACH | UMOUNT_NOFOLLOW);

@@ -16,6 +16,7 @@ struct mover_paths {
     char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
     char shm[256];
     char pid_file[256];
+    char dumper[256];    /* source: criu has not let go of the guest yet (presence_posix.h) */
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
@@ -28,7 +29,8 @@ struct mover_paths {
 /* -ENAMETOOLONG when the guest's paths leave no room. */
 int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest, struct err *err);
 
-/* Removes all of them but the guest's own upper layer, volumes and log. */
+/* Removes all of them but the guest's own upper layer, volumes and log. A dump whose guard died is
+ * waited for: as its last act criu puts the guest's freezer back to what it found. */
 int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
 
 /* What the guest's processes hold, shared pages once. */

@@ -31,6 +31,21 @@ static void preload(char *ret_variable, size_t size)
         snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
 }
 
+/* They become 3, 4 ..., in this order; 0 or less: there is none. */
+static void keep_only(const int *kept, int n)
+{
+    int copies[4];
+
+    assert(n <= 4);
+    for (int i = 0; i < n; i++)
+        copies[i] = kept[i] > 0 ? fcntl(kept[i], F_DUPFD, 64) : -1;
+    for (int i = 0; i < n; i++) {
+        if (copies[i] < 0 || dup2(copies[i], 3 + i) < 0)
+            close(3 + i);
+    }
+    close_range(3 + (unsigned)n, ~0U, 0);
+}
+
 static void become_criu(const struct criu_run *run)
 {
     char log[32];
@@ -38,22 +53,15 @@ static void become_criu(const struct criu_run *run)
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
     const char *argv[CRIU_MAX_ARGUMENTS + 8] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
-    int null = open("/dev/null", O_RDWR), inherited = -1, ready = -1, n = 7;
+    const int kept[] = {run->inherited, run->says_ready, run->presence};
+    int null = open("/dev/null", O_RDWR), n = 7;
 
     snprintf(log, sizeof(log), LOG, run->what);
     for (int i = 0; run->arguments[i] != NULL; i++)
         argv[n++] = run->arguments[i];
-    if (run->inherited >= 0)
-        inherited = fcntl(run->inherited, F_DUPFD, 64);
-    if (run->says_ready > 0)
-        ready = fcntl(run->says_ready, F_DUPFD, 64);
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
-    if (inherited >= 0)
-        dup2(inherited, 3);
-    if (ready >= 0)
-        dup2(ready, 4);
-    close_range(ready >= 0 ? 5 : inherited >= 0 ? 4 : 3, ~0U, 0);
+    keep_only(kept, sizeof(kept) / sizeof(kept[0]));
     preload(preloaded, sizeof(preloaded));
     signal(SIGPIPE, SIG_DFL);
     setsid();

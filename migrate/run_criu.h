@@ -14,6 +14,7 @@ struct criu_run {
     const char *directory; /* of image files; the log (what.log) is written there too */
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
     int says_ready;        /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
+    int presence;          /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;
