@@ -53,6 +53,8 @@ static int broken(struct archive *archive, const char *what, const char *path, s
     const char *why = archive_error_string(archive);
     int error = archive_errno(archive);
 
+    if (error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EIO)
+        why = strerror(error); /* it says only that it failed */
     return err_set(err, error > 0 && error < 4096 ? -error : -EBADMSG, "cannot %s %s: %s", what,
                    path, why != NULL ? why : "broken");
 }
