@@ -56,14 +56,17 @@ void core_log_failed(struct core *core, const struct core_event *event);
 /* Whether Raft's leader also has applied its term's first entry. */
 void core_update_leads(struct core *core);
 
-/* What a command is about: a guest, a node. */
+/* What a command is about: a guest, a node, the moves that a loss may end. */
 struct core_subject {
     char guest[NAME_SIZE];
     uint64_t node;
+    struct migration *moves; /* owned */
+    size_t n_moves;
 };
 
 void core_subject_of(const struct core *core, const struct command *command,
                      struct core_subject *ret);
+void core_subject_deinit(struct core_subject *subject);
 void core_record_command(struct core *core, const struct command *command,
                          const struct core_subject *subject, const struct outcome *outcome);
 

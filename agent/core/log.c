@@ -249,6 +249,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
     }
     if (is_ours)
         proposal_applied(core, &proposal, &outcome);
+    core_subject_deinit(&subject);
     command_deinit(&command);
 }
 

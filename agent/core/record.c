@@ -1,5 +1,6 @@
 /* record: what the log did, in a line for people; see core/internal.h. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/core/internal.h"
@@ -14,6 +15,25 @@ static uint64_t id_of(const struct core *core, const char *name)
 static void subject_guest(struct core_subject *ret, const char *name)
 {
     snprintf(ret->guest, sizeof(ret->guest), "%s", name);
+}
+
+static void subject_moves(const struct core *core, uint64_t node, struct core_subject *ret)
+{
+    for (size_t i = 0; i < core->state.n_migrations; i++) {
+        const struct migration *m = &core->state.migrations[i];
+        struct migration *move;
+
+        if (m->from != node && m->to != node)
+            continue;
+        move = core_append(&ret->moves, &ret->n_moves, sizeof(*move));
+        *move = *m;
+    }
+}
+
+void core_subject_deinit(struct core_subject *subject)
+{
+    free(subject->moves);
+    *subject = (struct core_subject){0};
 }
 
 /* What a command is about, as it stands before the command is applied. */
@@ -70,6 +90,10 @@ void core_subject_of(const struct core *core, const struct command *command,
     case COMMAND_NODE_DRAIN:
         ret->node = id_of(core, command->node_flag.name);
         break;
+    case COMMAND_NODE_LOST:
+    case COMMAND_NODE_REBOOTED:
+        subject_moves(core, command->node_event.node, ret);
+        break;
     default:
         break;
     }
@@ -123,6 +147,33 @@ static void record_guest(struct core *core, const struct command *command,
         snprintf(text, sizeof(text), "%s", command->migration_step.reason);
     core_record(core, command_type_name(command->type), subject->guest, place_of(core, subject),
                 outcome->index, "%s", text);
+}
+
+/* The loss of a node has ended a move as well: is its guest where it was, or gone with both? */
+static void record_move(struct core *core, const struct migration *m,
+                        const struct command *command, const struct outcome *outcome)
+{
+    const struct guest *guest = state_guest(&core->state, m->guest);
+    bool is_back = m->phase != MIGRATION_RESERVED && guest != NULL &&
+                   guest->placement.epoch == m->source_epoch;
+    const char *what = is_back                          ? command_type_name(COMMAND_MIGRATION_RETURN)
+                       : m->phase == MIGRATION_RESERVED ? command_type_name(COMMAND_MIGRATION_ABORT)
+                                                        : "migration-lost";
+    uint64_t node = command->node_event.node;
+
+    core_record(core, what, m->guest, is_back || m->phase == MIGRATION_RESERVED ? m->from : m->to,
+                outcome->index, "its %s, node %s, %s", node == m->to ? "target" : "source",
+                core_node_name(core, node),
+                command->type == COMMAND_NODE_LOST ? "was lost" : "has booted anew");
+}
+
+static void record_moves(struct core *core, const struct command *command,
+                         const struct core_subject *subject, const struct outcome *outcome)
+{
+    for (size_t i = 0; i < subject->n_moves; i++) {
+        if (state_migration(&core->state, subject->moves[i].id) == NULL)
+            record_move(core, &subject->moves[i], command, outcome);
+    }
 }
 
 static void record_node(struct core *core, const struct command *command,
@@ -209,5 +260,6 @@ void core_record_command(struct core *core, const struct command *command,
         break;
     default:
         record_node(core, command, subject, outcome);
+        record_moves(core, command, subject, outcome);
     }
 }
