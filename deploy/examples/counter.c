@@ -25,10 +25,11 @@ enum { MAX_CLIENTS = 256, READ_SIZE = 512, ANSWER_SIZE = 24 };
 
 enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), TICK_MS = 10, READ_PER_TICK = 256 };
 
-/* Pages that hold what follows from their number and from how often they were written (word 0). */
+/* Pages that hold what follows from their number and from how often they were written. */
 struct memory {
     uint64_t (*pages)[WORDS];
     size_t n, written, read; /* pages; where the writing and the reading are */
+    uint64_t round;          /* of writing */
     size_t per_tick;         /* pages written */
     size_t n_bad;            /* of this pass */
     uint64_t pass;
@@ -97,17 +98,18 @@ static uint64_t word_of(size_t page, uint64_t version, size_t word)
     return x ^ (x >> 31);
 }
 
-static void write_page(struct memory *m, size_t page, uint64_t version)
+static void write_page(struct memory *m, size_t page)
 {
-    m->pages[page][0] = version;
-    for (size_t i = 1; i < WORDS; i++)
-        m->pages[page][i] = word_of(page, version, i);
+    for (size_t i = 0; i < WORDS; i++)
+        m->pages[page][i] = word_of(page, m->round, i);
 }
 
 static bool page_is_right(const struct memory *m, size_t page)
 {
-    for (size_t i = 1; i < WORDS; i++) {
-        if (m->pages[page][i] != word_of(page, m->pages[page][0], i))
+    uint64_t round = page < m->written ? m->round : m->round - 1;
+
+    for (size_t i = 0; i < WORDS; i++) {
+        if (m->pages[page][i] != word_of(page, round, i))
             return false;
     }
     return true;
@@ -131,14 +133,20 @@ static void memory_init(struct memory *m, int mib, int mib_per_s)
         exit(1);
     }
     for (size_t i = 0; i < m->n; i++)
-        write_page(m, i, 1);
+        write_page(m, i);
+    m->round = 1;
     m->next_ms = now_ms();
 }
 
 static void memory_tick(struct memory *m)
 {
-    for (size_t i = 0; i < m->per_tick; i++, m->written = (m->written + 1) % m->n)
-        write_page(m, m->written, m->pages[m->written][0] + 1);
+    for (size_t i = 0; i < m->per_tick; i++) {
+        write_page(m, m->written);
+        if (++m->written == m->n) {
+            m->written = 0;
+            m->round++;
+        }
+    }
     for (size_t i = 0; i < READ_PER_TICK && m->read < m->n; i++, m->read++)
         m->n_bad += !page_is_right(m, m->read);
     m->next_ms = now_ms() + TICK_MS;

@@ -62,22 +62,25 @@ switch_unplug() {
     sw_ip link del "ifb$1" 2>/dev/null || true
 }
 
+# A burst is 0.1 ms, or 16 kB: a fast link that had to wait for a timer each 16 kB would be a slow one.
 switch_shape() {
-    local rate limit
+    local rate limit burst
     rate=$(switch_rate_kbit "$conf_backhaul")
+    burst=$((rate / 80))
+    [ "$burst" -ge 16384 ] || burst=16384
     limit=$((rate * switch_queue_ms / 8))
     [ "$limit" -ge 16000 ] || limit=16000
     if [ "$conf_queue" = fifo ]; then
-        sw_tc qdisc add dev "$1" root tbf rate "${rate}kbit" burst 16kb limit "$limit"
+        sw_tc qdisc add dev "$1" root tbf rate "${rate}kbit" burst "$burst" limit "$limit"
         return
     fi
     {
         echo "qdisc add dev $1 root handle 1: htb default 30"
-        echo "class add dev $1 parent 1: classid 1:1 htb rate ${rate}kbit ceil ${rate}kbit quantum 3000 burst 16kb cburst 16kb"
-        switch_class "$1" 10 0 60 "$rate" "$limit"    # control (CS6) and ARP
-        switch_class "$1" 20 1 25 "$rate" "$limit"    # slices (AF21)
-        switch_class "$1" 30 2 10 "$rate" "$limit"    # everything else
-        switch_class "$1" 40 3 5 "$rate" "$limit"     # bulk (CS1)
+        echo "class add dev $1 parent 1: classid 1:1 htb rate ${rate}kbit ceil ${rate}kbit quantum 3000 burst $burst cburst $burst"
+        switch_class "$1" 10 0 60 "$rate" "$limit" $((burst / 2))    # control (CS6) and ARP
+        switch_class "$1" 20 1 25 "$rate" "$limit" $((burst / 2))    # slices (AF21)
+        switch_class "$1" 30 2 10 "$rate" "$limit" $((burst / 2))    # everything else
+        switch_class "$1" 40 3 5 "$rate" "$limit" $((burst / 2))     # bulk (CS1)
         switch_mark "$1" 0xc0 10
         switch_mark "$1" 0x48 20
         switch_mark "$1" 0x20 40
@@ -85,9 +88,9 @@ switch_shape() {
     } | sw_tc -batch -
 }
 
-# switch_class DEV CLASS PRIORITY PERCENT RATE LIMIT: PERCENT is its own, the rest is lent by priority.
+# switch_class DEV CLASS PRIORITY PERCENT RATE LIMIT BURST: PERCENT is its own, the rest is lent by priority.
 switch_class() {
-    echo "class add dev $1 parent 1:1 classid 1:$2 htb prio $3 rate $(($5 * $4 / 100))kbit ceil ${5}kbit quantum 3000 burst 8kb cburst 8kb"
+    echo "class add dev $1 parent 1:1 classid 1:$2 htb prio $3 rate $(($5 * $4 / 100))kbit ceil ${5}kbit quantum 3000 burst $7 cburst $7"
     echo "qdisc add dev $1 parent 1:$2 bfifo limit $6"
 }
 
