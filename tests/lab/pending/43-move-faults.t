@@ -167,12 +167,12 @@ finds_leader() {
 is_settled() { source=$(asked .node guest show web) && [[ $source == n* ]]; }
 # Leader, source and target are three nodes; `via` is asked, as the victim's may be gone
 settle() {
-    wait_until 60 finds_leader
+    wait_until 120 finds_leader
     leader=$via
-    wait_until 60 is_settled
+    wait_until 120 is_settled
     if [ "$source" = "$leader" ]; then
         ask guest migrate web --to "n$((${leader#n} % 3 + 1))" --timeout 60s >/dev/null 2>&1
-        wait_until 60 is_settled
+        wait_until 120 is_settled
     fi
     target=n$((6 - ${leader#n} - ${source#n}))
     lost=''
@@ -186,10 +186,10 @@ begin_move() {
 }
 # after NAME kept|anew|any EVENT. Fails without a verdict when the machine had a node lost that nobody struck.
 after() {
-    must "$1: it is well again" wait_until 60 is_well
+    must "$1: it is well again" wait_until 120 is_well
     is_well || bail 'it does not get well any more'
     wait "$mover" 2>/dev/null
-    must "$1: nothing half-made stays" wait_until 60 is_clean
+    must "$1: nothing half-made stays" wait_until 120 is_clean
     echo "# $1: $((($(date +%s%N) - began) / 1000000)) ms"
     ! was_starved || return 1
     case $2 in
@@ -204,7 +204,7 @@ after() {
             ;;
         any) is_whole >/dev/null || fill ;;
     esac
-    must "$1: events say so" wait_until 60 told "$3"
+    must "$1: events say so" wait_until 120 told "$3"
 }
 # tried NAME CMD...: until it comes to a verdict
 tried() {
@@ -232,11 +232,11 @@ strike_at() {
     case $deed in power | cut) lost=$victim ;; esac
     hold "$step"
     begin_move
-    must "$name: the move is there" wait_until 60 is_at_or_starved "$step"
+    must "$name: the move is there" wait_until 120 is_at_or_starved "$step"
     strike "$victim" "$deed"
-    case $deed in power | cut) wait_until 60 told '^node-lost' ;; esac
+    case $deed in power | cut) wait_until 120 told '^node-lost' ;; esac
     release
-    [ "$deed" != link ] || wait_until 60 told "$event"
+    [ "$deed" != link ] || wait_until 120 told "$event"
     mend "$victim" "$deed"
     after "$name" "$5" "$event"
 }
@@ -276,7 +276,7 @@ ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
 for k in 1 2 3; do put_criu $k; done
 ok 'a guest that counts' on 1 skein guest run web --image web --slice red --memory 32m --volume data:/srv/data -- /bin/counter 7000
 via=n1
-ok 'it counts' wait_until 60 counts
+ok 'it counts' wait_until 120 counts
 fill
 
 failing 'criu fails to dump' '^migration-abort.*made to fail' at_source dump before fail
