@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/guard/aside_posix.h"
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/executor_posix.h"
 #include "agent/guard/health_posix.h"
 #include "agent/guard/process_posix.h"
-#include "agent/guard/volumes_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
 #include "migrate/mover.h"
@@ -78,7 +78,7 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
 
 static void kept_mark(const struct scene *s, char *ret, size_t size)
 {
-    snprintf(ret, size, "/var/lib/skein/guests/%s/kept", s->job->run.spec.name);
+    snprintf(ret, size, GUEST_FILES "/%s/" GUEST_KEPT, s->job->run.spec.name);
 }
 
 static int kept_mark_write(const struct scene *s, char *mark, struct err *err)
@@ -451,7 +451,9 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
     if (job->kind == JOB_UNPACK || job->kind == JOB_DROP_IMAGE) {
         rc = run_on_image(job, &err);
     } else if (job->kind == JOB_DROP_VOLUMES) {
-        rc = volumes_drop(&err);
+        rc = aside_drop(GUEST_VOLUMES, &err);
+        if (rc == 0)
+            rc = aside_drop(GUEST_FILES, &err);
     } else {
         rc = scene_init(&scene, context, job, &err);
         if (rc == 0)

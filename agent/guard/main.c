@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "agent/config.h"
+#include "agent/guard/aside_posix.h"
 #include "agent/guard/boot_posix.h"
 #include "agent/guard/files_posix.h"
 #include "agent/guard/filter_seccomp.h"
@@ -264,8 +265,10 @@ static int begin_boot(struct guard *g, struct work_config *work, struct err *err
 
     if (rc < 0)
         return rc;
-    if (g->boot.is_new)
+    if (g->boot.is_new) {
         records_clear(g->config.run_dir);
+        aside_put_earlier_guests();
+    }
     memcpy(work->hello.boot_nonce, g->boot.nonce, NONCE_SIZE);
     work->hello.run = g->boot.run;
     log_info("run %u of %s boot", g->boot.run, g->boot.is_new ? "a new" : "this");

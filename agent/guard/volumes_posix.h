@@ -10,7 +10,4 @@ bool volumes_are_kept(const struct guard_request *request, const char *name);
 /* Renames those that the request does not keep, so that nobody finds them any more; quick. */
 int volumes_set_aside(const struct guard_request *request, struct err *err);
 
-/* Removes what was set aside. */
-int volumes_drop(struct err *err);
-
 #endif

@@ -22,10 +22,10 @@ void guest_paths_init(struct guest_paths *paths, const char *name,
     memset(paths, 0, sizeof(*paths));
     hex(digest, DIGEST_SIZE, digest_text);
     PATH(image_root, "/var/lib/skein/roots/%s", digest_text);
-    PATH(upper, "/var/lib/skein/guests/%s/upper", name);
-    PATH(work, "/var/lib/skein/guests/%s/work", name);
+    PATH(upper, GUEST_FILES "/%s/upper", name);
+    PATH(work, GUEST_FILES "/%s/work", name);
     PATH(merged, "/run/skein/guests/%s/root", name);
-    PATH(log, "/var/log/skein/guests/%s.log", name);
+    PATH(log, GUEST_LOGS "/%s.log", name);
     PATH(netns, "/run/skein/netns/%s", name);
     PATH(checkpoint, "/run/skein/guests/%s/checkpoint", name);
     PATH(snapshot, "/run/skein/guests/%s/snapshot", name);

@@ -15,8 +15,12 @@
 #include "consensus/command.h"
 #include "migrate/mover.h"
 
-/* Where the volumes of this node's guests are; what begins with a dot there is being removed. */
+/* Where the volumes and files of this node's guests are; what begins with a dot there is being
+ * removed. */
 #define GUEST_VOLUMES "/var/lib/skein/volumes"
+#define GUEST_FILES   "/var/lib/skein/guests"
+#define GUEST_LOGS    "/var/log/skein/guests"
+#define GUEST_KEPT    "kept" /* in GUEST_FILES/NAME: they are its own again at its next start here */
 
 enum {
     CPUS_TEXT_SIZE = 1280,             /* 256 numbers and commas */
