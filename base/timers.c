@@ -118,6 +118,13 @@ static void fill(const struct timers *t, struct inequality ret[5])
                                  TIMERS_MIN_FREEZE_MS};
 }
 
+uint32_t timers_election_limit_ms(const struct timers *timers, uint32_t lease_ms)
+{
+    uint64_t rest = (uint64_t)timers->authority_ms + 2 * (uint64_t)timers->beat_ms;
+
+    return lease_ms > rest ? (uint32_t)((lease_ms - rest) / 2) : 0;
+}
+
 int timers_check(const struct timers *timers, struct err *err)
 {
     struct inequality rows[5];

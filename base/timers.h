@@ -30,6 +30,8 @@ struct timers timers_overlay(const struct timers *wish, const struct timers *bas
 
 /* Is each in its range, and does the proof of leases hold? -EINVAL: words name what does not. */
 int timers_check(const struct timers *timers, struct err *err);
+/* The longest T with which leases of `lease_ms` outlast a leader's death (the third inequality). */
+uint32_t timers_election_limit_ms(const struct timers *timers, uint32_t lease_ms);
 /* -EINVAL: words name the first key of the wish that is not the cluster's, and what to do. */
 int timers_agree(const struct timers *wish, const struct timers *cluster, struct err *err);
 

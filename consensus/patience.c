@@ -41,14 +41,14 @@ void patience_begin(struct patience *p)
     memset(p->members, 0, sizeof(p->members));
 }
 
-uint32_t patience_timeout_ms(struct patience *p, uint32_t max_times, uint64_t now_ms)
+uint32_t patience_timeout_ms(struct patience *p, uint32_t limit_ms, uint64_t now_ms)
 {
     uint32_t longest, timeout;
 
     turn_span(p, now_ms);
     longest = p->longest_ms[0] > p->longest_ms[1] ? p->longest_ms[0] : p->longest_ms[1];
     timeout = longest + longest * PATIENCE_MARGIN_PERCENT / 100;
-    if (timeout > p->base_ms * max_times)
-        timeout = p->base_ms * max_times;
+    if (timeout > limit_ms)
+        timeout = limit_ms;
     return timeout > p->base_ms ? timeout : p->base_ms;
 }

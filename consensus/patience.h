@@ -16,7 +16,7 @@
 enum {
     PATIENCE_MAX_MEMBERS = 16,  /* that are watched; more are not */
     /* The most, in election timeouts as configured. A leader that waits longer delays nothing: the
-     * others elect another one without asking it. */
+     * others elect another one without asking it. Followers wait no longer than leases allow. */
     PATIENCE_LEADER_TIMES = 4,
     PATIENCE_FOLLOWER_TIMES = 2,
     PATIENCE_AWAY_TIMES = 4,    /* a longer pause was no late message: the member was away */
@@ -39,7 +39,7 @@ void patience_init(struct patience *p, uint32_t election_ms);
 void patience_hear(struct patience *p, uint64_t id, uint64_t now_ms);
 /* Another leader: other members send from now on. What was learnt of the links stays. */
 void patience_begin(struct patience *p);
-/* The election timeout of now: at least the configured one, at most `max_times` of it. */
-uint32_t patience_timeout_ms(struct patience *p, uint32_t max_times, uint64_t now_ms);
+/* The election timeout of now: at most `limit_ms`, but never less than the configured one. */
+uint32_t patience_timeout_ms(struct patience *p, uint32_t limit_ms, uint64_t now_ms);
 
 #endif

@@ -52,6 +52,9 @@ struct replica_fsm {
     void *(*snapshot)(void *data, size_t *ret_size);
     /* Replaces the state. -EBADMSG for bytes that are no snapshot. */
     int (*restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);
+    /* May be NULL. For how long a follower may wait for `leader` (0: whoever it was) at most, so that
+     * the leases of the other nodes outlast the election. */
+    uint32_t (*election_limit_ms)(void *data, uint64_t leader);
 };
 
 /* A server in Raft's own configuration. */

@@ -25,6 +25,19 @@ static unsigned rank(const struct replica *r)
     return n;
 }
 
+static unsigned patience_limit_ms(struct replica *r, int state)
+{
+    const struct replica_fsm *fsm = &r->config.fsm;
+    unsigned limit_ms =
+        r->config.election_ms *
+        (state == RAFT_LEADER ? PATIENCE_LEADER_TIMES : PATIENCE_FOLLOWER_TIMES);
+    uint32_t allowed_ms = limit_ms;
+
+    if (state != RAFT_LEADER && fsm->election_limit_ms != NULL)
+        allowed_ms = fsm->election_limit_ms(fsm->data, r->last_leader);
+    return allowed_ms < limit_ms ? allowed_ms : limit_ms;
+}
+
 /* T is what the links ask for. Candidates that split the votes try again after times that libraft
  * draws from the same range, T to 2 T, and split them again when the times differ by less than a
  * message's way: every second round behind a full queue. So each candidate after the first waits
@@ -33,9 +46,8 @@ static unsigned rank(const struct replica *r)
 static void set_patience(struct replica *r)
 {
     int state = raft_state(&r->raft);
-    unsigned patience_ms = patience_timeout_ms(
-        &r->patience, state == RAFT_LEADER ? PATIENCE_LEADER_TIMES : PATIENCE_FOLLOWER_TIMES,
-        uv_now(&r->loop));
+    unsigned patience_ms =
+        patience_timeout_ms(&r->patience, patience_limit_ms(r, state), uv_now(&r->loop));
 
     if (state == RAFT_CANDIDATE)
         patience_ms *= 1 + 2 * rank(r);

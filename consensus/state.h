@@ -74,6 +74,8 @@ uint64_t state_digest(const struct state *state);
 const struct node *state_node(const struct state *state, uint64_t id);
 const struct node *state_node_by_name(const struct state *state, const char *name);
 const struct node *state_node_by_curve_key(const struct state *state, const uint8_t key[KEY_SIZE]);
+/* Of the nodes that are up but `except` (0: of all); UINT32_MAX when there is none. ms. */
+uint32_t state_shortest_ceiling_ms(const struct state *state, uint64_t except);
 const struct slice *state_slice(const struct state *state, const char *name);
 const struct image *state_image(const struct state *state, const char *name);
 const struct guest *state_guest(const struct state *state, const char *name);

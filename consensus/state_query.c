@@ -97,6 +97,19 @@ const struct node *state_node_by_name(const struct state *state, const char *nam
     return NULL;
 }
 
+uint32_t state_shortest_ceiling_ms(const struct state *state, uint64_t except)
+{
+    uint32_t shortest_ms = UINT32_MAX;
+
+    for (size_t i = 0; i < state->n_nodes; i++) {
+        const struct node *node = &state->nodes[i];
+
+        if (node->id != except && node->state == NODE_UP && node->ceiling_ms < shortest_ms)
+            shortest_ms = node->ceiling_ms;
+    }
+    return shortest_ms;
+}
+
 const struct node *state_node_by_curve_key(const struct state *state, const uint8_t key[KEY_SIZE])
 {
     for (size_t i = 0; i < state->n_nodes; i++) {

@@ -68,3 +68,11 @@ int replica_copy_restore(void *data, uint64_t index, uint64_t term, const void *
     copy->state = restored;
     return 0;
 }
+
+uint32_t replica_copy_election_limit_ms(void *data, uint64_t leader)
+{
+    const struct replica_copy *copy = data;
+
+    return timers_election_limit_ms(&copy->state.timers,
+                                    state_shortest_ceiling_ms(&copy->state, leader));
+}

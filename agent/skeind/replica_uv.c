@@ -154,7 +154,8 @@ int skeind_replica_start(struct skeind *s, bool bootstrap, struct err *err)
         .bootstrap = bootstrap,
         .fsm = {.apply = replica_copy_apply,
                 .snapshot = replica_copy_snapshot,
-                .restore = replica_copy_restore},
+                .restore = replica_copy_restore,
+                .election_limit_ms = replica_copy_election_limit_ms},
         .wake = wake,
         .wake_data = &s->replica_wake,
     };

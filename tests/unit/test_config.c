@@ -143,6 +143,15 @@ static void every_profile_keeps_the_proof(void **context)
         assert_int_equal(timers_check(timers_of_profile(names[i]), NULL), 0);
         assert_string_equal(timers_profile_name(timers_of_profile(names[i])), names[i]);
     }
+    for (size_t i = 0; i < 3; i++) { /* just so long may an election take */
+        struct timers t = *timers_of_profile(names[i]);
+
+        t.election_ms = timers_election_limit_ms(&t, t.lease_ms);
+        assert_int_equal(timers_check(&t, NULL), 0);
+        t.election_ms++;
+        assert_int_equal(timers_check(&t, NULL), -EINVAL);
+        assert_int_equal(timers_election_limit_ms(&t, t.authority_ms), 0);
+    }
     assert_null(timers_of_profile("custom"));
 }
 

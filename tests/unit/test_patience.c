@@ -7,7 +7,7 @@ enum { T = 150, HEARTBEAT = 25 };
 
 static uint32_t timeout_at(struct patience *p, uint64_t now)
 {
-    return patience_timeout_ms(p, PATIENCE_LEADER_TIMES, now);
+    return patience_timeout_ms(p, T * PATIENCE_LEADER_TIMES, now);
 }
 
 /* Member `id` is heard each heartbeat from `from` to `to`. Returns the last time. */
@@ -76,8 +76,10 @@ static void who_was_away_was_not_late(void **state)
     patience_hear(&p, 1, 42000);
     patience_hear(&p, 1, 42000 + T * PATIENCE_AWAY_TIMES);
     assert_int_equal(timeout_at(&p, 43000), T * PATIENCE_LEADER_TIMES);
-    assert_int_equal(patience_timeout_ms(&p, PATIENCE_FOLLOWER_TIMES, 43000),
+    assert_int_equal(patience_timeout_ms(&p, T * PATIENCE_FOLLOWER_TIMES, 43000),
                      T * PATIENCE_FOLLOWER_TIMES);
+    /* A limit below what was configured is none. */
+    assert_int_equal(patience_timeout_ms(&p, T / 2, 43000), T);
 }
 
 static void each_member_for_itself(void **state)

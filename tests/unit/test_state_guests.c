@@ -152,6 +152,25 @@ static void no_physical_core_is_shared(void **state)
     assert_int_equal(cluster_guest(c, "b", cluster_place(c, "n2", 4, 2), FAILOVER_RESTART), 0);
 }
 
+static void the_shortest_ceiling_is_of_nodes_that_are_up(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t lost = cluster_node(c, "n2");
+
+    for (size_t i = 0; i < c->state.n_nodes; i++) {
+        struct command ceiling = {
+            .type = COMMAND_NODE_CEILING,
+            .node_ceiling = {.node = c->state.nodes[i].id,
+                             .ceiling_ms = c->state.nodes[i].id == lost ? 700 : 900}};
+
+        assert_int_equal(cluster_apply(c, &ceiling), 0);
+    }
+    assert_int_equal(state_shortest_ceiling_ms(&c->state, 0), 700);
+    assert_int_equal(state_shortest_ceiling_ms(&c->state, lost), 900);
+    assert_int_equal(cluster_event(c, COMMAND_NODE_LOST, "n2", 0), 0);
+    assert_int_equal(state_shortest_ceiling_ms(&c->state, 0), 900);
+}
+
 static void limits_are_refusals(void **state)
 {
     struct cluster *c = *state;
@@ -344,6 +363,7 @@ int main(void)
         TEST(impossible_guests_are_refused),
         TEST(hard_rules_are_checked_again),
         TEST(no_physical_core_is_shared),
+        TEST(the_shortest_ceiling_is_of_nodes_that_are_up),
         TEST(limits_are_refusals),
         TEST(memory_is_counted),
         TEST(an_image_must_be_on_the_node),
