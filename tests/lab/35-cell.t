@@ -172,7 +172,15 @@ ok 'resume' driver 1 resume web
 resumed
 ok 'the client counts on' goes_on
 is 'nothing of the capture stays' "$(leftovers 1)" ''
-capture_into_void() { capture | head -c 1000 >/dev/null; return "${PIPESTATUS[0]}"; }
+# Gone before the first byte: a pipe may hold the whole stream, however soon its reader ends.
+capture_into_void() {
+    local void rc=0
+    exec {void}> >(:)
+    wait $!
+    capture >&"$void" || rc=$?
+    exec {void}>&-
+    return $rc
+}
 fails 'a capture whose receiver goes away' capture_into_void
 on 1 ip link set cells-port up
 is 'the guest runs again at once' "$(freezer_says 1)" THAWED
