@@ -136,8 +136,10 @@ events() {
         jq -r --argjson since "$since" "(if type == \"array\" then .[] else . end) | select(.time_ms >= \$since) | $1"
 }
 told() { events '"\(.what) \(.guest // "") \(.text)"' | has -E "$1"; }
-# A node was lost that nobody struck
-was_starved() { [ -n "$(events "select(.what == \"node-lost\" and .node != \"$lost\")")" ]; }
+# Nobody had struck it, and a node was lost, or froze its guest
+was_starved() {
+    [ -n "$(events "select((.what == \"node-lost\" and .node != \"$lost\") or (.what == \"guest-frozen\" and .node != \"$victim\"))")" ]
+}
 
 tell() {
     {
@@ -176,7 +178,7 @@ settle() {
         wait_until 120 is_settled
     fi
     target=n$((6 - ${leader#n} - ${source#n}))
-    lost=''
+    lost='' victim=''
     began=$(date +%s%N)
     since=$((began / 1000000))
     before=$(number count)
@@ -212,13 +214,14 @@ tried() {
     local tries
     for ((tries = 0; tries < 3; tries++)); do
         "${@:2}" && return
-        echo "# $1: a node was lost that nobody had struck"
+        echo "# $1: a node was lost, or froze its guest, that nobody had struck"
         fill
     done
     skip "$1: what becomes of the guest" 'this machine starved a node each time'
 }
 
 is_at_or_starved() { is_at "$1" || was_starved; }
+is_at_or_over() { is_at_or_starved "$1" || ! kill -0 "$mover" 2>/dev/null; }
 # struck STEP WHO DEED kept|anew|any EVENT
 struck() {
     local name="$3 of the $2, $1"
@@ -226,14 +229,15 @@ struck() {
     tried "$name" strike_at "$name" "$@"
 }
 strike_at() {
-    local name=$1 step=$2 deed=$4 event=$6 victim
+    local name=$1 step=$2 deed=$4 event=$6
     settle
     victim=${!3}
     [ "$victim" != "$leader" ] || via=$target
     case $deed in power | cut) lost=$victim ;; esac
     hold "$step"
     begin_move
-    must "$name: the move is there" wait_until 120 is_at_or_starved "$step"
+    wait_until 120 is_at_or_over "$step"
+    must "$name: the move is there" is_at_or_starved "$step"
     strike "$victim" "$deed"
     case $deed in power | cut) wait_until 120 told '^node-lost' ;; esac
     release
