@@ -25,7 +25,7 @@ static unsigned rank(const struct replica *r)
     return n;
 }
 
-static unsigned patience_limit_ms(struct replica *r, int state)
+static unsigned patience_limit_ms(const struct replica *r, int state)
 {
     const struct replica_fsm *fsm = &r->config.fsm;
     unsigned limit_ms =

@@ -1,11 +1,11 @@
 /* failover: the timeline of each guest that a loss or a reboot took from its node, for people:
  * from the last beat to the moment when its new copy can be reached; see core/internal.h.
  *
- * The log says when it began, so all that may lead keep the open ones, and whoever leads in the end tells
- * the whole way, by its own clock and word: it hears of a start by a beat, so up to a beat late, and
- * of a loss that another leader decided when it is applied. A guest serves when it runs and its
- * node's switch shows the state that put it there. Those that may lead next are told, so that the
- * record outlives the leader. */
+ * The log says when it began (consensus/loss_origin.h), so all that may lead keep the open ones, and
+ * whoever leads in the end tells the whole way, by its own clock and word: it hears of a start by a
+ * beat, so up to a beat late, and of a loss that another leader decided when it is applied. A guest
+ * serves when it runs and its node's switch shows the state that put it there. Those that may lead
+ * next are told, so that the record outlives the leader. */
 #include <stdio.h>
 #include <string.h>
 

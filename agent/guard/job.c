@@ -18,7 +18,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_SETUP] = "setup",     [JOB_APPLY] = "apply",
     [JOB_PLUG] = "plug",       [JOB_UNPLUG] = "unplug",
     [JOB_WATCH] = "watch",     [JOB_CHECK] = "check",
-    [JOB_PROBE] = "probe",     [JOB_DROP_VOLUMES] = "drop-volumes",
+    [JOB_PROBE] = "probe",     [JOB_DROP_ASIDE] = "drop-aside",
 };
 
 const char *job_kind_name(enum job_kind kind)

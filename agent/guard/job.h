@@ -28,7 +28,7 @@ enum job_kind {
     JOB_SEND,       /* run, fd: what CHECKPOINT kept -> bytes */
     JOB_RESTORE,    /* run, digest, fd: RECEIVE of a kept checkpoint */
     JOB_RESET,      /* run: the other ends of its former connections */
-    JOB_DROP_VOLUMES, /* those that were set aside, and guests' files (aside_posix.h) */
+    JOB_DROP_ASIDE, /* volumes and guests' files that were set aside (aside_posix.h) */
     /* of the fabric executor: one after the other */
     JOB_SETUP,
     JOB_APPLY,  /* view */

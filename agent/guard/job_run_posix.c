@@ -450,7 +450,7 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
 
     if (job->kind == JOB_UNPACK || job->kind == JOB_DROP_IMAGE) {
         rc = run_on_image(job, &err);
-    } else if (job->kind == JOB_DROP_VOLUMES) {
+    } else if (job->kind == JOB_DROP_ASIDE) {
         rc = aside_drop(GUEST_VOLUMES, &err);
         if (rc == 0)
             rc = aside_drop(GUEST_FILES, &err);

@@ -1,7 +1,8 @@
 /* steps_volumes: removes the volumes of guests that are no longer this node's; see work_posix.h.
  *
  * They are set aside within one step of the work thread, so that no start or receive comes between
- * the look and the deed; what is aside nobody finds any more, and a job removes it.
+ * the look and the deed; what is aside nobody finds any more, and a job removes it, with what an
+ * earlier boot left of guests' files. `skeind` asks for it after each start of the guard.
  */
 #include <errno.h>
 
@@ -39,7 +40,7 @@ static enum step keep_set_aside(struct work *work, struct operation *op)
 
 static enum step keep_remove(struct work *work, struct operation *op)
 {
-    return operation_plain_job(work, op, &work->config.cells, JOB_DROP_VOLUMES);
+    return operation_plain_job(work, op, &work->config.cells, JOB_DROP_ASIDE);
 }
 
 const step_fn steps_keep_volumes[] = {keep_check, keep_set_aside, keep_remove, NULL};
