@@ -395,7 +395,8 @@ static bool time_is_up(struct core *core, struct wish *wish)
         return true;
     }
     core_wake_at(&core->lead.wake_us, wish->limit_us);
-    core_wake_at(&core->lead.wake_us, no_quorum_us);
+    if (wish->phase != WISH_WAITING)
+        core_wake_at(&core->lead.wake_us, no_quorum_us);
     return false;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_AT_ONCE = 30 }; /* turns; what one part has for the other takes a few */
+
 void image_digest(unsigned image, uint8_t ret[DIGEST_SIZE])
 {
     memset(ret, 0, DIGEST_SIZE);
@@ -20,6 +22,14 @@ static int image_of(const uint8_t digest[DIGEST_SIZE])
 
 /* ---- time */
 
+/* A core that asks for its next turn at once, again and again, would take a processor for itself. */
+static void check_rest(struct sim *sim, struct sim_node *node, bool is_at_once)
+{
+    node->n_at_once = is_at_once ? node->n_at_once + 1 : 0;
+    if (node->n_at_once > MAX_AT_ONCE)
+        sim_fail(sim, "n%u never rests: %u turns at once", node->at + 1, node->n_at_once);
+}
+
 void node_arm_tick(struct sim *sim, struct sim_node *node)
 {
     uint64_t deadline = core_next_deadline(node->core), at;
@@ -27,6 +37,7 @@ void node_arm_tick(struct sim *sim, struct sim_node *node)
     if (deadline == UINT64_MAX)
         return;
     at = node_sim_time(node, deadline);
+    check_rest(sim, node, at <= sim->now);
     if (at <= sim->now)
         at = sim->now + 5;
     if (node->tick_us > sim->now && node->tick_us <= at)

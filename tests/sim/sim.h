@@ -212,6 +212,7 @@ struct sim_node {
     struct core *core;
     struct node_facts facts;
     uint64_t tick_us;
+    uint32_t n_at_once;     /* turns that the core asked for at once, without a rest between */
     bool is_connected;      /* core and guard */
     uint32_t connected_run; /* of the guard that skeind is connected to */
     uint64_t seen_index;
