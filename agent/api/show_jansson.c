@@ -448,11 +448,15 @@ json_t *show_plan(const struct show *show, const struct place_result *result,
 
 json_t *show_migrated(const struct show *show, const char *guest, const struct answer *answer)
 {
-    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:f, s:f}", "guest", guest, "from",
+    /* The source alone knows how much it sent, and since when its guest stood still. */
+    json_t *bytes = answer->bytes != 0 ? json_integer((json_int_t)answer->bytes) : json_null();
+    json_t *blackout =
+        answer->blackout_us != 0 ? json_real(answer->blackout_us / 1000.0) : json_null();
+
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:f}", "guest", guest, "from",
                      text_or_null(node_name(show, answer->from)), "to",
                      text_or_null(node_name(show, answer->node)), "mode", answer->mode, "bytes",
-                     (json_int_t)answer->bytes, "blackout_ms", answer->blackout_us / 1000.0,
-                     "total_ms", (double)answer->total_ms);
+                     bytes, "blackout_ms", blackout, "total_ms", (double)answer->total_ms);
 }
 
 static json_t *timeline_of(const struct show *show, const struct timeline *t)

@@ -282,6 +282,18 @@ static const char *text_of(const json_t *object, const char *key)
 }
 
 /* One line of success for what changed something. */
+static void print_migrated(FILE *out, const json_t *result)
+{
+    const json_t *ms = json_object_get(result, "blackout_ms");
+    char blackout[CELL_SIZE] = "not known";
+
+    if (json_is_number(ms))
+        cell_ms(ms, blackout, sizeof(blackout));
+    fprintf(out, "%s: %s -> %s, %s, blackout %s, %.0f ms in all\n", text_of(result, "guest"),
+            text_of(result, "from"), text_of(result, "to"), text_of(result, "mode"), blackout,
+            json_number_value(json_object_get(result, "total_ms")));
+}
+
 static void print_done(FILE *out, const char *method, const json_t *result)
 {
     char cores[CELL_SIZE];
@@ -297,10 +309,7 @@ static void print_done(FILE *out, const char *method, const json_t *result)
                 (int)json_integer_value(json_object_get(result, "released")),
                 json_integer_value(json_object_get(result, "released")) == 1 ? "copy" : "copies");
     else if (strcmp(method, "guest.migrate") == 0)
-        fprintf(out, "%s: %s -> %s, %s, blackout %.1f ms, %.0f ms in all\n",
-                text_of(result, "guest"), text_of(result, "from"), text_of(result, "to"),
-                text_of(result, "mode"), json_number_value(json_object_get(result, "blackout_ms")),
-                json_number_value(json_object_get(result, "total_ms")));
+        print_migrated(out, result);
     else if (strcmp(method, "migration.cancel") == 0)
         fprintf(out, "migration %d: cancelled\n",
                 (int)json_integer_value(json_object_get(result, "id")));

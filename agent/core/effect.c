@@ -339,10 +339,10 @@ static bool migrated_effect(struct core *core, struct wish *wish)
     if (target != NULL && target->failed)
         snprintf(answer->text, sizeof(answer->text), "it had to start afresh: %s", target->text);
     else if (answer->blackout_us == 0)
-        snprintf(
-            answer->text, sizeof(answer->text),
-            "skeind on %s was restarted meanwhile: how long the guest stood still is not known",
-            core_node_name(core, wish->from));
+        snprintf(answer->text, sizeof(answer->text),
+                 "how long the guest stood still is not known: node %s was lost meanwhile, or its "
+                 "skeind was restarted",
+                 core_node_name(core, wish->from));
     core_respond(core, wish->ticket, answer);
     core_wish_remove(core, wish);
     return true;

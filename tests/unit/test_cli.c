@@ -160,6 +160,11 @@ static void objects_results_and_absent_values(void **context)
     text = show_table("guest.migrate", moved, false);
     assert_string_equal(text, "web: n1 -> n3, stop-and-copy, blackout 31.2 ms, 412 ms in all\n");
     free(text);
+    json_object_set_new(moved, "blackout_ms", json_null());
+    text = show_table("guest.migrate", moved, false);
+    assert_string_equal(text,
+                        "web: n1 -> n3, stop-and-copy, blackout not known, 412 ms in all\n");
+    free(text);
     text = show_json(guest);
     assert_non_null(strstr(text, "\"node\": null"));
     free(text);

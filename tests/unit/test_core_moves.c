@@ -236,6 +236,35 @@ static void test_a_move_that_was_undone_unseen(void **unused)
     world_deinit(&w);
 }
 
+/* Where "web" is to run. */
+static uint64_t place_of_web(const struct world *w)
+{
+    return state_guest(world_state(w), "web")->placement.node;
+}
+
+/* The source alone knows since when its guest stood still. */
+static void test_blackout_that_nobody_knows_is_none(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    lives(&w, 4);
+    from = created_on_a_follower(&w, RESTART_ALWAYS);
+    to = from == 4 ? 3 : 4;
+    w.has_answer = false;
+    world_migrate(&w, "web", to);
+    for (int ms = 0; ms < 1000 && place_of_web(&w) == w.nodes[from].id; ms++)
+        world_run(&w, 1);
+    world_kill(&w, from);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_int_equal(w.answer.node, w.nodes[to].id);
+    assert_int_equal(w.answer.blackout_us, 0);
+    assert_non_null(strstr(w.answer.text, "how long the guest stood still is not known"));
+    world_deinit(&w);
+}
+
 /* Neither by itself nor with its node: both say why. (The worlds' nodes run cells only.) */
 static void test_lxc_guest_stays_where_it_is(void **unused)
 {
@@ -279,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_a_move_outlasts_its_leader),
         cmocka_unit_test(test_a_move_that_was_undone_unseen),
+        cmocka_unit_test(test_blackout_that_nobody_knows_is_none),
         cmocka_unit_test(test_lxc_guest_stays_where_it_is),
     };
 
