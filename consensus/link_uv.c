@@ -167,6 +167,15 @@ void link_set_pace(struct link *link, uint64_t serial, uint32_t bytes_per_s)
         setsockopt(c->tcp.fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s));
 }
 
+void link_set_dead(struct link *link, uint64_t serial, uint32_t dead_ms)
+{
+    const struct connection *c = open_link_of(link, serial);
+
+    if (c != NULL)
+        tcp_set(c->tcp.fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+                (int)(dead_ms != 0 ? dead_ms : link->config.dead_ms));
+}
+
 uint64_t link_delivered(const struct link *link, uint64_t serial, uint32_t *ret_waiting)
 {
     const struct connection *c = open_link_of(link, serial);

@@ -91,6 +91,10 @@ int link_connect(struct link *link, uint64_t node_id, uint32_t address, uint16_t
  * slowed as well. LINK_UNPACED: no limit. A link that is over is none of its business. */
 void link_set_pace(struct link *link, uint64_t serial, uint32_t bytes_per_s);
 
+/* From now on this link is broken when what it sent stays unacknowledged for so long; 0 = the
+ * instance's dead_ms. */
+void link_set_dead(struct link *link, uint64_t serial, uint32_t dead_ms);
+
 /* Bytes of the link that the peer's kernel has, since the link began, as they cross the wire; 0:
  * it is over. `ret_waiting` (may be NULL): that it has not yet. */
 uint64_t link_delivered(const struct link *link, uint64_t serial, uint32_t *ret_waiting);

@@ -6,6 +6,15 @@
 
 /* ---- source and target */
 
+uint32_t saga_patience_ms(bool is_live, uint32_t downtime_ms)
+{
+    if (is_live)
+        return 0;
+    if (downtime_ms < SAGA_PATIENCE_MS)
+        return SAGA_PATIENCE_MS;
+    return downtime_ms < SAGA_PATIENCE_MAX_MS ? downtime_ms : SAGA_PATIENCE_MAX_MS;
+}
+
 enum saga_deed saga_source(const struct saga_local *local)
 {
     switch (local->phase) {

@@ -33,6 +33,9 @@ enum { /* limits, ms */
        SAGA_COPY_LIMIT_MS = 60000,
        SAGA_LIVE_COPY_LIMIT_MS = 3600000, /* of a guest that runs meanwhile */
        SAGA_ORDER_AGAIN_MS = 100,         /* an order to capture may be lost */
+       SAGA_PATIENCE_MS = 1000,           /* see saga_patience_ms() */
+       SAGA_PATIENCE_MAX_MS = 3000,
+       SAGA_LAST_WORD_MS = 1000, /* a stream broke: so long its target may say why by itself */
 };
 
 /* Post-copy: with the commit ("handover") the memory is in two places. The source's copy never runs
@@ -86,6 +89,11 @@ enum saga_deed {
     SAGA_RESUME,  /* source: thaw, it is the owner still, or again */
     SAGA_DISCARD, /* this copy is not needed any more */
 };
+
+/* For how long the target may acknowledge nothing of what is sent, before the source takes the
+ * stream for broken, and the move is undone. A guest that stands still meanwhile is not kept so for
+ * longer than a second, or than its user allows; 0: it runs meanwhile, as long as any stream. */
+uint32_t saga_patience_ms(bool is_live, uint32_t downtime_ms);
 
 enum saga_deed saga_source(const struct saga_local *local);
 enum saga_deed saga_target(const struct saga_local *local);

@@ -267,6 +267,9 @@ static void dispatch(struct core *core, const struct core_event *event)
     case CORE_STREAMS:
         core_pace_streams(core, event->flows, event->n_flows);
         break;
+    case CORE_STREAM_ENDED:
+        core_move_stream_ended(core, event->migration, event->code);
+        break;
     }
 }
 

@@ -67,6 +67,8 @@ enum core_event_type {
     CORE_LINKS,         /* the own uplink was measured: links */
     CORE_STREAMS,       /* bulk streams to others, each PACE_STEP_MS while there are any, and once
                          * when there are none any more: flows */
+    CORE_STREAM_ENDED,  /* the stream that a CAPTURE went out by is over: migration, code (0: both
+                         * ends ended it; -ETIMEDOUT: the target acknowledged nothing any more) */
 };
 
 struct core_event {
@@ -75,7 +77,7 @@ struct core_event {
     const uint8_t *data; /* borrowed */
     size_t size;
     bool is_leader, lapsed, no_wait;
-    uint64_t leader, from, ticket;
+    uint64_t leader, from, ticket, migration;
     uint64_t published_term; /* Raft's term as last published, read when the event was made */
     uint32_t serial;
     int code;
@@ -118,10 +120,12 @@ enum core_action_type {
                             * the newest of a guest that came and is not named yet */
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
                       * ends with -ECANCELED, a stream that waits for its request is closed */
+    CORE_CALM_STREAM, /* migration: its patience_ms holds no longer, nobody stands still for it */
     CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
- * `to` that says the migration's id; RECEIVE the accepted stream of that id from node `to` (the
+ * `to` that says the migration's id, and is broken when the target acknowledges nothing for
+ * patience_ms (0: as any stream; see STREAM_ENDED); RECEIVE the accepted stream of that id from node `to` (the
  * shell waits for it, with a limit). A stream that cannot be had is answered as GUARD_DONE with its
  * error. SEND gets a sealed stream to node `to`; GUARD_DONE comes once that node has said that it
  * keeps the checkpoint, with its digest. RESTORE gets the checkpoint's file. */
@@ -173,7 +177,7 @@ struct core_action {
     uint8_t request[NONCE_SIZE];
     uint8_t digest[DIGEST_SIZE];
     uint64_t size_bytes;
-    uint32_t rate_kbps;
+    uint32_t rate_kbps, patience_ms;
     uint8_t *data; /* owned by the list */
     size_t size;
     struct lease_ack *ack;       /* owned by the list */

@@ -196,6 +196,9 @@ void core_move_order(struct core *core, uint64_t from, uint64_t migration);
 void core_move_notice(struct core *core, uint64_t from, uint64_t migration);
 void core_moves_tidy(struct core *core);
 void core_move_watch(struct core *core);
+/* The source's stream of a migration. */
+void core_move_stream_ended(struct core *core, uint64_t migration, int code);
+void core_move_watch_stream(struct core *core, const struct migration *m);
 void core_sagas_run(struct core *core);
 /* The node is the source of a migration whose commit is in reach. */
 bool core_saga_holds_loss(const struct core *core, uint64_t node);

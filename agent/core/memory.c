@@ -1,6 +1,7 @@
 /* memory: a guest's memory on its way: what its source is told, how far it is, and what
  * follows a handover; see core/internal.h. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "agent/core/internal.h"
 
@@ -76,6 +77,60 @@ void core_move_watch(struct core *core)
         core_wake_at(&core->node.wake_us, move->progress_us + (uint64_t)CORE_PROGRESS_MS * 1000);
     }
 }
+
+/* ---- the stream by which it left */
+
+/* It may be an earlier attempt's, heard late: then the move is undone for nothing, and nothing is
+ * lost but time. */
+void core_move_stream_ended(struct core *core, uint64_t id, int code)
+{
+    const struct migration *m = state_migration(&core->state, id);
+    struct local_move *move;
+
+    if (m == NULL || m->from != core->config.id || code == 0)
+        return;
+    move = core_move_made(core, id);
+    move->stream_code = code;
+    move->word_us = core->now;
+    if (code != -ETIMEDOUT)
+        move->word_us += (uint64_t)SAGA_LAST_WORD_MS * 1000;
+    core->node.dirty = true;
+}
+
+/* What was on its way when the stream broke is lost, and the guest stands still. */
+static void give_up_stream(struct core *core, const struct migration *m, struct local_move *move)
+{
+    move->report.failed = true;
+    snprintf(move->report.text, sizeof(move->report.text), "%s: %s%s", m->guest,
+             move->stream_code == -ETIMEDOUT ? "nothing is acknowledged any more by node "
+                                             : "the stream broke to node ",
+             core_node_name(core, m->to));
+    core_record(core, "migration-step-failed", m->guest, core->config.id, m->id, "%s",
+                move->report.text);
+    core_node_changed(core);
+}
+
+/* A capture that is under way fails by itself. After it nobody at the source writes any more, and
+ * the target may hear nothing of the end for long. */
+void core_move_watch_stream(struct core *core, const struct migration *m)
+{
+    struct local_move *move = core_move_of(core, m->id);
+
+    if (m->from != core->config.id || move == NULL || !move->is_captured)
+        return;
+    if (m->phase == MIGRATION_HANDOVER && !move->is_calm) {
+        move->is_calm = true;
+        core_act(core, CORE_CALM_STREAM)->migration = m->id;
+    }
+    if (m->phase != MIGRATION_RESERVED || move->stream_code == 0 || move->report.failed)
+        return;
+    if (core->now < move->word_us)
+        core_wake_at(&core->node.wake_us, move->word_us);
+    else
+        give_up_stream(core, m, move);
+}
+
+/* ---- how far it is, and what followed */
 
 void core_move_progressed(struct core *core, const struct asked *asked,
                           const struct guard_reply *reply)

@@ -246,6 +246,7 @@ static void kill_half(struct core *core, struct local_guest *local, const struct
 static void act(struct core *core, struct local_guest *local, const struct migration *m,
                 enum saga_deed deed)
 {
+    const struct guest *guest = state_guest(&core->state, m->guest);
     struct core_action *action;
 
     switch (deed) {
@@ -254,12 +255,14 @@ static void act(struct core *core, struct local_guest *local, const struct migra
         break;
     case SAGA_RECEIVE:
     case SAGA_CAPTURE:
+        core_move_made(core, m->id)->stream_code = 0;
         core_ask(core, deed == SAGA_RECEIVE ? GUARD_RECEIVE : GUARD_CAPTURE, local->name,
                  local->report.epoch, m->id);
         action = &core->out->list[core->out->n - 1];
         action->to = deed == SAGA_RECEIVE ? m->from : m->to;
-        core_move_wish(core, state_guest(&core->state, m->guest), m->from, m->to, &m->terms,
-                       &action->guard->wish);
+        action->patience_ms =
+            saga_patience_ms(guest != NULL && guest->spec.kind == KIND_VM, m->terms.downtime_ms);
+        core_move_wish(core, guest, m->from, m->to, &m->terms, &action->guard->wish);
         break;
     case SAGA_ACTIVATE:
         core_ask(core, GUARD_ACTIVATE, local->name, m->target.epoch, m->id)->index =
@@ -328,6 +331,7 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
     if (m->from == core->config.id && m->phase == MIGRATION_RESERVED &&
         facts.copy == SAGA_COPY_HANDED_OVER)
         give_up_capture(core, m);
+    core_move_watch_stream(core, m);
     deed = m->from == core->config.id ? saga_source(&facts) : saga_target(&facts);
     if (core->now < local->retry_us) {
         core_wake_at(&core->node.wake_us, local->retry_us);

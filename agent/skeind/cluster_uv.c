@@ -199,6 +199,7 @@ static int start_network(struct skeind *s, struct err *err)
         .peer_port = PORT_STREAM,
         .context = s,
         .on_migration = skeind_migration_stream,
+        .on_migration_end = skeind_migration_end,
         .on_flows = s->config.stream_delay_ms != 0 ? skeind_stream_flows : NULL,
         .on_checkpoint = skeind_checkpoint_stream,
     };

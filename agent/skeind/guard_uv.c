@@ -143,14 +143,16 @@ static void capture_opened(void *context, int status, int fd)
     free(capture);
 }
 
-static void ask_capture(struct skeind *s, struct guard_request *request, uint64_t to)
+static void ask_capture(struct skeind *s, struct guard_request *request,
+                        const struct core_action *action)
 {
     struct capture *capture = malloc(sizeof(*capture));
     int rc = -ENOMEM;
 
     if (capture != NULL) {
         *capture = (struct capture){s, *request};
-        rc = streams_open_migration(s->streams, to, request->migration, capture_opened, capture);
+        rc = streams_open_migration(s->streams, action->to, request->migration, action->patience_ms,
+                                    capture_opened, capture);
     }
     if (rc < 0) {
         guard_failed(s, request, rc, "the stream to the target cannot be had");
@@ -254,6 +256,13 @@ void skeind_migration_stream(void *context, uint64_t from, uint64_t migration, i
         transfer->fd = fd;
 }
 
+void skeind_migration_end(void *context, uint64_t migration, int status)
+{
+    struct core_event event = {.type = CORE_STREAM_ENDED, .migration = migration, .code = status};
+
+    skeind_event(context, &event);
+}
+
 /* What waits is told, what came is closed. */
 static void transfer_end(struct skeind *s, size_t at, int code, const char *text)
 {
@@ -306,7 +315,7 @@ void skeind_ask_guard(struct skeind *s, struct core_action *action)
         ask_restore(s, &request);
         break;
     case GUARD_CAPTURE:
-        ask_capture(s, &request, action->to);
+        ask_capture(s, &request, action);
         break;
     case GUARD_RECEIVE:
         ask_receive(s, &request, action->to);

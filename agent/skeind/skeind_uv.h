@@ -139,6 +139,7 @@ void skeind_want_stamp(struct skeind *s);
 void skeind_ack_guard(struct skeind *s, const struct lease_ack *ack);
 void skeind_ask_guard(struct skeind *s, struct core_action *action);
 void skeind_migration_stream(void *context, uint64_t from, uint64_t migration, int fd);
+void skeind_migration_end(void *context, uint64_t migration, int status);
 void skeind_sweep_transfers(struct skeind *s);
 void skeind_end_transfer(struct skeind *s, uint64_t migration);
 /* Sends a request of the shell's own; takes it. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/streams/departures_uv.h"
 #include "agent/streams/mailbox_uv.h"
 #include "agent/streams/outlets_uv.h"
 #include "agent/streams/stream_job_uv.h"
@@ -18,7 +19,7 @@
 
 /* Orders under way are bounded, each tells at most once, and one report of flows is on its way at
  * most, so the mailbox of the main thread never overflows. */
-enum { ORDERS_MAX = 256, MAILBOX_CAPACITY = 2 * ORDERS_MAX };
+enum { ORDERS_MAX = 256, MAILBOX_CAPACITY = 3 * ORDERS_MAX };
 
 struct streams {
     struct streams_config config;
@@ -28,6 +29,7 @@ struct streams {
     bool is_ended;
     struct mailbox *inbox;
     struct outlets outlets;
+    struct departures departures;
     atomic_bool is_reporting; /* a report is on its way to the main thread … */
     uint32_t n_flows;         /* … that has these */
     struct pace_flow flows[FLOWS_MAX];
@@ -35,6 +37,13 @@ struct streams {
     uv_thread_t thread;
     int n_orders; /* main thread's, like the following */
     bool is_closing;
+};
+
+/* What the main thread says of a migration's stream that it opened, or is told. */
+struct departure {
+    struct streams *streams;
+    uint64_t migration;
+    int status;
 };
 
 struct pace_order {
@@ -49,6 +58,7 @@ struct order {
     uv_work_t work; /* a fetch: reads again what is here already */
     struct image_upload *upload;
     uint64_t node;
+    uint32_t patience_ms;
     struct stream_header header;
     stream_opened_cb opened;
     stream_fetched_cb fetched;
@@ -93,6 +103,16 @@ static void stream_arrived(void *argument)
     free(order);
 }
 
+static void departure_told(void *argument)
+{
+    struct departure *departure = argument;
+    const struct streams_config *config = &departure->streams->config;
+
+    if (!departure->streams->is_closing)
+        config->on_migration_end(config->context, departure->migration, departure->status);
+    free(departure);
+}
+
 static void flows_told(void *argument)
 {
     struct streams *streams = argument;
@@ -135,12 +155,33 @@ static void on_serve(void *context, const struct link_peer *peer)
     outlets_add(&streams->outlets, peer);
 }
 
+static void take_calm(void *argument)
+{
+    struct departure *wanted = argument;
+
+    departures_calm(&wanted->streams->departures, wanted->migration);
+    free(wanted);
+}
+
+static void tell_departure(struct streams *streams, uint64_t migration, int status)
+{
+    struct departure *departure = malloc(sizeof(*departure));
+
+    if (departure == NULL)
+        return; /* the move's own limits end it */
+    *departure = (struct departure){streams, migration, status};
+    if (mailbox_post(streams->outbox, departure_told, departure) < 0)
+        free(departure);
+}
+
 static void on_link_end(void *data, const struct link_peer *peer, int status)
 {
     struct streams *streams = data;
+    uint64_t migration = departures_take(&streams->departures, peer->serial);
 
-    (void)status;
     outlets_remove(&streams->outlets, peer);
+    if (migration != 0 && streams->config.on_migration_end != NULL)
+        tell_departure(streams, migration, status);
 }
 
 static void order_done(void *context, int status)
@@ -152,7 +193,7 @@ static void order_done(void *context, int status)
     mailbox_post(order->streams->outbox, order_told, order);
 }
 
-static void begin_order(struct order *order, int fd)
+static void begin_order(struct order *order, uint64_t serial, int fd)
 {
     uint8_t bytes[STREAM_HEADER_SIZE];
     int r;
@@ -171,16 +212,18 @@ static void begin_order(struct order *order, int fd)
         return;
     }
     order->fd = fd;
+    if (order->header.kind == STREAM_MIGRATION)
+        departures_add(&order->streams->departures, serial, order->header.migration,
+                       order->patience_ms);
     order_done(order, 0);
 }
 
 static void on_connected(void *data, int status, const struct link_peer *peer, int fd)
 {
-    (void)peer;
     if (status < 0)
         order_done(data, status);
     else
-        begin_order(data, fd);
+        begin_order(data, peer->serial, fd);
 }
 
 static void call(struct order *order)
@@ -297,7 +340,7 @@ static int open_link(struct streams *streams, struct err *err)
     r = link_open(&link, &streams->link, err);
     if (r < 0)
         return r;
-    streams->outlets.link = streams->link;
+    streams->outlets.link = streams->departures.link = streams->link;
     return link_listen(streams->link, err);
 }
 
@@ -367,9 +410,10 @@ static int send_order(struct streams *streams, const struct order *wanted)
 }
 
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
-                           stream_opened_cb cb, void *context)
+                           uint32_t patience_ms, stream_opened_cb cb, void *context)
 {
-    struct order order = {.node = node, .opened = cb, .context = context};
+    struct order order = {
+        .node = node, .patience_ms = patience_ms, .opened = cb, .context = context};
 
     order.header.kind = STREAM_MIGRATION;
     order.header.migration = migration;
@@ -395,6 +439,17 @@ int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t di
     order.header.kind = STREAM_IMAGE;
     memcpy(order.header.digest, digest, DIGEST_SIZE);
     return send_order(streams, &order);
+}
+
+void streams_calm_migration(struct streams *streams, uint64_t migration)
+{
+    struct departure *wanted = streams->is_closing ? NULL : malloc(sizeof(*wanted));
+
+    if (wanted == NULL)
+        return;
+    *wanted = (struct departure){streams, migration, 0};
+    if (mailbox_post(streams->inbox, take_calm, wanted) < 0)
+        free(wanted);
 }
 
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps)

@@ -37,6 +37,9 @@ struct streams_config {
     void *context;
     /* A peer opened the stream of a migration; `fd` (blocking) is the callee's. */
     void (*on_migration)(void *context, uint64_t from, uint64_t migration, int fd);
+    /* The stream of a migration that was opened here is over. 0: both ends ended it as they should;
+     * -ETIMEDOUT: the other end acknowledged nothing any more; else it broke. */
+    void (*on_migration_end)(void *context, uint64_t migration, int status);
     /* What streams that may be held back send, by node: each PACE_STEP_MS while there are any, and
      * once when there are none any more (n 0). NULL: none is held back. */
     void (*on_flows)(void *context, const struct pace_flow *flows, uint32_t n);
@@ -51,9 +54,12 @@ typedef void (*stream_fetched_cb)(void *context, int status);
 
 int streams_new(const struct streams_config *config, struct streams **ret, struct err *err);
 uint16_t streams_port(const struct streams *streams);
-/* -ENOBUFS: too much is under way; then no callback comes. */
+/* The stream is broken when nothing of it is acknowledged for `patience_ms`; 0: as any stream.
+ * -ENOBUFS: too much is under way; then no callback comes. */
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
-                           stream_opened_cb cb, void *context);
+                           uint32_t patience_ms, stream_opened_cb cb, void *context);
+/* From now on this stream is as any other; no such stream: nothing happens. */
+void streams_calm_migration(struct streams *streams, uint64_t migration);
 /* All streams to the node that may be held back share this from now on. */
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps);
 int streams_open_checkpoint(struct streams *streams, uint64_t node, uint64_t created,

@@ -24,6 +24,7 @@
     X(DELAY, "fault: slow link")                                                                   \
     X(STREAM_DROPPED, "fault: migration stream dropped")                                           \
     X(STREAM_UNSURE, "fault: migration stream dropped at its last word")                           \
+    X(STREAM_SILENT, "fault: migration stream sent whole, and nothing arrived")                    \
     X(TRANSFER_CUT, "fault: leadership transferred, the old leader cut off")                       \
     X(DEAF_LEADER, "fault: a leader's log thread stalled, its main thread did not")                \
     X(LATE_ACKS, "fault: acks to a node came late")                                                \

@@ -137,6 +137,7 @@ static void carry_out(struct sim *sim, struct sim_node *node, struct core_action
     case CORE_END_STREAM:
         move_end(sim, node, action->migration);
         break;
+    case CORE_CALM_STREAM:
     case CORE_PACE:
     case CORE_PROGRESS:
     case CORE_MEMBERS:
@@ -346,6 +347,12 @@ void node_handle(struct sim *sim, struct sim_node *node, struct event *event)
         break;
     case EV_STREAM:
         move_stream(sim, node, event);
+        break;
+    case EV_STREAM_SILENT:
+        out.type = CORE_STREAM_ENDED;
+        out.migration = event->a;
+        out.code = -ETIMEDOUT;
+        step(sim, node, &out);
         break;
     case EV_STREAM_LIMIT:
         move_stream_limit(sim, node, event);

@@ -56,6 +56,7 @@ enum event_kind {
     EV_REQUEST_GONE,    /* a = ticket */
     EV_IMAGE,           /* a = image, b = code */
     EV_STREAM,          /* from; a = migration: the shell has a stream for CAPTURE or RECEIVE */
+    EV_STREAM_SILENT,   /* a = migration: nothing that was sent is acknowledged any more */
     EV_STREAM_LIMIT,    /* a = migration: RECEIVE has waited long enough */
     /* to the log */
     EV_RAFT_LOADED,

@@ -137,6 +137,8 @@ static void ask_guard(struct world *w, unsigned i, struct core_action *action)
                     action->guard->op == GUARD_SEND && w->send_us != 0
                         ? w->send_us
                         : world_guard_work_us(action->guard));
+    if (action->guard->op == GUARD_CAPTURE)
+        w->patience_ms = action->patience_ms;
     p->request = action->guard;
     p->serial = action->guard->serial;
     action->guard = NULL;
@@ -203,6 +205,9 @@ static void carry_out(struct world *w, unsigned i, struct core_action *action)
     }
     case CORE_END_STREAM:
         end_stream(w, i, action->migration);
+        break;
+    case CORE_CALM_STREAM:
+        w->n_calmed++;
         break;
     default:
         break;

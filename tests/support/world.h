@@ -62,6 +62,9 @@ struct world {
     enum guard_op fail_op; /* the next such request fails with fail_code */
     int fail_code;
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
+    bool loses_streams;         /* what a capture wrote arrives nowhere */
+    uint32_t patience_ms;       /* of the newest capture's stream */
+    unsigned n_calmed;          /* CORE_CALM_STREAM actions */
     unsigned n_progress;        /* CORE_PROGRESS actions */
     struct answer progress;     /* the newest */
     struct health_check health; /* of guests created from now on: tcp or none */
@@ -101,6 +104,8 @@ void world_create(struct world *w, const char *name, enum restart_policy restart
 void world_spec(struct guest_spec *ret, const char *name);
 void world_by_name(struct world *w, enum command_type type, const char *name);
 void world_migrate(struct world *w, const char *name, unsigned to);
+/* The stream of the one migration there is has ended for its source. */
+void world_end_stream(struct world *w, int code);
 /* The guest ends by itself. */
 void world_end_guest(struct world *w, unsigned node, const char *name, int32_t status);
 /* How many nodes run a copy that is not frozen; `ret_node` (may be NULL) is the last of them. */

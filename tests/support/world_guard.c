@@ -282,7 +282,7 @@ void world_guard_reply(struct world *w, struct world_pending *p)
     struct world_guard *g = &w->nodes[p->to].guard;
 
     if (p->request->op == GUARD_RECEIVE && !p->is_ended &&
-        !stream_is_here(w, p->request->migration) &&
+        (w->loses_streams || !stream_is_here(w, p->request->migration)) &&
         world_guard_copy(g, p->request->copy.guest) != NULL) {
         struct world_pending *again = world_later(w, PENDING_REPLY, p->to, 1000);
 

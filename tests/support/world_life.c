@@ -238,6 +238,17 @@ void world_migrate(struct world *w, const char *name, unsigned to)
     world_ask(w, &command);
 }
 
+void world_end_stream(struct world *w, int code)
+{
+    const struct migration *m = &world_state(w)->migrations[0];
+    struct core_event ended = {.type = CORE_STREAM_ENDED, .migration = m->id, .code = code};
+
+    for (unsigned i = 1; i <= w->n; i++) {
+        if (w->nodes[i].id == m->from)
+            world_step(w, i, &ended);
+    }
+}
+
 void world_end_guest(struct world *w, unsigned i, const char *name, int32_t status)
 {
     struct world_guard *g = &w->nodes[i].guard;

@@ -41,6 +41,7 @@ static void test_the_guest_runs_before_its_memory_is_there(void **unused)
         }
     }
     assert_true(ran_in_handover);
+    assert_int_equal(w.n_calmed, 1); /* nobody stands still for the rest */
     assert_int_equal(w.answer.kind, ANSWER_DONE);
     assert_string_equal(w.answer.mode, "post-copy");
     assert_in_range(w.answer.blackout_us, 45000, 60000);
@@ -81,6 +82,22 @@ static void until_fetching(struct world *w, unsigned to)
             return;
     }
     fail_msg("no handover:\n%s", w->records);
+}
+
+/* The memory's own keepers say what becomes of that. */
+static void test_the_end_of_a_stream_is_no_abort_behind_the_handover(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    begun(&w, RESTART_ALWAYS, &from, &to);
+    until_fetching(&w, to);
+    world_end_stream(&w, -ETIMEDOUT);
+    assert_true(world_answered(&w, 5000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_string_equal(w.answer.mode, "post-copy");
+    world_deinit(&w);
 }
 
 static void test_a_lost_source_ends_the_half_copy(void **unused)
@@ -223,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_the_way_is_as_free_as_it_is_to_a_move),
         cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
         cmocka_unit_test(test_whoever_waits_hears_how_far_it_is),
+        cmocka_unit_test(test_the_end_of_a_stream_is_no_abort_behind_the_handover),
         cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
         cmocka_unit_test(test_without_a_restart_it_is_lost),
         cmocka_unit_test(test_a_lost_target_is_a_loss_like_any_other),

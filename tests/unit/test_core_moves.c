@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/api/show_jansson.h"
 #include "agent/core/internal.h"
 #include "tests/unit/small_world.h"
 
@@ -236,10 +237,105 @@ static void test_a_move_that_was_undone_unseen(void **unused)
     world_deinit(&w);
 }
 
+/* Captured, and nothing of it arrives. Returns where it stands still. */
+static unsigned until_its_stream_is_lost(struct world *w)
+{
+    unsigned from;
+
+    lives(w, 3);
+    from = created(w, "web", RESTART_ALWAYS);
+    w->loses_streams = true;
+    world_migrate(w, "web", from % 3 + 1);
+    world_run(w, 300);
+    assert_int_equal(world_n_running(w, "web", NULL), 0);
+    assert_int_equal(world_copy(w, from, "web")->state, GUEST_HANDED_OVER);
+    return from;
+}
+
+/* Runs until it is thawed; after how many ms that was. */
+static unsigned thawed_after(struct world *w, unsigned from)
+{
+    unsigned ms = 0, at = 0;
+
+    while (world_n_running(w, "web", &at) == 0 && ms++ < 20000)
+        world_run(w, 1);
+    assert_int_equal(at, from);
+    world_run(w, 300);
+    assert_int_equal(w->answer.kind, ANSWER_REFUSED);
+    assert_null(world_copy(w, from % 3 + 1, "web"));
+    assert_int_equal(world_state(w)->n_migrations, 0);
+    return ms;
+}
+
+/* Nobody at the source writes any more, and the target hears nothing of the end. */
+static void test_a_guest_does_not_wait_for_a_stream_that_broke(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    from = until_its_stream_is_lost(&w);
+    assert_int_equal(w.patience_ms, SAGA_PATIENCE_MS);
+    world_end_stream(&w, -ETIMEDOUT);
+    assert_in_range(thawed_after(&w, from), 1, 50);
+    assert_non_null(strstr(w.answer.text, "web: nothing is acknowledged any more by node n"));
+    world_deinit(&w);
+
+    from = until_its_stream_is_lost(&w);
+    world_end_stream(&w, -ECONNRESET);
+    assert_in_range(thawed_after(&w, from), SAGA_LAST_WORD_MS, SAGA_LAST_WORD_MS + 50);
+    assert_non_null(strstr(w.answer.text, "web: the stream broke to node n"));
+    world_deinit(&w);
+}
+
+/* Whoever broke it knows best why. */
+static void test_the_target_has_the_last_word_on_a_stream_that_broke(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    from = until_its_stream_is_lost(&w);
+    world_end_stream(&w, -ECONNRESET);
+    world_run(&w, 100);
+    w.fail_op = GUARD_RECEIVE;
+    w.fail_code = -ENOSPC;
+    w.loses_streams = false;
+    assert_in_range(thawed_after(&w, from), 1, 50);
+    assert_non_null(strstr(w.answer.text, "made to fail"));
+    world_deinit(&w);
+}
+
+/* Both ends are done with it, and the commit is on its way. */
+static void test_a_stream_that_ended_as_it_should_is_no_obstacle(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    until_its_stream_is_lost(&w);
+    world_end_stream(&w, 0);
+    world_run(&w, 2 * SAGA_LAST_WORD_MS);
+    assert_int_equal(world_state(&w)->n_migrations, 1);
+    w.loses_streams = false;
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    world_deinit(&w);
+}
+
 /* Where "web" is to run. */
 static uint64_t place_of_web(const struct world *w)
 {
     return state_guest(world_state(w), "web")->placement.node;
+}
+
+static void assert_shows_no_blackout(const struct world *w)
+{
+    struct show show = {.core = w->nodes[w->leader].core, .now = w->now};
+    json_t *shown = show_migrated(&show, "web", &w->answer);
+
+    assert_true(json_is_null(json_object_get(shown, "blackout_ms")));
+    assert_true(json_is_null(json_object_get(shown, "bytes")) == (w->answer.bytes == 0));
+    json_decref(shown);
 }
 
 /* The source alone knows since when its guest stood still. */
@@ -262,6 +358,7 @@ static void test_blackout_that_nobody_knows_is_none(void **unused)
     assert_int_equal(w.answer.node, w.nodes[to].id);
     assert_int_equal(w.answer.blackout_us, 0);
     assert_non_null(strstr(w.answer.text, "how long the guest stood still is not known"));
+    assert_shows_no_blackout(&w);
     world_deinit(&w);
 }
 
@@ -308,6 +405,9 @@ int main(void)
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
         cmocka_unit_test(test_a_move_outlasts_its_leader),
         cmocka_unit_test(test_a_move_that_was_undone_unseen),
+        cmocka_unit_test(test_a_guest_does_not_wait_for_a_stream_that_broke),
+        cmocka_unit_test(test_the_target_has_the_last_word_on_a_stream_that_broke),
+        cmocka_unit_test(test_a_stream_that_ended_as_it_should_is_no_obstacle),
         cmocka_unit_test(test_blackout_that_nobody_knows_is_none),
         cmocka_unit_test(test_lxc_guest_stays_where_it_is),
     };

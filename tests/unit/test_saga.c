@@ -389,6 +389,21 @@ static void test_handover(void **unused)
     assert_int_equal(saga_step(&saga, &facts, 0), SAGA_PROPOSE_DONE);
 }
 
+/* A second, or what the user allows; never more than any stream. */
+static void test_patience_follows_the_downtime_asked_for(void **unused)
+{
+    static const struct {
+        bool is_live;
+        uint32_t downtime_ms, patience_ms;
+    } rows[] = {{false, 1, 1000},    {false, 300, 1000},   {false, 1000, 1000},
+                {false, 1500, 1500}, {false, 60000, 3000}, {true, 300, 0}};
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(saga_patience_ms(rows[i].is_live, rows[i].downtime_ms),
+                         rows[i].patience_ms);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_new_leader_picks_up),
         cmocka_unit_test(test_a_restore_that_fails),
         cmocka_unit_test(test_handover),
+        cmocka_unit_test(test_patience_follows_the_downtime_asked_for),
         cmocka_unit_test(test_no_step_leads_back_before_the_commit),
     };
 

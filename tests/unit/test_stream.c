@@ -2,6 +2,7 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct node {
     struct streams *streams;
     uint64_t from, migration;
     int fd; /* of a migration that arrived */
+    uint64_t ended;
+    int end_status; /* of a migration that left */
 };
 
 struct bench {
@@ -48,6 +51,14 @@ static void on_migration(void *context, uint64_t from, uint64_t migration, int f
     node->fd = fd;
 }
 
+static void on_migration_end(void *context, uint64_t migration, int status)
+{
+    struct node *node = context;
+
+    node->ended = migration;
+    node->end_status = status;
+}
+
 static void open_node(struct bench *b, int i, uint16_t peer_port)
 {
     char path[96];
@@ -62,6 +73,7 @@ static void open_node(struct bench *b, int i, uint16_t peer_port)
         .peer_port = peer_port,
         .context = node,
         .on_migration = on_migration,
+        .on_migration_end = on_migration_end,
         .on_flows = b->on_flows,
     };
 
@@ -353,16 +365,30 @@ static void headers_are_read_back_and_nothing_else_is(void **unused)
     }
 }
 
+/* From the second node to the first. */
+static void open_migration(struct bench *b, uint32_t patience_ms)
+{
+    b->status = NOT_YET;
+    assert_int_equal(streams_open_migration(b->nodes[1].streams, 1, 42, patience_ms, on_opened, b),
+                     0);
+    while (b->status == NOT_YET || b->nodes[0].fd < 0)
+        uv_run(&b->loop, UV_RUN_ONCE);
+    assert_int_equal(b->status, 0);
+}
+
+static void await_its_end(struct bench *b)
+{
+    while (b->nodes[1].ended == 0)
+        uv_run(&b->loop, UV_RUN_ONCE);
+    assert_int_equal(b->nodes[1].ended, 42);
+}
+
 static void migration_stream_reaches_the_other_main_thread(void **state)
 {
     struct bench *b = *state;
     char text[6] = "";
 
-    b->status = NOT_YET;
-    assert_int_equal(streams_open_migration(b->nodes[1].streams, 1, 42, on_opened, b), 0);
-    while (b->status == NOT_YET || b->nodes[0].fd < 0)
-        uv_run(&b->loop, UV_RUN_ONCE);
-    assert_int_equal(b->status, 0);
+    open_migration(b, 0);
     assert_int_equal(b->nodes[0].migration, 42);
     assert_int_equal(b->nodes[0].from, 2);
     /* Both ends block: they are for a process that knows nothing of loops. */
@@ -374,6 +400,27 @@ static void migration_stream_reaches_the_other_main_thread(void **state)
     }
     assert_string_equal(text, "guest");
     assert_int_equal(read(b->nodes[0].fd, text, 1), 0);
+    close(b->nodes[0].fd);
+    b->nodes[0].fd = -1;
+    await_its_end(b);
+    assert_int_equal(b->nodes[1].end_status, 0);
+}
+
+/* The target takes nothing, and its kernel's buffers are full: whoever stands still for that hears
+ * so in time. */
+static void migration_stream_that_is_not_taken_is_given_up(void **state)
+{
+    struct bench *b = *state;
+    static const uint8_t memory[64 * 1024];
+
+    open_migration(b, 500);
+    signal(SIGPIPE, SIG_IGN);
+    while (write(b->fd, memory, sizeof(memory)) > 0)
+        continue;
+    assert_true(errno == EPIPE || errno == ECONNRESET);
+    close(b->fd);
+    await_its_end(b);
+    assert_int_equal(b->nodes[1].end_status, -ETIMEDOUT);
 }
 
 static void streams_under_way_end_with_the_thread(void **state)
@@ -423,6 +470,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_break_keeps_what_has_come, set_up, tear_down),
         cmocka_unit_test(headers_are_read_back_and_nothing_else_is),
         cmocka_unit_test_setup_teardown(migration_stream_reaches_the_other_main_thread, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(migration_stream_that_is_not_taken_is_given_up, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(streams_under_way_end_with_the_thread, set_up, tear_down),
         cmocka_unit_test_setup_teardown(store_keeps_only_whole_images, set_up, tear_down),
