@@ -16,18 +16,20 @@
 
 enum { PRELOADED = 200 }; /* descriptor, out of the way of criu's own */
 
-extern const uint8_t sockopt_image[], sockopt_image_end[]; /* sockopt_criu.c, compiled */
+/* conntrack_criu.c and sockopt_criu.c, compiled */
+extern const uint8_t preloaded_image[], preloaded_image_end[];
 
-/* The library as a file that only this process tree has. Without it criu still moves what has no
- * sockets, so failing is not worth an error. */
-static void preload(char *ret_variable, size_t size)
+/* The library as a file that only this process tree has; for a dump: what else criu does is about
+ * the node too. Without it criu still moves what has no sockets, so failing is not worth an error.
+ */
+static void preload(const char *what, char *ret_variable, size_t size)
 {
-    size_t length = (size_t)(sockopt_image_end - sockopt_image);
-    int fd = memfd_create("sockopt", 0);
+    size_t length = (size_t)(preloaded_image_end - preloaded_image);
+    int fd = strcmp(what, "dump") == 0 ? memfd_create("preloaded", 0) : -1;
 
     ret_variable[0] = '\0';
     fd = fd < 0 ? fd : fcntl(fd, F_DUPFD, PRELOADED);
-    if (fd >= 0 && write(fd, sockopt_image, length) == (ssize_t)length)
+    if (fd >= 0 && write(fd, preloaded_image, length) == (ssize_t)length)
         snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
 }
 
@@ -62,7 +64,7 @@ static void become_criu(const struct criu_run *run)
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
     keep_only(kept, sizeof(kept) / sizeof(kept[0]));
-    preload(preloaded, sizeof(preloaded));
+    preload(run->what, preloaded, sizeof(preloaded));
     signal(SIGPIPE, SIG_DFL);
     setsid();
     execve("/usr/sbin/criu", (char *const *)argv, (char *const *)environment);

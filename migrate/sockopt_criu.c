@@ -1,4 +1,4 @@
-/* sockopt_criu: a library that is preloaded into `criu dump`.
+/* sockopt_criu: part of a library that is preloaded into `criu dump`.
  *
  * Since Linux 6.16 only Unix, netlink and Bluetooth sockets know SO_PASSCRED and SO_PASSSEC; asking
  * any other fails with EOPNOTSUPP. CRIU up to 4.1 asks every socket, and gives up the whole dump
