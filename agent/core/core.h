@@ -120,12 +120,13 @@ enum core_action_type {
                             * the newest of a guest that came and is not named yet */
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
                       * ends with -ECANCELED, a stream that waits for its request is closed */
-    CORE_CALM_STREAM, /* migration: its patience_ms holds no longer, nobody stands still for it */
+    CORE_CALM_STREAM, /* migration: nobody stands still for its stream any more: patience_ms holds no
+                       * longer, and it gives way as one that is only awaited */
     CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
  * `to` that says the migration's id, and is broken when the target acknowledges nothing for
- * patience_ms (0: as any stream; see STREAM_ENDED); RECEIVE the accepted stream of that id from node `to` (the
+ * patience_ms (0: as any stream; see STREAM_ENDED), and gives way as `manner` says; RECEIVE the accepted stream of that id from node `to` (the
  * shell waits for it, with a limit). A stream that cannot be had is answered as GUARD_DONE with its
  * error. SEND gets a sealed stream to node `to`; GUARD_DONE comes once that node has said that it
  * keeps the checkpoint, with its digest. RESTORE gets the checkpoint's file. */
@@ -178,7 +179,8 @@ struct core_action {
     uint8_t digest[DIGEST_SIZE];
     uint64_t size_bytes;
     uint32_t rate_kbps, patience_ms;
-    uint8_t *data; /* owned by the list */
+    enum pace_manner manner; /* of a CAPTURE's stream, like patience_ms */
+    uint8_t *data;           /* owned by the list */
     size_t size;
     struct lease_ack *ack;       /* owned by the list */
     struct guard_request *guard; /* owned by the list; the shell may take it (set NULL) */

@@ -252,7 +252,8 @@ void core_remove_begin(struct core *core, const struct core_event *event); /* ta
 bool core_remove_run(struct core *core, struct wish *wish);
 uint64_t core_remove_leaving(const struct core *core); /* whose vote is to be taken; 0 = none */
 
-/* What this leader knows of the loss or the reboot (`type`) of `node` that it is about to propose. */
+/* What this leader knows of the loss or the reboot (`type`) of `node` that it is about to propose.
+ */
 void core_loss_origin(const struct core *core, uint64_t node, enum command_type type,
                       struct loss_origin *ret);
 /* Such a command, proposed at `proposed_us` as far as this node knows, was applied at `index`. */
@@ -273,6 +274,8 @@ void core_lead_links(struct core *core, uint64_t from, const struct backhaul *li
 void core_pace_heard(struct core *core, uint64_t node, uint32_t round_trip_us);
 void core_pace_ponged(struct core *core, uint64_t from, uint64_t token);
 void core_pace_streams(struct core *core, const struct pace_flow *flows, uint32_t n);
+/* Of the stream by which such a guest leaves, until nobody stands still for it (CALM_STREAM). */
+enum pace_manner core_pace_manner(enum guest_kind kind, enum move_mode mode);
 void core_pace_learn(struct core *core); /* once a second: asks one of the others */
 struct backhaul_streams core_pace_view(const struct core *core);
 

@@ -247,6 +247,7 @@ static void act(struct core *core, struct local_guest *local, const struct migra
                 enum saga_deed deed)
 {
     const struct guest *guest = state_guest(&core->state, m->guest);
+    enum guest_kind kind = guest != NULL ? guest->spec.kind : KIND_CELL;
     struct core_action *action;
 
     switch (deed) {
@@ -260,8 +261,8 @@ static void act(struct core *core, struct local_guest *local, const struct migra
                  local->report.epoch, m->id);
         action = &core->out->list[core->out->n - 1];
         action->to = deed == SAGA_RECEIVE ? m->from : m->to;
-        action->patience_ms =
-            saga_patience_ms(guest != NULL && guest->spec.kind == KIND_VM, m->terms.downtime_ms);
+        action->patience_ms = saga_patience_ms(kind == KIND_VM, m->terms.downtime_ms);
+        action->manner = core_pace_manner(kind, m->terms.mode);
         core_move_wish(core, guest, m->from, m->to, &m->terms, &action->guard->wish);
         break;
     case SAGA_ACTIVATE:

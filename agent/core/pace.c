@@ -29,10 +29,11 @@ static struct path *path_made(struct core *core, uint64_t node)
     return path;
 }
 
-static struct pace_limits limits_of(const struct core *core)
+static struct pace_limits limits_of(const struct core *core, const struct pace_flow *flow)
 {
     return (struct pace_limits){.target_us = core->config.stream_delay_ms * 1000,
-                                .capacity_kbps = core->node.links.capacity_kbps};
+                                .capacity_kbps = core->node.links.capacity_kbps,
+                                .n_awaited = flow->n_awaited};
 }
 
 static void ask(struct core *core, struct path *path)
@@ -91,12 +92,20 @@ void core_pace_learn(struct core *core)
     ask(core, path);
 }
 
+/* ---- streams of migrations */
+
+/* A cell stands still while its state crosses. */
+enum pace_manner core_pace_manner(enum guest_kind kind, enum move_mode mode)
+{
+    return kind == KIND_VM && mode != MOVE_STOP ? PACE_AWAITED : PACE_URGENT;
+}
+
 /* ---- steering */
 
 static void steer(struct core *core, const struct pace_flow *flow)
 {
     struct path *path = path_made(core, flow->node);
-    struct pace_limits limits = limits_of(core);
+    struct pace_limits limits = limits_of(core, flow);
     struct core_action *action;
 
     if (path->n_streams == 0) {

@@ -151,7 +151,8 @@ static void ask_capture(struct skeind *s, struct guard_request *request,
 
     if (capture != NULL) {
         *capture = (struct capture){s, *request};
-        rc = streams_open_migration(s->streams, action->to, request->migration, action->patience_ms,
+        rc = streams_open_migration(s->streams, action->to, request->migration,
+                                    &(struct stream_terms){action->patience_ms, action->manner},
                                     capture_opened, capture);
     }
     if (rc < 0) {

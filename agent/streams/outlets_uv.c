@@ -20,6 +20,17 @@ static struct pace_flow *flow_of(struct report *report, uint64_t node)
     return &report->list[at];
 }
 
+static bool is_held(const struct outlet *outlet)
+{
+    return outlet->manner != PACE_URGENT && outlet->has_payload;
+}
+
+static void add_stream(struct pace_flow *flow, const struct outlet *outlet)
+{
+    flow->n_streams++;
+    flow->n_awaited += outlet->manner == PACE_AWAITED;
+}
+
 static void count(const struct outlets *outlets, struct outlet *outlet, uint64_t ms,
                   struct report *report)
 {
@@ -29,10 +40,10 @@ static void count(const struct outlets *outlets, struct outlet *outlet, uint64_t
     struct pace_flow *flow;
 
     outlet->has_payload = outlet->has_payload || waiting > 0 || bytes > 0;
-    flow = outlet->has_payload ? flow_of(report, outlet->node) : NULL;
+    flow = is_held(outlet) ? flow_of(report, outlet->node) : NULL;
     if (flow == NULL)
         return;
-    flow->n_streams++;
+    add_stream(flow, outlet);
     flow->delivered_kbps += (uint32_t)(bytes * 8 / ms);
 }
 
@@ -73,19 +84,45 @@ void outlets_close(struct outlets *outlets)
     uv_close((uv_handle_t *)&outlets->timer, NULL);
 }
 
-void outlets_add(struct outlets *outlets, const struct link_peer *peer)
+static void set_pace(const struct outlets *outlets, const struct outlet *outlet, uint32_t kbps)
 {
+    uint64_t rate = (uint64_t)kbps * BYTES_OF_KBPS;
+
+    if (outlet->manner == PACE_URGENT || rate > LINK_UNPACED)
+        rate = LINK_UNPACED;
+    link_set_pace(outlets->link, outlet->serial, (uint32_t)rate);
+}
+
+void outlets_add(struct outlets *outlets, const struct link_peer *peer, enum pace_manner manner,
+                 uint64_t migration)
+{
+    struct outlet *outlet;
+
     if (outlets->report == NULL || outlets->n == OUTLETS_MAX)
         return;
     if (!uv_is_active((uv_handle_t *)&outlets->timer)) {
         outlets->looked_ns = uv_hrtime();
         uv_timer_start(&outlets->timer, on_time, PACE_STEP_MS, PACE_STEP_MS);
     }
-    outlets->list[outlets->n++] =
-        (struct outlet){.serial = peer->serial,
-                        .node = peer->node_id,
-                        .before = link_delivered(outlets->link, peer->serial, NULL)};
-    link_set_pace(outlets->link, peer->serial, PACE_START_KBPS * BYTES_OF_KBPS);
+    outlet = &outlets->list[outlets->n++];
+    *outlet = (struct outlet){.serial = peer->serial,
+                              .node = peer->node_id,
+                              .manner = manner,
+                              .migration = migration,
+                              .before = link_delivered(outlets->link, peer->serial, NULL)};
+    set_pace(outlets, outlet, PACE_START_KBPS);
+}
+
+void outlets_set_manner(struct outlets *outlets, uint64_t migration, enum pace_manner manner)
+{
+    for (size_t i = 0; i < outlets->n; i++) {
+        struct outlet *outlet = &outlets->list[i];
+
+        if (outlet->migration != migration || outlet->manner == manner)
+            continue;
+        outlet->manner = manner;
+        set_pace(outlets, outlet, PACE_START_KBPS);
+    }
 }
 
 void outlets_remove(struct outlets *outlets, const struct link_peer *peer)
@@ -100,17 +137,16 @@ void outlets_remove(struct outlets *outlets, const struct link_peer *peer)
 
 void outlets_set_pace(struct outlets *outlets, uint64_t node, uint32_t rate_kbps)
 {
-    uint64_t n = 0, rate;
+    struct pace_flow flow = {.node = node};
 
-    for (size_t i = 0; i < outlets->n; i++)
-        n += outlets->list[i].node == node && outlets->list[i].has_payload;
-    rate = rate_kbps / (n > 0 ? n : 1);
-    if (rate < PACE_FLOOR_KBPS)
-        rate = PACE_FLOOR_KBPS;
-    rate *= BYTES_OF_KBPS;
     for (size_t i = 0; i < outlets->n; i++) {
-        if (outlets->list[i].node == node)
-            link_set_pace(outlets->link, outlets->list[i].serial,
-                          rate < LINK_UNPACED ? (uint32_t)rate : LINK_UNPACED);
+        if (outlets->list[i].node == node && is_held(&outlets->list[i]))
+            add_stream(&flow, &outlets->list[i]);
+    }
+    for (size_t i = 0; i < outlets->n; i++) {
+        const struct outlet *outlet = &outlets->list[i];
+
+        if (outlet->node == node && is_held(outlet))
+            set_pace(outlets, outlet, pace_share_kbps(rate_kbps, &flow, outlet->manner));
     }
 }

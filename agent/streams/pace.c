@@ -14,11 +14,16 @@ enum {
     ADD_KBPS = 64, /* where it is not known */
 };
 
+static uint32_t more_of(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static uint32_t floor_of(const struct pace_limits *limits)
 {
-    uint32_t share = limits->capacity_kbps / FLOOR_DIVISOR;
+    uint32_t floor = more_of(limits->capacity_kbps / FLOOR_DIVISOR, PACE_FLOOR_KBPS);
 
-    return share > PACE_FLOOR_KBPS ? share : PACE_FLOOR_KBPS;
+    return more_of(floor, limits->n_awaited * PACE_AWAITED_KBPS);
 }
 
 static uint32_t ceiling_of(const struct pace_limits *limits)
@@ -159,4 +164,21 @@ void pace_end(struct pace *pace)
 {
     pace->rate_kbps = 0;
     pace->is_held = false;
+}
+
+/* ---- shares */
+
+uint32_t pace_share_kbps(uint32_t rate_kbps, const struct pace_flow *flow, enum pace_manner manner)
+{
+    uint32_t n_others = flow->n_streams - flow->n_awaited;
+    uint32_t even = flow->n_streams > 0 ? rate_kbps / flow->n_streams : rate_kbps;
+
+    if (manner == PACE_AWAITED)
+        return more_of(even, PACE_AWAITED_KBPS);
+    if (even < PACE_AWAITED_KBPS && n_others > 0) {
+        uint32_t first = flow->n_awaited * PACE_AWAITED_KBPS;
+
+        even = rate_kbps > first ? (rate_kbps - first) / n_others : 0;
+    }
+    return more_of(even, PACE_FLOOR_KBPS);
 }

@@ -11,7 +11,8 @@
  * rate without swinging.
  *
  * The rate never falls below a floor: a stream that stood still would be cut by those who wait for
- * it (STREAM_IDLE_MS), and be sent again from there.
+ * it (STREAM_IDLE_MS), and be sent again from there. The floor is higher where a guest that runs
+ * waits for what is sent.
  */
 #ifndef SKEIN_AGENT_STREAMS_PACE_H
 #define SKEIN_AGENT_STREAMS_PACE_H
@@ -26,20 +27,30 @@ enum {
     PACE_OVERDUE_MS = 150,    /* an answer that is missing for longer counts as a round trip */
     PACE_STEP_MS = 25,        /* pace_step() is meant to be called once in this time */
     PACE_FLOOR_KBPS = 256,    /* 64 KiB in 2 s: far from STREAM_IDLE_MS */
+    PACE_AWAITED_KBPS = 4000, /* a page of 4 KiB in 8 ms */
     PACE_START_KBPS = 8000,   /* where the link's capacity is not known */
     PACE_MAX_KBPS = 40000000, /* likewise */
+};
+
+/* Who waits for what a stream carries. */
+enum pace_manner {
+    PACE_PATIENT = 1, /* nobody: it may be held back as far as PACE_FLOOR_KBPS */
+    PACE_AWAITED,     /* a guest that runs: as far as PACE_AWAITED_KBPS */
+    PACE_URGENT,      /* a guest that stands still: it is not held back */
 };
 
 /* The bulk streams to one node that may be held back. */
 struct pace_flow {
     uint64_t node;
     uint32_t n_streams;
+    uint32_t n_awaited;      /* of them */
     uint32_t delivered_kbps; /* since it was last said */
 };
 
 struct pace_limits {
     uint32_t target_us;     /* queueing delay that streams may cause */
     uint32_t capacity_kbps; /* of the own uplink; 0 = unknown */
+    uint32_t n_awaited;     /* streams that a guest waits for */
 };
 
 struct pace {
@@ -65,6 +76,9 @@ void pace_begin(struct pace *pace, const struct pace_limits *limits);
 void pace_step(struct pace *pace, const struct pace_limits *limits, uint32_t delivered_kbps,
                uint64_t silent_us, uint64_t now);
 void pace_end(struct pace *pace); /* nothing is sent any more; what was learnt stays */
+/* Of `rate_kbps` for the flow, what one of its streams gets, at least its floor: an even share, but
+ * where that is too little those that a guest waits for come first. */
+uint32_t pace_share_kbps(uint32_t rate_kbps, const struct pace_flow *flow, enum pace_manner manner);
 /* Above the base, as far as it is known. */
 uint32_t pace_delay_us(const struct pace *pace, uint64_t now);
 

@@ -58,8 +58,8 @@ struct order {
     uv_work_t work; /* a fetch: reads again what is here already */
     struct image_upload *upload;
     uint64_t node;
-    uint32_t patience_ms;
     struct stream_header header;
+    struct stream_terms terms; /* of one that is opened */
     stream_opened_cb opened;
     stream_fetched_cb fetched;
     void *context;
@@ -152,7 +152,7 @@ static void on_serve(void *context, const struct link_peer *peer)
 {
     struct streams *streams = context;
 
-    outlets_add(&streams->outlets, peer);
+    outlets_add(&streams->outlets, peer, PACE_PATIENT, 0);
 }
 
 static void take_calm(void *argument)
@@ -160,6 +160,7 @@ static void take_calm(void *argument)
     struct departure *wanted = argument;
 
     departures_calm(&wanted->streams->departures, wanted->migration);
+    outlets_set_manner(&wanted->streams->outlets, wanted->migration, PACE_AWAITED);
     free(wanted);
 }
 
@@ -193,7 +194,7 @@ static void order_done(void *context, int status)
     mailbox_post(order->streams->outbox, order_told, order);
 }
 
-static void begin_order(struct order *order, uint64_t serial, int fd)
+static void begin_order(struct order *order, const struct link_peer *peer, int fd)
 {
     uint8_t bytes[STREAM_HEADER_SIZE];
     int r;
@@ -211,10 +212,11 @@ static void begin_order(struct order *order, uint64_t serial, int fd)
         order_done(order, -EPIPE);
         return;
     }
+    outlets_add(&order->streams->outlets, peer, order->terms.manner, order->header.migration);
     order->fd = fd;
     if (order->header.kind == STREAM_MIGRATION)
-        departures_add(&order->streams->departures, serial, order->header.migration,
-                       order->patience_ms);
+        departures_add(&order->streams->departures, peer->serial, order->header.migration,
+                       order->terms.patience_ms);
     order_done(order, 0);
 }
 
@@ -223,7 +225,7 @@ static void on_connected(void *data, int status, const struct link_peer *peer, i
     if (status < 0)
         order_done(data, status);
     else
-        begin_order(data, peer->serial, fd);
+        begin_order(data, peer, fd);
 }
 
 static void call(struct order *order)
@@ -410,10 +412,9 @@ static int send_order(struct streams *streams, const struct order *wanted)
 }
 
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
-                           uint32_t patience_ms, stream_opened_cb cb, void *context)
+                           const struct stream_terms *terms, stream_opened_cb cb, void *context)
 {
-    struct order order = {
-        .node = node, .patience_ms = patience_ms, .opened = cb, .context = context};
+    struct order order = {.node = node, .terms = *terms, .opened = cb, .context = context};
 
     order.header.kind = STREAM_MIGRATION;
     order.header.migration = migration;
@@ -423,7 +424,8 @@ int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migr
 int streams_open_checkpoint(struct streams *streams, uint64_t node, uint64_t created,
                             uint64_t epoch, stream_opened_cb cb, void *context)
 {
-    struct order order = {.node = node, .opened = cb, .context = context};
+    struct order order = {
+        .node = node, .terms.manner = PACE_PATIENT, .opened = cb, .context = context};
 
     order.header.kind = STREAM_CHECKPOINT;
     order.header.created = created;

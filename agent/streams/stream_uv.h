@@ -3,10 +3,10 @@
  *
  * A stream begins with a fixed header that says what it is: an image wanted from its holder, the
  * state of a migrating guest, or a guest's checkpoint. What is sent to one node is held back by a
- * rate for all of it (agent/streams/pace.h), but for migrations: a guest stands still while its
- * state crosses, so every millisecond that its stream waits is a millisecond more of its downtime,
- * and the least that can be sent then is on its way already. Images are served and fetched whole by
- * this thread; the other streams are only made here and handed to the main thread.
+ * rate for all of it (agent/streams/pace.h), but for a migration while its guest stands still:
+ * every millisecond that its stream waits then is a millisecond more of its downtime, and the least
+ * that can be sent is on its way already. Images are served and fetched whole by this thread; the
+ * other streams are only made here and handed to the main thread.
  *
  * Every function is called on the main thread, and every callback comes there.
  */
@@ -47,6 +47,12 @@ struct streams_config {
     void (*on_checkpoint)(void *context, uint64_t from, uint64_t created, uint64_t epoch, int fd);
 };
 
+/* Of a migration's stream. */
+struct stream_terms {
+    uint32_t patience_ms; /* broken when nothing of it is acknowledged for so long; 0: as any */
+    enum pace_manner manner;
+};
+
 /* `fd` (blocking) is the callee's when status is 0; else -errno: no such stream could be had. */
 typedef void (*stream_opened_cb)(void *context, int status, int fd);
 /* 0: the store holds the image, checked. -ENOENT: the holder has it no longer; else -errno. */
@@ -54,11 +60,11 @@ typedef void (*stream_fetched_cb)(void *context, int status);
 
 int streams_new(const struct streams_config *config, struct streams **ret, struct err *err);
 uint16_t streams_port(const struct streams *streams);
-/* The stream is broken when nothing of it is acknowledged for `patience_ms`; 0: as any stream.
- * -ENOBUFS: too much is under way; then no callback comes. */
+/* -ENOBUFS: too much is under way; then no callback comes. */
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
-                           uint32_t patience_ms, stream_opened_cb cb, void *context);
-/* From now on this stream is as any other; no such stream: nothing happens. */
+                           const struct stream_terms *terms, stream_opened_cb cb, void *context);
+/* From now on nobody stands still for this stream: its terms are {0, PACE_AWAITED}; no such stream:
+ * nothing happens. */
 void streams_calm_migration(struct streams *streams, uint64_t migration);
 /* All streams to the node that may be held back share this from now on. */
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps);

@@ -137,8 +137,10 @@ static void ask_guard(struct world *w, unsigned i, struct core_action *action)
                     action->guard->op == GUARD_SEND && w->send_us != 0
                         ? w->send_us
                         : world_guard_work_us(action->guard));
-    if (action->guard->op == GUARD_CAPTURE)
+    if (action->guard->op == GUARD_CAPTURE) {
         w->patience_ms = action->patience_ms;
+        w->manner = action->manner;
+    }
     p->request = action->guard;
     p->serial = action->guard->serial;
     action->guard = NULL;

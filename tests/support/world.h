@@ -64,6 +64,7 @@ struct world {
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
     bool loses_streams;         /* what a capture wrote arrives nowhere */
     uint32_t patience_ms;       /* of the newest capture's stream */
+    enum pace_manner manner;    /* likewise */
     unsigned n_calmed;          /* CORE_CALM_STREAM actions */
     unsigned n_progress;        /* CORE_PROGRESS actions */
     struct answer progress;     /* the newest */

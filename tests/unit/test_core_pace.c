@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/core/internal.h"
 #include "agent/core/message.h"
 #include "tests/support/world.h"
 
@@ -55,13 +56,21 @@ static struct seen links(struct world *w)
     return tell(w, &event);
 }
 
-static struct seen streams(struct world *w, uint32_t n, uint32_t delivered_kbps)
+static struct seen streams_of(struct world *w, uint32_t n, uint32_t n_awaited,
+                              uint32_t delivered_kbps)
 {
-    struct pace_flow flow = {
-        .node = w->nodes[2].id, .n_streams = n, .delivered_kbps = delivered_kbps};
+    struct pace_flow flow = {.node = w->nodes[2].id,
+                             .n_streams = n,
+                             .n_awaited = n_awaited,
+                             .delivered_kbps = delivered_kbps};
     struct core_event event = {.type = CORE_STREAMS, .n_flows = n > 0, .flows = &flow};
 
     return tell(w, &event);
+}
+
+static struct seen streams(struct world *w, uint32_t n, uint32_t delivered_kbps)
+{
+    return streams_of(w, n, 0, delivered_kbps);
 }
 
 static void pong(struct world *w, uint64_t token)
@@ -197,6 +206,32 @@ static void strange_answers_change_nothing(void **unused)
     world_deinit(&w);
 }
 
+static void what_a_guest_waits_for_is_held_back_less(void **unused)
+{
+    struct world w;
+    uint32_t allowed;
+
+    (void)unused;
+    lives(&w);
+    links(&w);
+    allowed = stream_for(&w, 3000, 2, CAPACITY_KBPS);
+    allowed = stream_for(&w, 1000, 0, allowed);
+    assert_true(allowed < PACE_AWAITED_KBPS);
+    assert_int_equal(streams_of(&w, 2, 1, allowed).rate_kbps, PACE_AWAITED_KBPS);
+    assert_true(streams_of(&w, 1, 0, allowed).rate_kbps < PACE_AWAITED_KBPS);
+    world_deinit(&w);
+}
+
+static void who_waits_for_a_move(void **unused)
+{
+    (void)unused;
+    for (enum move_mode mode = MOVE_AUTO; mode <= MOVE_POST; mode++) {
+        assert_int_equal(core_pace_manner(KIND_CELL, mode), PACE_URGENT);
+        assert_int_equal(core_pace_manner(KIND_VM, mode),
+                         mode == MOVE_STOP ? PACE_URGENT : PACE_AWAITED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +239,8 @@ int main(void)
         cmocka_unit_test(a_stream_takes_what_delays_nobody),
         cmocka_unit_test(no_answer_is_a_long_delay),
         cmocka_unit_test(strange_answers_change_nothing),
+        cmocka_unit_test(what_a_guest_waits_for_is_held_back_less),
+        cmocka_unit_test(who_waits_for_a_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

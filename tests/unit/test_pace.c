@@ -331,6 +331,57 @@ static void nobody_answers_and_it_falls_to_the_floor(void **state)
     assert_int_equal(pace.rate_kbps, 0);
 }
 
+static void who_is_waited_for_has_a_higher_floor(void **state)
+{
+    struct pace_limits limits = {.target_us = TARGET_US, .capacity_kbps = 10000, .n_awaited = 1};
+    struct pace pace = {0};
+    uint64_t now = 5000000;
+
+    (void)state;
+    pace_begin(&pace, &limits);
+    for (int i = 0; i < 40; i++)
+        pace_step(&pace, &limits, pace.rate_kbps, 1000000, now);
+    assert_true(pace.is_held);
+    assert_int_equal(pace.rate_kbps, PACE_AWAITED_KBPS);
+    limits.n_awaited = 2;
+    pace_step(&pace, &limits, 0, 1000000, now);
+    assert_int_equal(pace.rate_kbps, 2 * PACE_AWAITED_KBPS);
+    /* Nobody waits any more. */
+    limits.n_awaited = 0;
+    for (int i = 0; i < 40; i++)
+        pace_step(&pace, &limits, pace.rate_kbps, 1000000, now);
+    assert_int_equal(pace.rate_kbps, PACE_FLOOR_KBPS);
+}
+
+static void streams_share_and_who_is_waited_for_comes_first(void **state)
+{
+    static const struct {
+        uint32_t rate_kbps, n, n_awaited, patient_kbps, awaited_kbps;
+    } rows[] = {
+        {40000, 1, 0, 40000, 0},
+        {40000, 4, 0, 10000, 0},
+        {100, 4, 0, PACE_FLOOR_KBPS, 0},
+        {0, 0, 0, PACE_FLOOR_KBPS, 0},
+        {40000, 4, 1, 10000, 10000},
+        {10000, 4, 1, 2000, PACE_AWAITED_KBPS},
+        {10000, 4, 2, 1000, PACE_AWAITED_KBPS},
+        {PACE_AWAITED_KBPS, 2, 1, PACE_FLOOR_KBPS, PACE_AWAITED_KBPS},
+        {100, 2, 2, 0, PACE_AWAITED_KBPS},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct pace_flow flow = {.n_streams = rows[i].n, .n_awaited = rows[i].n_awaited};
+
+        if (rows[i].patient_kbps != 0)
+            assert_int_equal(pace_share_kbps(rows[i].rate_kbps, &flow, PACE_PATIENT),
+                             rows[i].patient_kbps);
+        if (rows[i].awaited_kbps != 0)
+            assert_int_equal(pace_share_kbps(rows[i].rate_kbps, &flow, PACE_AWAITED),
+                             rows[i].awaited_kbps);
+    }
+}
+
 static void a_longer_route_is_learnt(void **state)
 {
     struct bench b;
@@ -380,6 +431,8 @@ int main(void)
         cmocka_unit_test(two_of_them_share),
         cmocka_unit_test(answers_that_processes_delay_are_no_queue),
         cmocka_unit_test(nobody_answers_and_it_falls_to_the_floor),
+        cmocka_unit_test(who_is_waited_for_has_a_higher_floor),
+        cmocka_unit_test(streams_share_and_who_is_waited_for_comes_first),
         cmocka_unit_test(a_longer_route_is_learnt),
         cmocka_unit_test(one_that_has_little_to_send_does_not_save_up),
     };
