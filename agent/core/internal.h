@@ -10,7 +10,8 @@
  *   core/protect.c  the node's part: checkpoints of guests, and starts out of them
  *   core/volumes.c  the node's part: whose volumes stay here
  *   core/goods.c    the node's part: images, the switch, own facts
- *   core/leader.c   the leader's part: grants, losses, claims
+ *   core/leader.c   the leader's part: its term, losses, claims; and when all the others run
+ *   core/hear.c     … beats, what they report, and leases as answers
  *   core/place.c    the leader's part: places what waits, and who gives way to it
  *   core/buddy.c    … and where protected guests' checkpoints go
  *   core/failover.c … and the timeline of what a loss did
@@ -208,14 +209,20 @@ const struct move_report *core_move_report(const struct core *core, uint64_t nod
 
 void core_lead_begin(struct core *core);
 void core_lead_end(struct core *core);
+void core_lead_run(struct core *core);
+/* What became of a node: COMMAND_NODE_LOST, _REBOOTED (with its new `boot_nonce`), _RETURNED. */
+void core_propose_event(struct core *core, enum command_type type, enum proposal_kind kind,
+                        uint64_t id, const uint8_t *boot_nonce);
+void core_lead_outcome(struct core *core, const struct proposal *proposal, int code);
+
 void core_lead_hear(struct core *core, uint64_t from, struct beat *beat); /* takes the report */
 void core_lead_facts(struct core *core, uint64_t from, const struct node_facts *facts);
-void core_lead_run(struct core *core);
+/* What held a node's lease back is settled: it should not wait for its next beat's turn. */
+void core_lead_nudge(struct core *core, uint64_t to);
 struct peer *core_peer(const struct core *core, uint64_t id);
 bool core_peer_has_image(const struct peer *peer, const uint8_t digest[DIGEST_SIZE]);
 const struct guard_report *core_report_of(const struct core *core, uint64_t node, const char *guest,
                                           uint64_t epoch);
-void core_lead_outcome(struct core *core, const struct proposal *proposal, int code);
 
 void core_members_run(struct core *core);
 void core_members_done(struct core *core, uint32_t serial, int code);
