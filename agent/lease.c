@@ -1,5 +1,7 @@
 #include "agent/lease.h"
 
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/planted.h"
@@ -59,9 +61,17 @@ void lease_ack_encode(const struct lease_ack *ack, struct writer *w)
     }
 }
 
+struct lease_ack *lease_ack_copy(const struct lease_ack *ack)
+{
+    struct lease_ack *copy = malloc(sizeof(*copy));
+
+    if (copy != NULL)
+        memcpy(copy, ack, offsetof(struct lease_ack, copies[ack->n_copies]));
+    return copy;
+}
+
 void lease_ack_decode(struct reader *r, struct lease_ack *ret)
 {
-    memset(ret, 0, sizeof(*ret));
     stamp_decode(r, &ret->stamp);
     read_bytes(r, ret->cluster, NONCE_SIZE);
     ret->term = read_u64(r);

@@ -33,7 +33,7 @@ struct lease_ack {
     uint64_t index; /* the leader's state: a start decided on an older state is refused from here */
     bool has_copies;   /* the answer to a beat that said "lapsed" */
     uint32_t n_copies; /* the guest copies that are still the node's own */
-    struct guest_copy copies[MAX_NODE_GUESTS];
+    struct guest_copy copies[MAX_NODE_GUESTS]; /* large: only the first n_copies are copied */
 };
 
 bool stamp_is_equal(const struct stamp *a, const struct stamp *b);
@@ -45,6 +45,9 @@ bool lease_ack_keeps(const struct lease_ack *ack, const uint8_t cluster[NONCE_SI
 void stamp_encode(const struct stamp *stamp, struct writer *w);
 void stamp_decode(struct reader *r, struct stamp *ret);
 void lease_ack_encode(const struct lease_ack *ack, struct writer *w);
+/* All of it is zero when the reader fails; else the copies behind n_copies hold nothing. */
 void lease_ack_decode(struct reader *r, struct lease_ack *ret);
+/* The caller frees it; NULL: no memory. */
+struct lease_ack *lease_ack_copy(const struct lease_ack *ack);
 
 #endif

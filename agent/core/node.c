@@ -100,20 +100,6 @@ uint64_t core_node_leader(const struct core *core)
     return core->node.leader_hint;
 }
 
-/* Copies n elements; NULL for none. */
-static void *copy_of(const void *list, size_t n, size_t size)
-{
-    void *copy;
-
-    if (n == 0)
-        return NULL;
-    copy = malloc(n * size);
-    if (copy == NULL)
-        abort();
-    memcpy(copy, list, n * size);
-    return copy;
-}
-
 static void fill_guests(const struct core *core, struct node_report *ret)
 {
     const struct node_part *node = &core->node;
@@ -305,8 +291,10 @@ static void note_index(struct core *core, const struct lease_ack *ack)
 
 static void pass_to_guard(struct core *core, const struct lease_ack *ack)
 {
-    struct lease_ack *copy = copy_of(ack, 1, sizeof(*ack));
+    struct lease_ack *copy = lease_ack_copy(ack);
 
+    if (copy == NULL)
+        abort();
     core_act(core, CORE_ACK_GUARD)->ack = copy;
 }
 
