@@ -124,13 +124,12 @@ static void job_end(struct stream_job *job, int status)
         return;
     job->ended = true;
     unlist(job);
-    uv_poll_stop(&job->poll);
+    uv_close((uv_handle_t *)&job->poll, on_handle_closed); /* before its descriptor has another owner */
+    uv_close((uv_handle_t *)&job->idle, on_handle_closed);
     if (job->file >= 0)
         close(job->file);
     image_upload_pause(job->upload);
     tell(job, status);
-    uv_close((uv_handle_t *)&job->poll, on_handle_closed);
-    uv_close((uv_handle_t *)&job->idle, on_handle_closed);
 }
 
 static void on_idle(uv_timer_t *timer)
