@@ -160,8 +160,12 @@ void raft_handle_install(struct sim *sim, struct sim_node *node, unsigned from,
     struct raft *raft = &node->raft;
     struct raft_message *answer;
 
-    if (m->term < raft->term)
+    if (m->term < raft->term) { /* the leader hears of the newer term, as of libraft */
+        answer = raft_message_new(sim, raft, RAFT_APPENDED);
+        answer->index = raft_last_index(raft);
+        raft_send(sim, node, from, answer);
         return;
+    }
     raft_put_off_election(sim, raft);
     raft->leader_heard_us = sim->now;
     if (raft->state != RAFT_FOLLOWER || raft->leader != (int)from)
