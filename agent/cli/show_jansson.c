@@ -281,7 +281,6 @@ static const char *text_of(const json_t *object, const char *key)
     return text != NULL ? text : "-";
 }
 
-/* One line of success for what changed something. */
 static void print_migrated(FILE *out, const json_t *result)
 {
     const json_t *ms = json_object_get(result, "blackout_ms");
@@ -294,6 +293,7 @@ static void print_migrated(FILE *out, const json_t *result)
             json_number_value(json_object_get(result, "total_ms")));
 }
 
+/* One line of success for what changed something. */
 static void print_done(FILE *out, const char *method, const json_t *result)
 {
     char cores[CELL_SIZE];

@@ -126,10 +126,11 @@ enum core_action_type {
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node
  * `to` that says the migration's id, and is broken when the target acknowledges nothing for
- * patience_ms (0: as any stream; see STREAM_ENDED), and gives way as `manner` says; RECEIVE the accepted stream of that id from node `to` (the
- * shell waits for it, with a limit). A stream that cannot be had is answered as GUARD_DONE with its
- * error. SEND gets a sealed stream to node `to`; GUARD_DONE comes once that node has said that it
- * keeps the checkpoint, with its digest. RESTORE gets the checkpoint's file. */
+ * patience_ms (0: as any stream; see STREAM_ENDED), and gives way as `manner` says; RECEIVE the
+ * accepted stream of that id from node `to` (the shell waits for it, with a limit). A stream that
+ * cannot be had is answered as GUARD_DONE with its error. SEND gets a sealed stream to node `to`;
+ * GUARD_DONE comes once that node has said that it keeps the checkpoint, with its digest. RESTORE
+ * gets the checkpoint's file. */
 
 enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE, MEMBER_TRANSFER /* it leads */ };
 

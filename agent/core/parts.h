@@ -275,8 +275,8 @@ struct wish {
     char text[REASON_SIZE];
 };
 
-/* A guest that a loss took from its node, until it serves elsewhere; kept by all that may lead, across
- * changes of the leader. 0 = not yet. */
+/* A guest that a loss took from its node, until it serves elsewhere; kept by all that may lead,
+ * across changes of the leader. 0 = not yet. */
 struct failover {
     char guest[NAME_SIZE];
     uint64_t from;

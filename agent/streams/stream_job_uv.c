@@ -124,7 +124,8 @@ static void job_end(struct stream_job *job, int status)
         return;
     job->ended = true;
     unlist(job);
-    uv_close((uv_handle_t *)&job->poll, on_handle_closed); /* before its descriptor has another owner */
+    /* Before its descriptor has another owner: libuv takes it out of its epoll set once more. */
+    uv_close((uv_handle_t *)&job->poll, on_handle_closed);
     uv_close((uv_handle_t *)&job->idle, on_handle_closed);
     if (job->file >= 0)
         close(job->file);

@@ -22,7 +22,8 @@ static int image_of(const uint8_t digest[DIGEST_SIZE])
 
 /* ---- time */
 
-/* A core that asks for its next turn at once, again and again, would take a processor for itself. */
+/* A core that asks for its next turn at once, again and again, would take a processor for itself.
+ */
 static void check_rest(struct sim *sim, struct sim_node *node, bool is_at_once)
 {
     node->n_at_once = is_at_once ? node->n_at_once + 1 : 0;
