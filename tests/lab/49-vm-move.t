@@ -3,53 +3,24 @@
 # middle of it leaves. QEMU translates here (TCG).
 # limit: 1500
 . "$(dirname "$0")/lib.sh"
-. "$skein_root/deploy/look.sh"
+. "$scenarios/vm.sh"
 
-qemu=qemu-system-x86    # as the kernel cuts its name
-watcher=1
-show() { json "$watcher" "$1" skein guest show vm1; }
-runs_on() { look_running $qemu | awk '{ print $1 }' | tr '\n' ' '; }
-copies() { look_processes $qemu | wc -l; }
-# The source's frozen copy goes a moment after the move is over.
-runs_at() { [ "$(runs_on)$(copies)" = "n$1 1" ]; }
-other_than() { for k in 1 2 3; do case " $* " in *" n$k "*) ;; *) echo "$k"; return ;; esac; done; }
-says() { on "$watcher" skein guest logs vm1 | has "$1"; }
 # typed WORDS ANSWER: a command line for the console of the VM, which is left (Ctrl-]) when it has said ANSWER
 typed() {
-    (echo "$1"; wait_until 20 grep -q "$2" "$work/console"; printf '\035') | on "$watcher" skein guest console vm1 >"$work/console" 2>&1
+    (echo "$1"; wait_until 20 grep -q "$2" "$work/console"; printf '\035') | here skein guest console vm1 >"$work/console" 2>&1
     grep -q "$2" "$work/console"
 }
 # What the disk itself holds behind the first sector: the cache is dropped before.
 disk_holds() {
     typed 'echo 3 >/proc/sys/vm/drop_caches; echo disk-$(dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | head -c 8)' "disk-$1"
 }
-count_log() { on "$watcher" skein guest exec client -- cat /count.log; }
-counts() { count_log | has ' count [1-9]'; }
-last_count() { count_log | awk '/ count [0-9]/ { n = $NF } END { print n + 0 }'; }
-counts_on() { [ "$(last_count)" -gt "$1" ]; }
 
-ok 'a cluster of three' lab up -n 3 --backhaul 1gbit --conf profile=wan --join || bail 'no cluster'
-"$skein_root/deploy/make-image" --vm "$work/vm.tar"
-"$skein_root/deploy/make-image" "$work/web.tar"
-for file in vm.tar web.tar; do on 1 sh -c "cat >/tmp/$file" <"$work/$file"; done
-on 1 sh -c 'printf "#!/bin/sh\nprintf before-- | dd of=/dev/vda bs=512 seek=1 conv=fsync 2>/dev/null\nexec /bin/counter 7000\n" >/tmp/user-data'
-ok 'an image with a kernel' on 1 skein image add vm /tmp/vm.tar
-ok 'an image of cells' on 1 skein image add web /tmp/web.tar
-ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
-ok 'a machine that counts in its memory' on 1 skein guest run vm1 --kind vm --image vm --slice red --cores 1 --memory 192m \
-    --user-data /tmp/user-data --timeout 300s
-placed() { a=$(show .node); a=${a#n}; [[ $a == [1-3] ]]; }
-ok 'on a node' wait_until 60 placed
-b=$(other_than "n$a"); watcher=$(other_than "n$a n$b")
-here() { on "$watcher" "$@"; }
-ok 'a client on a third node' here skein guest run client --image web --slice red --on "n$watcher" -- /bin/count 10.7.0.2 7000 /count.log
-ok 'it boots' wait_until 300 says 'vm1: up after .* boot 1 of its disk'
-ok 'and counts' wait_until 300 counts
+begin_vm $'#!/bin/sh\nprintf before-- | dd of=/dev/vda bs=512 seek=1 conv=fsync 2>/dev/null\nexec /bin/counter 7000'
 ok 'its disk was written' wait_until 120 disk_holds before--
 
 # Paused all the while; from here on the other node is its home
 ok 'a move that pauses it' here sh -c 'skein guest migrate vm1 --to n$0 --mode stop -f json >/tmp/moved' "$b"
-is 'stop-and-copy is what was done' "$(on "$watcher" jq -r .mode /tmp/moved)" stop-and-copy
+is 'stop-and-copy is what was done' "$(here jq -r .mode /tmp/moved)" stop-and-copy
 k=$a a=$b b=$k
 ok 'it runs there' wait_until 120 runs_at "$a"
 
@@ -77,9 +48,6 @@ ok 'with what it wrote meanwhile' wait_until 120 disk_holds after---
 
 # Deaths on the way; the copy is slowed down, so that it is under way
 moves_slowly() { here skein guest migrate vm1 --to "n$b" --bandwidth 8mbit >/dev/null 2>&1 & }
-copies_some() {
-    json "$watcher" '.[0].progress | .round >= 1 and .done_bytes > 0 and .total_bytes > .done_bytes' skein migration list | has -x true
-}
 before=$(last_count)
 moves_slowly
 ok 'a move begins, and says how far it is' wait_until 120 copies_some
