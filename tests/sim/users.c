@@ -353,7 +353,7 @@ static void check_done(struct sim *sim, const struct request *r, const struct an
              a->text[0] == '\0' && sim->ran[r->guest] < a->index)
         wrong(sim, r, a, "it never ran");
     else if (r->type == COMMAND_GUEST_STOP && guest != NULL && guest->desired == DESIRED_STOPPED &&
-             guest->placement.node != 0)
+             guest->placement.node != 0 && guest->placement.epoch < a->index)
         wrong(sim, r, a, "it has not stopped");
     else if (r->type == COMMAND_MIGRATION_RESERVE && oracle_move_end(sim, a->id) != MOVE_DONE)
         wrong(sim, r, a, "the migration was not done");
