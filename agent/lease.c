@@ -14,7 +14,7 @@ bool stamp_is_equal(const struct stamp *a, const struct stamp *b)
            memcmp(a->boot_nonce, b->boot_nonce, NONCE_SIZE) == 0;
 }
 
-bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t epoch)
+static bool is_listed(const struct lease_ack *ack, const char *guest, uint64_t epoch)
 {
     for (uint32_t i = 0; i < ack->n_copies; i++) {
         const struct guest_copy *copy = &ack->copies[i];
@@ -28,7 +28,8 @@ bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t ep
 bool lease_ack_keeps(const struct lease_ack *ack, const uint8_t cluster[NONCE_SIZE],
                      const char *guest, uint64_t epoch)
 {
-    return memcmp(ack->cluster, cluster, NONCE_SIZE) == 0 && lease_ack_lists(ack, guest, epoch);
+    return memcmp(ack->cluster, cluster, NONCE_SIZE) == 0 &&
+           (epoch > ack->index || is_listed(ack, guest, epoch));
 }
 
 void stamp_encode(const struct stamp *stamp, struct writer *w)

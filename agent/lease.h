@@ -37,9 +37,8 @@ struct lease_ack {
 };
 
 bool stamp_is_equal(const struct stamp *a, const struct stamp *b);
-/* The copy is still the node's own. */
-bool lease_ack_lists(const struct lease_ack *ack, const char *guest, uint64_t epoch);
-/* The copy was started for the cluster that the ack is of, and is still the node's own. */
+/* The copy was started for the cluster that the ack is of, and is still the node's own: it is listed,
+ * or of an epoch that the leader's state does not reach, and of those the list says nothing. */
 bool lease_ack_keeps(const struct lease_ack *ack, const uint8_t cluster[NONCE_SIZE],
                      const char *guest, uint64_t epoch);
 void stamp_encode(const struct stamp *stamp, struct writer *w);

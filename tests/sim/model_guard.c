@@ -181,7 +181,8 @@ static void lift(struct sim *sim, struct sim_node *node, const struct lease_ack 
         char name[NAME_SIZE];
 
         sim_guest_name(i, name);
-        if (copy->state == 0 || !copy->has_copy || lease_ack_lists(ack, name, copy->epoch))
+        if (copy->state == 0 || !copy->has_copy ||
+            lease_ack_keeps(ack, ack->cluster, name, copy->epoch))
             continue;
         sim_trace(sim, node, "destroys g%d of epoch %llu", i, (unsigned long long)copy->epoch);
         sim_count(sim, COUNT_COPY_DESTROYED);

@@ -394,6 +394,18 @@ static void ack_keeps_only_what_is_of_its_cluster(void **context)
     assert_false(lease_ack_keeps(&ack, second_cluster, "web", 5));
 }
 
+/* A leader may have applied less than the node that it answers. */
+static void ack_says_nothing_of_epochs_that_its_leader_does_not_know(void **context)
+{
+    struct stamp stamp = {.run = 1};
+    struct lease_ack ack = ack_by(first_cluster, stamp, 1, true, 9);
+
+    (void)context;
+    assert_false(lease_ack_keeps(&ack, first_cluster, "web", 9));
+    assert_true(lease_ack_keeps(&ack, first_cluster, "web", 10));
+    assert_false(lease_ack_keeps(&ack, second_cluster, "web", 10));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +425,7 @@ int main(void)
         cmocka_unit_test(another_clusters_lower_terms_count_once_the_lease_is_over),
         cmocka_unit_test(another_cluster_that_grants_nothing_is_not_heard),
         cmocka_unit_test(ack_keeps_only_what_is_of_its_cluster),
+        cmocka_unit_test(ack_says_nothing_of_epochs_that_its_leader_does_not_know),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
