@@ -38,40 +38,7 @@ int lazy_make_room(struct err *err)
     return 0;
 }
 
-/* ---- processes that outlive their job */
-
-static bool is_among(int fd, const int *kept, size_t n_kept)
-{
-    for (size_t i = 0; i < n_kept; i++) {
-        if (kept[i] == fd)
-            return true;
-    }
-    return false;
-}
-
-/* Forks; the child keeps `kept` and nothing else, and belongs to no job. */
-static pid_t fork_beside(const int *kept, size_t n_kept)
-{
-    enum { LOOKED_AT = 1024 };
-    pid_t pid = fork();
-    int null;
-
-    if (pid != 0)
-        return pid;
-    setsid();
-    for (int fd = 0; fd < LOOKED_AT; fd++) {
-        if (!is_among(fd, kept, n_kept))
-            close(fd);
-    }
-    close_range(LOOKED_AT, ~0U, 0);
-    do
-        null = open("/dev/null", O_RDWR);
-    while (null >= 0 && null < 2);
-    if (null > 2)
-        close(null);
-    signal(SIGPIPE, SIG_IGN);
-    return 0;
-}
+/* ---- source */
 
 /* criu ends the dump, and lets go of the guest, when its socket ends: that is waited for. */
 static void await_near(int near)
@@ -122,7 +89,7 @@ int lazy_serve(const struct mover_guest *guest, const struct mover_paths *paths,
 
     if (stop < 0)
         return stop;
-    pid = fork_beside(kept, 4);
+    pid = presence_fork(kept, 4);
     if (pid == 0)
         serve(&serving);
     return pid < 0 ? err_set(err, -errno, "no process to give out the memory of guest %s: %s",
@@ -181,19 +148,10 @@ static const char *words_of(enum relay_end end)
     return "";
 }
 
-static void write_verdict(const struct mover_paths *paths, const char *text)
-{
-    cleanup_close int fd =
-        open(paths->verdict, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd >= 0)
-        (void)!write(fd, text, strlen(text));
-}
-
 /* The guest must not run a moment without what holds back its missing pages. */
 static void give_up(struct fetching *f, enum relay_end end)
 {
-    write_verdict(f->paths, words_of(end));
+    presence_leave_word(f->paths->verdict, words_of(end));
     while (freezer_kill(f->guest->freezer, NULL) < 0)
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000000}, NULL);
     kill(f->run.pid, SIGKILL);
@@ -223,7 +181,7 @@ static void fetch(struct fetching *f)
 
     if (!has_ended(f, end) || criu_finish(&f->run, NULL) < 0)
         give_up(f, end);
-    write_verdict(f->paths, "");
+    presence_leave_word(f->paths->verdict, "");
     _exit(0);
 }
 
@@ -285,7 +243,7 @@ int lazy_fetch(const struct mover_guest *guest, const struct mover_paths *paths,
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(told, O_CLOEXEC) < 0)
         return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
     f.near = pair[0];
-    pid = fork_beside((const int[]){pair[0], pair[1], far, stop, told[1]}, 5);
+    pid = presence_fork((const int[]){pair[0], pair[1], far, stop, told[1]}, 5);
     if (pid == 0)
         begin_to_fetch(&f, pair[1], told[1]);
     close(told[1]);
@@ -304,20 +262,14 @@ bool lazy_is_awaited(const struct mover_paths *paths)
 
 int lazy_await(const struct mover_paths *paths, struct err *err)
 {
-    char text[128] = "the process that fetched its memory died";
-    cleanup_close int fd = -1;
-    ssize_t n;
+    char text[PRESENCE_WORD_SIZE];
 
     if (!lazy_is_awaited(paths))
         return 0;
     (void)presence_wait(paths->pager, false, -1, NULL);
-    fd = open(paths->verdict, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n == 0)
-        return 0;
-    if (n > 0)
-        text[n] = '\0';
-    return err_set(err, -EREMOTEIO, "%s", text);
+    if (!presence_read_word(paths->verdict, text))
+        return err_set(err, -EREMOTEIO, "the process that fetched its memory died");
+    return text[0] == '\0' ? 0 : err_set(err, -EREMOTEIO, "%s", text);
 }
 
 int lazy_end(const struct mover_paths *paths, struct err *err)

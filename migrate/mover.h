@@ -36,9 +36,9 @@ struct mover_guest {
     const char *volumes_directory; /* holds a directory for each of them, by its name */
     uint32_t n_volumes;
     const struct volume *volumes;
-    const char *freezer; /* directory of its cgroup that freezes */
+    const char *freezer;         /* directory of its cgroup that freezes */
     const struct guest_run *run; /* for a mover that belongs to one kind of guest */
-    uint32_t ip;  /* 0 = no network */
+    uint32_t ip;                 /* 0 = no network */
     bool is_kept; /* activate: of a kept checkpoint, its connections come back closed */
 };
 
@@ -78,6 +78,10 @@ struct mover_ops {
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);
+    /* After receive: does beforehand what activate would, up to where the guest's own code would
+     * run; discard takes it back. Its port is down. The caller has joined the guest's cgroups. It
+     * may fail, or be left out: then activate does all. NULL: this mover cannot. */
+    int (*ahead)(const struct mover_guest *guest, struct err *err);
     /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
      * guest's cgroups before, so the guest is in them when it runs, which it does on return. Its
      * port comes up after that: before, the kernel would answer for connections that are not there

@@ -10,6 +10,7 @@
 #include "base/tree_posix.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/presence_posix.h"
+#include "migrate/restore_criu.h"
 
 enum { DUMP_END_MS = 10000 };
 
@@ -38,6 +39,8 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->server, size, guest->checkpoint, "/server") < 0 ||
         join(paths->pager, size, guest->checkpoint, "/pager") < 0 ||
         join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
+        join(paths->holder, size, guest->checkpoint, "/holder") < 0 ||
+        join(paths->let_go, size, guest->checkpoint, "/let-go") < 0 ||
         join(paths->progress, size, guest->checkpoint, MOVER_PROGRESS) < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||
         (guest->n_volumes > 0 &&
@@ -53,6 +56,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     int r = mover_paths_init(&paths, guest, err);
 
     if (r == 0)
+        r = restore_take_back(&paths, err);
+    if (r >= 0)
         r = lazy_end(&paths, err);
     if (r >= 0)
         r = presence_wait(paths.dumper, false, DUMP_END_MS, err);
@@ -89,6 +94,7 @@ const struct mover_ops mover_criu_ops = {
     .look = mover_look,
     .capture = mover_capture,
     .receive = mover_receive,
+    .ahead = mover_ahead,
     .activate = mover_activate,
     .await = await,
     .resume = resume,

@@ -20,6 +20,8 @@ struct mover_paths {
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
+    char holder[256];    /* target: somebody holds what was restored ahead (presence_posix.h) */
+    char let_go[256];    /* of the one who held it: empty, or what went wrong when he let go */
     char progress[256];  /* source: how far it is (progress_posix.h) */
     char new_upper[256]; /* UPPER.new and the like: until the stream is verified */
     char new_volumes[256];
@@ -52,6 +54,7 @@ int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret
 int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
                        struct mover_report *ret, struct err *err);
 int mover_reset_peers(const struct mover_guest *guest, struct err *err);
+int mover_ahead(const struct mover_guest *guest, struct err *err); /* restore_criu.c */
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 
 #endif

@@ -6,6 +6,8 @@
 #define SKEIN_MIGRATE_PRESENCE_POSIX_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -16,5 +18,22 @@ int presence_begin(const char *path, struct err *err);
 /* Waits until nobody is present any more, at most limit_ms (negative: without limit). 1: there was
  * somebody; 0: nobody; -ETIMEDOUT. `asks`: they are asked to end first. */
 int presence_wait(const char *path, bool asks, int limit_ms, struct err *err);
+
+enum { PRESENCE_END = 0 }; /* what presence_wait asks with; other words are the process's own */
+
+/* Says it, and waits until nobody is present any more, without limit. As presence_wait. */
+int presence_tell(const char *path, char word);
+
+/* In the process that keeps `path`: the word that comes, or PRESENCE_END. */
+char presence_listen(const char *path);
+
+/* Forks; the child keeps `kept` and no other descriptor, and belongs to no job. As fork(2). */
+pid_t presence_fork(const int *kept, size_t n_kept);
+
+enum { PRESENCE_WORD_SIZE = 160 };
+
+/* Its last word, for those who waited: leave, and read (false: there is none). */
+void presence_leave_word(const char *path, const char *text);
+bool presence_read_word(const char *path, char ret[PRESENCE_WORD_SIZE]);
 
 #endif

@@ -1,23 +1,18 @@
-/* Target of a migration: receive and verify, then restore. */
+/* Target of a migration: receive and verify. */
 #include "migrate/mover_criu.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
-#include "migrate/files_image.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/run_criu.h"
@@ -246,131 +241,4 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
                                  .handed_over_us = mover_now_us(),
                                  .mode = r->in.grammar.is_lazy ? MOVE_POST : MOVE_STOP};
     return 0;
-}
-
-/* What cannot be mended is restored as it is: criu says what is wrong with it. */
-static void mend_files(const struct mover_paths *paths)
-{
-    char path[sizeof(paths->images) + 16];
-    cleanup_close int fd = -1;
-    struct stat status;
-    void *image;
-
-    snprintf(path, sizeof(path), "%s/files.img", paths->images);
-    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) < 0 || status.st_size == 0)
-        return;
-    image = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (image == MAP_FAILED)
-        return;
-    (void)files_image_mend(image, (size_t)status.st_size);
-    munmap(image, (size_t)status.st_size);
-}
-
-/* In a mount namespace that ends with this process: the restored guest has its own. */
-static int restore(const struct mover_guest *guest, const struct mover_paths *paths, int netns,
-                   struct err *err)
-{
-    char dev[300], shm[300], log[300];
-    struct volume_words volumes;
-    struct criu_run run = {
-        .what = "restore",
-        .directory = paths->images,
-        .inherited = netns,
-        .arguments = {"--restore-detached", "--root", guest->merged, "--inherit-fd", "fd[3]:net",
-                      "--external", dev, "--external", shm, "--external", log,
-                      "--manage-cgroups=ignore",
-                      guest->is_kept ? "--tcp-close" : "--tcp-established", "--file-locks",
-                      "--pidfile",
-                      paths->pid_file},
-    };
-    int r;
-
-    if (lazy_is_awaited(paths))
-        criu_add_argument(&run, "--lazy-pages");
-    snprintf(dev, sizeof(dev), "mnt[dev]:%s", paths->dev);
-    snprintf(shm, sizeof(shm), "mnt[shm]:%s", paths->shm);
-    snprintf(log, sizeof(log), "mnt[log]:%s", guest->log);
-    r = volumes_name_to_restore(guest, &volumes, &run, err);
-    if (r < 0)
-        return r;
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
-    r = ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged, err);
-    return r < 0 ? r : criu_run(&run, err);
-}
-
-static int restore_in_child(const struct mover_guest *guest, const struct mover_paths *paths,
-                            int netns, struct err *err)
-{
-    struct err failure = {0};
-    int ends[2];
-    pid_t pid;
-
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    pid = fork();
-    if (pid == 0) {
-        restore(guest, paths, netns, &failure);
-        (void)!write(ends[1], &failure, sizeof(failure));
-        _exit(0);
-    }
-    close(ends[1]);
-    if (pid < 0 || read(ends[0], &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
-        failure = (struct err){-ECHILD, "the process that restores the guest died"};
-    close(ends[0]);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return failure.code < 0 ? err_set(err, failure.code, "%s", failure.text) : 0;
-}
-
-static int read_pid(const char *path, pid_t *ret, struct err *err)
-{
-    FILE *file = fopen(path, "re");
-    int pid = 0;
-
-    if (file != NULL) {
-        if (fscanf(file, "%d", &pid) != 1)
-            pid = 0;
-        fclose(file);
-    }
-    if (pid <= 0)
-        return err_set(err, -EIO, "criu restored the guest but does not say its pid");
-    *ret = pid;
-    return 0;
-}
-
-static int make_ground(const struct mover_guest *guest, struct err *err)
-{
-    cleanup_close int log = -1;
-    int r = tree_make(guest->merged, 0755, err);
-
-    if (r == 0)
-        r = tree_make(guest->work, 0755, err);
-    if (r < 0)
-        return r;
-    log = open(guest->log, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-    return log < 0 ? err_set(err, -errno, "cannot write %s: %s", guest->log, strerror(errno)) : 0;
-}
-
-int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
-{
-    cleanup_close int netns = -1;
-    struct mover_paths paths;
-    int r = mover_paths_init(&paths, guest, err);
-
-    if (r == 0)
-        r = make_ground(guest, err);
-    if (r < 0)
-        return r;
-    netns = open(guest->netns, O_RDONLY | O_CLOEXEC);
-    if (netns < 0)
-        return err_set(err, -errno, "guest %s has no network namespace %s: %s", guest->name,
-                       guest->netns, strerror(errno));
-    unlink(paths.pid_file);
-    mend_files(&paths);
-    r = restore_in_child(guest, &paths, netns, err);
-    if (r == 0)
-        r = read_pid(paths.pid_file, ret_pid, err);
-    return r < 0 ? r : lazy_is_awaited(&paths);
 }

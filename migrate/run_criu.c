@@ -14,22 +14,40 @@
 
 #define LOG "%s.log"
 
-enum { PRELOADED = 200 }; /* descriptor, out of the way of criu's own */
+enum { PRELOADED = 200, HOLDER = 210 }; /* descriptors, out of the way of criu's own */
+
+/* An action script (criu(8)): the others pass by, this one waits. criu has closed its descriptors,
+ * not those of criu itself. */
+static const char hold_script[] = "#!/bin/sh\n"
+                                  "[ \"$CRTOOLS_SCRIPT_ACTION\" = post-restore ] || exit 0\n"
+                                  "printf . >/proc/$PPID/fd/4 && read -r go </proc/$PPID/fd/6\n";
 
 /* conntrack_criu.c and sockopt_criu.c, compiled */
 extern const uint8_t preloaded_image[], preloaded_image_end[];
 
-/* The library as a file that only this process tree has; for a dump: what else criu does is about
- * the node too. Without it criu still moves what has no sockets, so failing is not worth an error.
- */
+/* A file that only this process tree has, at `to` or above. */
+static int own_file(const char *name, const void *content, size_t size, int to)
+{
+    int fd = memfd_create(name, MFD_EXEC), copy;
+
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 all of them are */
+        fd = memfd_create(name, 0);
+    copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD, to);
+    if (fd >= 0)
+        close(fd);
+    return copy >= 0 && write(copy, content, size) == (ssize_t)size ? copy : -1;
+}
+
+/* For a dump: what else criu does is about the node too. Without the library it still moves what
+ * has no sockets, so failing is not worth an error. */
 static void preload(const char *what, char *ret_variable, size_t size)
 {
     size_t length = (size_t)(preloaded_image_end - preloaded_image);
-    int fd = strcmp(what, "dump") == 0 ? memfd_create("preloaded", 0) : -1;
+    int fd =
+        strcmp(what, "dump") == 0 ? own_file("preloaded", preloaded_image, length, PRELOADED) : -1;
 
     ret_variable[0] = '\0';
-    fd = fd < 0 ? fd : fcntl(fd, F_DUPFD, PRELOADED);
-    if (fd >= 0 && write(fd, preloaded_image, length) == (ssize_t)length)
+    if (fd >= 0)
         snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
 }
 
@@ -51,11 +69,11 @@ static void keep_only(const int *kept, int n)
 static void become_criu(const struct criu_run *run)
 {
     char log[32];
-    char preloaded[64];
+    char preloaded[64], script[64];
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
-    const char *argv[CRIU_MAX_ARGUMENTS + 8] = {
+    const char *argv[CRIU_MAX_ARGUMENTS + 10] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
-    const int kept[] = {run->inherited, run->says_ready, run->presence};
+    const int kept[] = {run->inherited, run->says_ready, run->presence, run->go};
     int null = open("/dev/null", O_RDWR), n = 7;
 
     snprintf(log, sizeof(log), LOG, run->what);
@@ -65,6 +83,12 @@ static void become_criu(const struct criu_run *run)
         dup2(null, fd);
     keep_only(kept, sizeof(kept) / sizeof(kept[0]));
     preload(run->what, preloaded, sizeof(preloaded));
+    if (run->go > 0) {
+        snprintf(script, sizeof(script), "/proc/%d/fd/%d", (int)getpid(),
+                 own_file("hold", hold_script, sizeof(hold_script) - 1, HOLDER));
+        argv[n++] = "--action-script";
+        argv[n++] = script;
+    }
     signal(SIGPIPE, SIG_DFL);
     setsid();
     execve("/usr/sbin/criu", (char *const *)argv, (char *const *)environment);

@@ -15,6 +15,9 @@ struct criu_run {
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
     int says_ready;        /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
     int presence;          /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
+    int go; /* becomes descriptor 6: a restore says on descriptor 4 that all of the guest is there
+             * but runs none of its own code yet, and waits for a line here; when its other end is
+             * closed instead it takes everything back. 0: it does not wait */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;

@@ -17,6 +17,7 @@ enum job_kind {
     JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: nothing is touched */
     JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
+    JOB_AHEAD,      /* run: as far as ACTIVATE gets before the guest runs */
     JOB_ACTIVATE,   /* run -> pid; mode POST: its memory follows */
     JOB_AWAIT,      /* run: all of its memory is here */
     JOB_RESUME,     /* run, pid */

@@ -43,6 +43,15 @@ static enum step fail_no_target(struct operation *op)
                           op->guest->name, (unsigned long long)op->request.migration);
 }
 
+/* Of the guard's own, behind what the guest is at. */
+static void begin_behind(struct work *work, const char *guest, const step_fn *steps)
+{
+    struct guard_request none;
+
+    guard_request_init(&none);
+    operation_begin(work, &none, 0, steps, NULL, guest);
+}
+
 static void reply_report(struct operation *op)
 {
     op->reply.bytes = op->result.bytes;
@@ -218,10 +227,37 @@ static enum step receive_probe(struct work *work, struct operation *op)
     return operation_job(work, op, &work->config.fabric, &job);
 }
 
+/* Word of it is on its way, and may take as long as a restore. Nothing of the guest's own runs:
+ * that is for ACTIVATE to say, which comes behind this. Frozen, it would be in the way for as long.
+ */
+static enum step ahead_check(struct work *work, struct operation *op)
+{
+    bool is_received = op->guest->record.state == GUEST_RECEIVED;
+
+    return is_received && !roster_is_lapsed(work->config.roster) ? STEP_NEXT : step_to_end(op);
+}
+
+static enum step ahead_job(struct work *work, struct operation *op)
+{
+    op->is_soft = true; /* then ACTIVATE does it all */
+    return move_job(work, op, JOB_AHEAD);
+}
+
+static const step_fn steps_ahead[] = {ahead_check, ahead_job, NULL};
+
+static bool can_be_ahead(const struct operation *op)
+{
+    const struct guest_kind_ops *kind = job_kind_of_guest(op->guest->record.run.spec.kind);
+
+    return kind != NULL && kind->mover != NULL && kind->mover->ahead != NULL;
+}
+
 static enum step receive_done(struct work *work, struct operation *op)
 {
     reply_report(op);
     op->guest->record.state = GUEST_RECEIVED;
+    if (can_be_ahead(op))
+        begin_behind(work, op->guest->name, steps_ahead);
     return save_record(work, op);
 }
 
@@ -318,10 +354,7 @@ static const step_fn steps_tidy[] = {discard_job, NULL};
 
 static void tidy(struct work *work, const char *guest)
 {
-    struct guard_request none;
-
-    guard_request_init(&none);
-    operation_begin(work, &none, 0, steps_tidy, NULL, guest);
+    begin_behind(work, guest, steps_tidy);
 }
 
 /* It runs; what is left of the move goes when that has been said, or when its memory has come. */
@@ -408,8 +441,18 @@ static enum step discard_check(struct work *work, struct operation *op)
 const step_fn steps_clear[] = {step_kill,          discard_job, step_unplug, step_clean_up,
                                step_remove_cgroup, step_forget, NULL};
 
-const step_fn steps_discard[] = {discard_check, step_kill,          discard_job, step_unplug,
-                                 step_clean_up, step_remove_cgroup, step_forget, NULL};
+/* A restore ahead is taken back by who made it, who leaves nothing behind, before the rest is
+ * killed. */
+static enum step discard_ahead(struct work *work, struct operation *op)
+{
+    bool is_ahead = op->guest->record.state == GUEST_RECEIVED && can_be_ahead(op);
+
+    return is_ahead && !roster_is_lapsed(work->config.roster) ? discard_job(work, op) : STEP_NEXT;
+}
+
+const step_fn steps_discard[] = {discard_check,      discard_ahead, step_kill,
+                                 discard_job,        step_unplug,   step_clean_up,
+                                 step_remove_cgroup, step_forget,   NULL};
 
 /* ---- target, of a guest that runs: its memory */
 

@@ -207,13 +207,14 @@ fails 'a stream that finds no room is refused' fill_disk
 is 'nothing of them stays' "$(leftovers 2)" ''
 
 # The move
-# move FROM TO: prints the pid that it has there
+# move FROM TO [ahead]: prints the pid that it has there
 move() {
     capture "$1" 2>"$work/captured" | {
         driver "$2" receive web 2>"$work/received" || { cat "$work/captured" "$work/received"; exit; }
         for node in 3 "$2"; do    # the others are told that it moves
             for table in self master; do on $node bridge fdb del 02:5c:0a:07:00:02 dev cells-vx $table; done
         done 2>/dev/null
+        [ "${3:-}" != ahead ] || joined "$2" ahead web "$digest" || exit
         joined "$2" activate web "$digest" 2>"$work/activated" || cat "$work/activated"
         on "$2" ip link set cells-port up
         driver "$2" discard web
@@ -248,8 +249,8 @@ ok 'the namespace for its way back' make_netns 1 10.7.0.2 02
 in_guest 2 'rm /root/dir/x /var/y; echo later >/root/later'
 written='cat /root/later /dev/shm/shm; find /root /var /etc | sort'
 before=$(in_guest 2 "$written")
-pid=$(move 2 1)
-ok 'a guest moves a second time' on 1 test -d "/proc/$pid"
+pid=$(move 2 1 ahead)
+ok 'a guest moves a second time, restored ahead' on 1 test -d "/proc/$pid"
 ok 'the client counts on, over the same connection' goes_on
 is 'no answer was lost' "$(lost)" ''
 is 'what it wrote came along' "$(in_guest 1 "$written")" "$before"
@@ -270,6 +271,32 @@ pid=$(joined 2 start web "$digest" sh -c 'while :; do seq 1 100000; done')
 cut() { on 2 grep -q 'older output was cut' /var/log/skein/guests/web.log; }
 ok 'a log is cut' wait_until 60 cut
 ok 'a log does not grow past its limit' test "$(on 2 stat -c %s /var/log/skein/guests/web.log)" -le 1100000
+
+# Restored ahead: all of it is there, and nothing of its own runs until it may
+size_of_log() { on "$1" stat -c %s /var/log/skein/guests/web.log; }
+received() { driver 1 receive web <"$work/noisy"; }
+held() { on 1 sh -c "[ \"\$(wc -l <$freezer/cgroup.procs)\" -ge 2 ]"; }
+nobody() { [ -z "$(on 1 cat "$freezer/cgroup.procs")" ]; }
+writes() { [ "$(size_of_log 1)" != "$(size_of_log 2)" ]; }
+capture_noisy() { on 2 /run/cells/cell-driver capture web "$pid" "$freezer" >"$work/noisy"; }
+ok 'a shell that writes all the time is captured' capture_noisy
+on 1 sh -c 'mkdir -p /run/skein/netns; touch /run/skein/netns/web; unshare --net mount --bind /proc/self/ns/net /run/skein/netns/web'
+ok 'received' received
+ok 'restored ahead' joined 1 ahead web "$digest"
+ok 'its processes are there' held
+is 'nothing of its own has run' "$(size_of_log 1)" "$(size_of_log 2)"
+ok 'taken back' driver 1 discard web
+ok 'no process of it stays' wait_until 60 nobody
+is 'nothing that it was restored from stays' "$(leftovers 1; on 1 sh -c 'ls -d /tmp/.criu*' 2>/dev/null)" ''
+ok 'received again' received
+ok 'restored ahead again' joined 1 ahead web "$digest"
+is 'still nothing of its own has run' "$(size_of_log 1)" "$(size_of_log 2)"
+ok 'it may run' joined 1 activate web "$digest"
+ok 'it writes' wait_until 60 writes
+ok 'what it was restored from goes' driver 1 discard web
+destroy 1
+ok 'cleaned up' driver 1 clean-up web
+thaw 2
 driver 2 terminate "$pid"
 ok 'a shell ends on SIGTERM' wait_until 60 gone 2 "$pid"
 ok 'clean-up that keeps what was written' driver 2 clean-up web keep
