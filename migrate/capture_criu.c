@@ -90,11 +90,25 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
         .what = "dump",
         .directory = paths->images,
         .inherited = -1,
-        .arguments = {"--tree", d->pid, "--external", d->network, "--external",
-                      "mnt[" GROUND_DEV "]:dev", "--external", "mnt[" GROUND_SHM "]:shm",
-                      "--external", "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore",
-                      "--tcp-established", "--file-locks", "--network-lock", "skip",
-                      "--ghost-limit", GHOST_LIMIT, "--leave-running", "--freeze-cgroup",
+        .arguments = {"--tree",
+                      d->pid,
+                      "--external",
+                      d->network,
+                      "--external",
+                      "mnt[" GROUND_DEV "]:dev",
+                      "--external",
+                      "mnt[" GROUND_SHM "]:shm",
+                      "--external",
+                      "mnt[" GROUND_LOG "]:log",
+                      "--manage-cgroups=ignore",
+                      "--tcp-established",
+                      "--file-locks",
+                      "--network-lock",
+                      "skip",
+                      "--ghost-limit",
+                      GHOST_LIMIT,
+                      "--leave-running",
+                      "--freeze-cgroup",
                       guest->freezer},
     };
     volumes_name_to_dump(guest, &d->volumes, &d->run);
@@ -164,29 +178,6 @@ static int finish_dump(struct dump *d, int r, struct err *err)
     return dumped < 0 ? err_set(err, dumped, "%s", failure.text) : r;
 }
 
-/* Memory as it is dumped, the rest when the dump is done, or as far as it goes before it is asked
- * for memory: then it is left running in `d`, else it was waited for. */
-static int dump_and_send(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
-                         const struct mover_paths *paths, bool is_lazy, struct err *err)
-{
-    DIR *images = opendir(paths->images);
-    struct pages pages;
-    int r;
-
-    if (images == NULL)
-        return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
-    r = start_dump(d, guest, paths, is_lazy, err);
-    if (r == 0) {
-        r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, &d->progress, err);
-        if (r < 0 || !is_lazy || !criu_is_ready(d->ready))
-            r = finish_dump(d, r, err);
-    }
-    if (r == 0)
-        r = send_small_images(out, images, &pages, err);
-    closedir(images);
-    return r;
-}
-
 static int send_archive(void *context, const void *data, size_t size, struct err *err)
 {
     return stream_out_data(context, data, size, err);
@@ -241,6 +232,47 @@ static int send_log(struct stream_out *out, const struct mover_guest *guest, str
     return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
 }
 
+/* What it wrote to files, beside the dump: it stands still, and criu changes none of them. */
+static int send_trees(struct stream_out *out, const struct mover_guest *guest, struct err *err)
+{
+    int r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
+
+    if (r == 0)
+        r = send_inner_tree(out, guest, STREAM_TREE_DEV, GROUND_DEV, err);
+    if (r == 0)
+        r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
+    if (r == 0)
+        r = send_volumes(out, guest, err);
+    if (r == 0)
+        r = send_log(out, guest, err);
+    return r < 0 ? r : stream_out_flush(out, err); /* to be unpacked meanwhile */
+}
+
+/* Files while it is dumped, memory as it comes, the rest when the dump is done, or as far as it
+ * goes before it is asked for memory: then it is left running in `d`, else it was waited for. */
+static int dump_and_send(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
+                         const struct mover_paths *paths, bool is_lazy, struct err *err)
+{
+    DIR *images = opendir(paths->images);
+    struct pages pages;
+    int r;
+
+    if (images == NULL)
+        return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
+    r = start_dump(d, guest, paths, is_lazy, err);
+    if (r == 0) {
+        r = send_trees(out, guest, err);
+        if (r == 0)
+            r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, &d->progress, err);
+        if (r < 0 || !is_lazy || !criu_is_ready(d->ready))
+            r = finish_dump(d, r, err);
+    }
+    if (r == 0)
+        r = send_small_images(out, images, &pages, err);
+    closedir(images);
+    return r;
+}
+
 static int send_all(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
                     const struct mover_paths *paths, int fd, const struct mover_order *order,
                     struct err *err)
@@ -250,16 +282,6 @@ static int send_all(struct dump *d, struct stream_out *out, const struct mover_g
 
     if (r == 0)
         r = dump_and_send(d, out, guest, paths, is_lazy, err);
-    if (r == 0)
-        r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
-    if (r == 0)
-        r = send_inner_tree(out, guest, STREAM_TREE_DEV, GROUND_DEV, err);
-    if (r == 0)
-        r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
-    if (r == 0)
-        r = send_volumes(out, guest, err);
-    if (r == 0)
-        r = send_log(out, guest, err);
     if (r == 0 && is_lazy)
         r = stream_out_lazy(out, err);
     return r < 0 ? r : stream_out_end(out, err);
@@ -291,30 +313,16 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
     return r;
 }
 
-static int freeze_and_send(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
-                           const struct mover_order *order, struct mover_report *report,
-                           struct err *err)
+/* What is counted here is told by capture: while the guest stands still it would cost time. */
+int mover_ready(const struct mover_guest *guest, struct err *err)
 {
-    int r;
-
-    report->frozen_us = mover_now_us();
-    r = freezer_freeze(guest->freezer, err);
-    return r < 0 ? r : send_guest(guest, paths, fd, order, report, err);
-}
-
-int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
-                  struct mover_report *ret, struct err *err)
-{
-    struct mover_report report = {.mode = order->mode};
+    struct progress progress = {.fd = -1};
     struct mover_paths paths;
     struct criu_run warming;
-    bool was_frozen;
     int r = mover_check(guest, err);
 
     if (r == 0)
         r = mover_paths_init(&paths, guest, err);
-    if (r == 0)
-        r = freezer_is_frozen(guest->freezer, &was_frozen, err);
     if (r == 0)
         r = mover_remove_checkpoint(guest, err);
     if (r == 0)
@@ -323,7 +331,40 @@ int mover_capture(const struct mover_guest *guest, int fd, const struct mover_or
         r = criu_run(&warming, err);
     if (r < 0)
         return r;
-    report.total_bytes = mover_memory(guest);
+    progress_begin(&progress, paths.progress, mover_memory(guest));
+    progress_end(&progress);
+    return 0;
+}
+
+/* Checked once more: who came into it from outside meanwhile would stay behind. */
+static int freeze_and_send(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
+                           const struct mover_order *order, struct mover_report *report,
+                           struct err *err)
+{
+    int r;
+
+    report->frozen_us = mover_now_us();
+    r = freezer_freeze(guest->freezer, err);
+    if (r == 0)
+        r = mover_check(guest, err);
+    return r < 0 ? r : send_guest(guest, paths, fd, order, report, err);
+}
+
+int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                  struct mover_report *ret, struct err *err)
+{
+    struct mover_report report = {.mode = order->mode};
+    struct move_progress counted = {0};
+    struct mover_paths paths;
+    bool was_frozen;
+    int r = mover_paths_init(&paths, guest, err);
+
+    if (r == 0)
+        r = freezer_is_frozen(guest->freezer, &was_frozen, err);
+    if (r < 0)
+        return r;
+    (void)progress_read(paths.progress, &counted);
+    report.total_bytes = counted.total_bytes;
     r = freeze_and_send(guest, &paths, fd, order, &report, err);
     if (r < 0) {
         if (!was_frozen)

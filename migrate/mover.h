@@ -70,6 +70,9 @@ struct mover_ops {
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest
      * that runs: -ESRCH. */
     int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
+    /* Source, right before capture, which relies on it: all that can be done while the guest runs,
+     * and check. NULL: this mover needs no such thing. */
+    int (*ready)(const struct mover_guest *guest, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory, its upper layer and its
      * volumes. On failure the guest runs again as before. POST: most of its memory is not written,
      * and a process goes on giving it out over `fd`, until resume or discard. */

@@ -92,6 +92,7 @@ const struct mover_ops mover_criu_ops = {
     .name = "criu",
     .check = mover_check,
     .look = mover_look,
+    .ready = mover_ready,
     .capture = mover_capture,
     .receive = mover_receive,
     .ahead = mover_ahead,

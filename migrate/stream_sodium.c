@@ -59,7 +59,7 @@ static int write_all(struct stream_out *out, const uint8_t *data, size_t size, s
     return 0;
 }
 
-static int flush(struct stream_out *out, struct err *err)
+int stream_out_flush(struct stream_out *out, struct err *err)
 {
     size_t size = out->buffered;
 
@@ -69,12 +69,14 @@ static int flush(struct stream_out *out, struct err *err)
 
 static int put(struct stream_out *out, const void *data, size_t size, struct err *err)
 {
-    int r = out->buffered + size > STREAM_BUFFER ? flush(out, err) : 0;
+    int r = out->buffered + size > STREAM_BUFFER ? stream_out_flush(out, err) : 0;
 
     if (r < 0)
         return r;
     if (size > STREAM_BUFFER / 2)
-        return out->buffered > 0 && (r = flush(out, err)) < 0 ? r : write_all(out, data, size, err);
+        return out->buffered > 0 && (r = stream_out_flush(out, err)) < 0
+                   ? r
+                   : write_all(out, data, size, err);
     memcpy(out->buffer + out->buffered, data, size);
     out->buffered += size;
     return 0;
@@ -176,7 +178,7 @@ int stream_out_end(struct stream_out *out, struct err *err)
     write_u64(&w, out->n_data);
     r = put_record(out, STREAM_END, n_data, sizeof(n_data), err);
     if (r == 0)
-        r = flush(out, err);
+        r = stream_out_flush(out, err);
     if (r < 0)
         return r;
     digest_final(&out->digest, digest);

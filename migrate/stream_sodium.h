@@ -44,7 +44,8 @@ int stream_out_tree(struct stream_out *out, enum stream_tree tree, struct err *e
 int stream_out_log(struct stream_out *out, struct err *err);
 int stream_out_lazy(struct stream_out *out, struct err *err);
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);
-/* All that was written has left when it returns. */
+/* All that was written has left when either returns. */
+int stream_out_flush(struct stream_out *out, struct err *err);
 int stream_out_end(struct stream_out *out, struct err *err);
 
 int stream_in_start(struct stream_in *in, int fd, struct err *err);

@@ -264,22 +264,30 @@ static int prepare(struct scene *s, struct err *err)
 }
 
 /* The mode that it will be captured in, with its obstacle where that cannot be. */
-static int survey(struct scene *s, struct job_result *ret, struct err *err)
+static int pick_mode(struct scene *s, enum move_mode *ret, struct err *err)
 {
     struct mode_verdict verdict = {0};
     struct look look = {0};
-    int rc = check_process(s->job, err);
+    int rc = s->kind->mover->look(&s->mover, &look, err);
 
-    if (rc == 0)
-        rc = s->kind->mover->look(&s->mover, &look, err);
     if (rc < 0)
         return rc;
     look.n_reasons = 0;
     mode_pick(&s->job->wish, &look, &verdict);
     if (verdict.mode == 0)
         return err_set(err, -ENOTSUP, "%s", look.reasons[0].text);
-    ret->mode = verdict.mode;
+    *ret = verdict.mode;
     return 0;
+}
+
+static int survey(struct scene *s, struct job_result *ret, struct err *err)
+{
+    int rc = check_process(s->job, err);
+
+    ret->mode = s->job->wish.terms.mode;
+    if (rc == 0 && ret->mode == MOVE_AUTO)
+        rc = pick_mode(s, &ret->mode, err);
+    return rc < 0 || s->kind->mover->ready == NULL ? rc : s->kind->mover->ready(&s->mover, err);
 }
 
 static int capture(struct scene *s, struct job_result *ret, struct err *err)
@@ -290,7 +298,7 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0)
+    if (rc == 0 && s->kind->mover->ready == NULL)
         rc = s->kind->mover->check(&s->mover, err);
     if (rc == 0)
         rc = s->kind->mover->capture(&s->mover, s->job->fds[0], &order, &report, err);

@@ -109,14 +109,15 @@ static bool is_copied_live(const struct operation *op)
     return kind != NULL && kind->mover != NULL && kind->mover->is_live;
 }
 
-/* The guest runs on while the mode is picked; all else is looked at when that is done. */
+/* The guest runs on while the mode is picked and all is made ready; all else is looked at when that
+ * is done. */
 static enum step capture_survey(struct work *work, struct operation *op)
 {
     if (check_copy(op) == STEP_FAIL)
         return STEP_FAIL;
     if (op->request.wish.terms.mode == MOVE_AUTO && is_copied_live(op))
         op->request.wish.terms.mode = MOVE_PRE; /* it knows no other way */
-    return op->request.wish.terms.mode == MOVE_AUTO ? move_job(work, op, JOB_SURVEY) : STEP_NEXT;
+    return is_copied_live(op) ? STEP_NEXT : move_job(work, op, JOB_SURVEY);
 }
 
 static enum step capture_check(struct work *work, struct operation *op)

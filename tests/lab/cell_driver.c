@@ -185,7 +185,9 @@ static int capture(const struct words *w, struct err *err)
 
     read_mover_guest(w, &paths, &guest);
     order.mode = w->n > 3 && strcmp(w->word[3], "post") == 0 ? MOVE_POST : MOVE_STOP;
-    r = mover_criu_ops.capture(&guest, 1, &order, &report, err);
+    r = mover_criu_ops.ready(&guest, err);
+    if (r == 0)
+        r = mover_criu_ops.capture(&guest, 1, &order, &report, err);
     if (r == 0)
         fprintf(stderr, "captured bytes=%llu frozen_us=%llu handed_over_us=%llu\n",
                 (unsigned long long)report.bytes, (unsigned long long)report.frozen_us,
