@@ -12,7 +12,7 @@ struct weighed {
 
 static uint64_t copy_kbps(const struct mode_wish *wish)
 {
-    uint64_t kbps = MODE_COPY_KBPS;
+    uint64_t kbps = wish->copy_kbps != 0 ? wish->copy_kbps : MODE_COPY_KBPS;
 
     if (wish->link_kbps != 0 && wish->link_kbps < kbps)
         kbps = wish->link_kbps;
@@ -115,7 +115,8 @@ static void say(const struct weighed *w, const struct mode_verdict *verdict, str
 
     if (w->wish->link_kbps == 0 && w->wish->terms.bandwidth_kbps == 0)
         look_add(look, "rate-unknown", false,
-                 "the rate of its link is not known: %d Mbit/s assumed", MODE_COPY_KBPS / 1000);
+                 "the rate of its link is not known: %llu Mbit/s assumed",
+                 (unsigned long long)w->kbps / 1000);
     if (verdict->mode != MOVE_STOP && w->stop_ms > downtime_ms)
         look_add(look, "stop-too-long", false,
                  "stop-and-copy: %llu ms for %llu MiB, more than the %u ms that it may stand still",
@@ -157,12 +158,24 @@ void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verd
     say(&w, ret, look);
 }
 
+uint32_t mode_measure(uint32_t kbps, uint64_t bytes, uint64_t us)
+{
+    uint64_t now;
+
+    if (bytes < (uint64_t)MODE_MEASURED_MIB << 20 || us == 0)
+        return kbps;
+    now = bytes * 8000 / us;
+    now = now > UINT32_MAX ? UINT32_MAX : now == 0 ? 1 : now;
+    return kbps == 0 ? (uint32_t)now : (uint32_t)((kbps + now) / 2);
+}
+
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 {
     write_u8(w, (uint8_t)wish->terms.mode);
     write_u32(w, wish->terms.downtime_ms);
     write_u32(w, wish->terms.bandwidth_kbps);
     write_u32(w, wish->link_kbps);
+    write_u32(w, wish->copy_kbps);
     write_bool(w, wish->target_can_lazy);
     write_bool(w, wish->allows_post);
 }
@@ -175,6 +188,7 @@ void mode_wish_decode(struct reader *r, struct mode_wish *ret)
     ret->terms.downtime_ms = read_u32(r);
     ret->terms.bandwidth_kbps = read_u32(r);
     ret->link_kbps = read_u32(r);
+    ret->copy_kbps = read_u32(r);
     ret->target_can_lazy = read_bool(r);
     ret->allows_post = read_bool(r);
     if (mode < MOVE_AUTO || mode > MOVE_POST)

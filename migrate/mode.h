@@ -7,10 +7,12 @@
 #include "migrate/look.h"
 
 enum {
-    MODE_BASE_MS = 60,          /* of any move: freeze, dump, commit, restore of a small guest */
-    MODE_POST_MS = 40,          /* more than that, until a guest runs whose memory follows */
-    MODE_POST_GAIN = 2,         /* so many times shorter it has to be, for what it risks */
-    MODE_COPY_KBPS = 3200000,   /* no faster from memory to memory, whatever the link */
+    MODE_BASE_MS = 60,  /* of any move: freeze, dump, commit, restore of a small guest */
+    MODE_POST_MS = 40,  /* more than that, until a guest runs whose memory follows */
+    MODE_POST_GAIN = 2, /* so many times shorter it has to be, for what it risks */
+    MODE_COPY_KBPS =
+        500000, /* from memory to memory, until a move has shown it: docs/benchmarks.md */
+    MODE_MEASURED_MIB = 16,     /* a move of less says little about it */
     MODE_MAX_ROUNDS = 10,       /* of pre-copy */
     MODE_CONVERGE_PERCENT = 80, /* of the rate: what is written faster is not caught up with */
 };
@@ -19,6 +21,7 @@ enum {
 struct mode_wish {
     struct move_terms terms;
     uint32_t link_kbps;   /* that is free on the way; 0 = not known */
+    uint32_t copy_kbps;   /* from memory to memory, as mode_measure had it; 0 = not known */
     bool target_can_lazy; /* as of struct look */
     bool allows_post;     /* the guest may be lost with either node while its memory follows */
 };
@@ -32,6 +35,10 @@ struct mode_verdict {
 
 /* Picks; every reason becomes one of `look` (notes, or the obstacle of a mode that cannot be). */
 void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verdict *ret);
+
+/* The rate from memory to memory, link and packing included, by a stop-and-copy of `bytes` of
+ * memory in `us`, and by those before it (`kbps`; 0: there was none). */
+uint32_t mode_measure(uint32_t kbps, uint64_t bytes, uint64_t us);
 
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
 void mode_wish_decode(struct reader *r, struct mode_wish *ret);

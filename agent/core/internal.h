@@ -191,6 +191,8 @@ void core_move_awaited(struct core *core, const struct asked *asked,
                        const struct guard_reply *reply);
 void core_move_progressed(struct core *core, const struct asked *asked,
                           const struct guard_reply *reply);
+/* A capture's end: at which rate it copied. */
+void core_move_measured(struct core *core, uint64_t id, const struct guard_reply *reply);
 /* It may be lost with either node for a moment, since it would start again. */
 bool core_allows_post(const struct guest_spec *spec);
 void core_move_order(struct core *core, uint64_t from, uint64_t migration);

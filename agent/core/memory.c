@@ -43,7 +43,20 @@ void core_move_wish(const struct core *core, const struct guest *guest, uint64_t
     if (source == NULL || target == NULL)
         return;
     ret->link_kbps = free_kbps(core, source, target);
+    ret->copy_kbps = from == core->config.id ? core->node.copy_kbps : 0;
     ret->target_can_lazy = target->facts.can_lazy;
+}
+
+/* One that kept to a bandwidth, or copied a guest that ran, says nothing of what can be had. */
+void core_move_measured(struct core *core, uint64_t id, const struct guard_reply *reply)
+{
+    const struct migration *m = state_migration(&core->state, id);
+
+    if (m == NULL || m->terms.bandwidth_kbps != 0 || reply->mode != MOVE_STOP ||
+        reply->handed_over_us <= reply->frozen_us)
+        return;
+    core->node.copy_kbps = mode_measure(core->node.copy_kbps, reply->progress.total_bytes,
+                                        reply->handed_over_us - reply->frozen_us);
 }
 
 void core_ask_beside(struct core *core, struct local_guest *local, enum guard_op op, uint64_t epoch,

@@ -398,6 +398,7 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
         move->report.bytes = reply->bytes;
         move->report.mode = reply->mode;
         move->frozen_us = reply->frozen_us;
+        core_move_measured(core, asked->migration, reply);
     }
     if (asked->op == GUARD_ACTIVATE && m != NULL) {
         local->notice_us = core->now + (uint64_t)core->config.timers.beat_ms * 1000;

@@ -160,6 +160,7 @@ struct node_part {
     uint32_t backhaul_permille;
     struct backhaul links;   /* of the own uplink, … */
     uint64_t links_us;       /* … measured then; 0 = not yet */
+    uint32_t copy_kbps;      /* as moves from here have shown it (migrate/mode.h); 0 = not yet */
     uint64_t published_term; /* as of the newest beat */
 
     bool is_acked;          /* some leader with authority answered in this run of skeind */

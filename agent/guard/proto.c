@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 3 };
+enum { PROTO_VERSION = 4 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {
@@ -379,6 +379,9 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->frozen_us);
         write_u64(w, reply->handed_over_us);
         write_u8(w, (uint8_t)reply->mode);
+        __attribute__((fallthrough));
+    case GUARD_PROGRESS:
+        move_progress_encode(&reply->progress, w);
         break;
     case GUARD_STATS:
         write_u64(w, reply->stats.cpu_us);
@@ -386,9 +389,6 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->stats.n_processes);
         write_u64(w, reply->stats.sent_bytes);
         write_u64(w, reply->stats.received_bytes);
-        break;
-    case GUARD_PROGRESS:
-        move_progress_encode(&reply->progress, w);
         break;
     default:
         break;
@@ -429,6 +429,9 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->mode = (enum move_mode)read_u8(r);
         if (ret->mode > MOVE_POST)
             reader_fail(r);
+        __attribute__((fallthrough));
+    case GUARD_PROGRESS:
+        move_progress_decode(r, &ret->progress);
         break;
     case GUARD_STATS:
         ret->stats.cpu_us = read_u64(r);
@@ -436,9 +439,6 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->stats.n_processes = read_u64(r);
         ret->stats.sent_bytes = read_u64(r);
         ret->stats.received_bytes = read_u64(r);
-        break;
-    case GUARD_PROGRESS:
-        move_progress_decode(r, &ret->progress);
         break;
     default:
         break;

@@ -157,7 +157,7 @@ struct guard_reply {
     uint64_t bytes, frozen_us,
         handed_over_us;            /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
     enum move_mode mode;           /* CAPTURE, RECEIVE: as it was done; 0 else */
-    struct move_progress progress; /* PROGRESS */
+    struct move_progress progress; /* PROGRESS, CAPTURE */
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */
     struct guard_stats stats;     /* STATS */

@@ -60,6 +60,16 @@ static void reply_report(struct operation *op)
     op->reply.mode = op->result.mode;
 }
 
+static void reply_progress(struct operation *op, const struct local_guest *guest)
+{
+    struct guest_paths paths;
+    char path[256];
+
+    guest_paths_init(&paths, guest->name, guest->record.run.digest);
+    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, paths.checkpoint);
+    (void)progress_read(path, &op->reply.progress);
+}
+
 /* ---- target: everything that it will live in stands, nothing runs */
 
 static enum step prepare_check(struct work *work, struct operation *op)
@@ -165,6 +175,7 @@ static enum step capture_done(struct work *work, struct operation *op)
     struct err err;
 
     reply_report(op);
+    reply_progress(op, op->guest);
     op->guest->record.frozen_by = FROZEN_BY_MIGRATION;
     if (guest_follow_freezer(work, op->guest, &err) < 0 ||
         roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
@@ -476,15 +487,11 @@ static enum step read_progress(struct work *work, struct operation *op)
 {
     const struct guest_copy *copy = &op->request.copy;
     struct local_guest *guest = guests_find(&work->guests, copy->guest);
-    struct guest_paths paths;
-    char path[256];
 
     if (guest == NULL || guest->record.run.epoch != copy->epoch)
         return operation_fail(op, -ENOENT, "guest '%s' is not on this node", copy->guest);
-    guest_paths_init(&paths, copy->guest, guest->record.run.digest);
-    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, paths.checkpoint);
     if (guest->record.migration == op->request.migration)
-        (void)progress_read(path, &op->reply.progress);
+        reply_progress(op, guest);
     return STEP_NEXT;
 }
 

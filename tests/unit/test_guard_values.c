@@ -133,7 +133,7 @@ static void job_and_result_are_read_back(void **state)
     fill_run(&job.run);
     job.n_argv = 2;
     job.argv = argv;
-    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000}, 100000, true, false};
+    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000}, 100000, 300000, true, false};
     writer_init(&w, buffer, sizeof(buffer));
     job_encode(&job, &w);
     assert_int_equal(job_decode(buffer, w.size, &back), 0);

@@ -17,8 +17,8 @@ static const struct {
     uint32_t at_most_ms;   /* of blackout */
     const char *reason;    /* a code among the reasons; NULL: none is looked for */
 } rows[] = {
-    {"small guest", MOVE_AUTO, 300, 0, 1000000, 4, 0, true, true, true, MOVE_STOP, 100, NULL},
-    {"nobody knows the rate", MOVE_AUTO, 300, 0, 0, 64, 0, false, true, true, MOVE_STOP, 300,
+    {"small guest", MOVE_AUTO, 300, 0, 1000000, 2, 0, true, true, true, MOVE_STOP, 100, NULL},
+    {"nobody knows the rate", MOVE_AUTO, 300, 0, 0, 8, 0, false, true, true, MOVE_STOP, 300,
      "rate-unknown"},
     {"it would gain little by post-copy", MOVE_AUTO, 100, 0, 100000, 1, 0, false, true, true,
      MOVE_STOP, 150, "no-post-copy"},
@@ -96,9 +96,31 @@ static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
     assert_true(has_reason(&look, "no-post-copy"));
 }
 
+static void what_moves_have_shown_counts(void **unused)
+{
+    struct mode_wish wish = {
+        .terms = {MOVE_AUTO, 300, 0}, .target_can_lazy = true, .allows_post = true};
+    struct look look = {.memory_bytes = 64 * MIB, .can_lazy = true};
+    struct mode_verdict verdict;
+
+    (void)unused;
+    mode_pick(&wish, &look, &verdict); /* as MODE_COPY_KBPS has it */
+    assert_int_equal(verdict.mode, MOVE_POST);
+    wish.copy_kbps = mode_measure(0, 64 * MIB, 100000);
+    assert_int_equal(wish.copy_kbps, 5368709);
+    mode_pick(&wish, &look, &verdict);
+    assert_int_equal(verdict.mode, MOVE_STOP);
+    assert_int_equal(verdict.blackout_ms, MODE_BASE_MS + 100);
+    wish.copy_kbps = mode_measure(wish.copy_kbps, 64 * MIB, 1000000);
+    assert_int_equal(wish.copy_kbps, (5368709 + 536870) / 2);
+    assert_int_equal(mode_measure(7, MIB, 1000), 7); /* too small */
+    assert_int_equal(mode_measure(7, 64 * MIB, 0), 7);
+    assert_int_equal(mode_measure(0, 16 * MIB, UINT64_MAX / 2), 1);
+}
+
 static void a_wish_survives_the_way(void **unused)
 {
-    const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, true, false};
+    const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, 300000, true, false};
     struct mode_wish back;
     uint8_t bytes[32];
     struct writer w;
@@ -113,6 +135,7 @@ static void a_wish_survives_the_way(void **unused)
     assert_true(reader_done(&r));
     assert_memory_equal(&back.terms, &wish.terms, sizeof(wish.terms));
     assert_int_equal(back.link_kbps, 100000);
+    assert_int_equal(back.copy_kbps, 300000);
     assert_true(back.target_can_lazy);
     assert_false(back.allows_post);
     bytes[0] = 0; /* no mode */
@@ -126,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mode_follows_from_the_facts),
         cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
+        cmocka_unit_test(what_moves_have_shown_counts),
         cmocka_unit_test(a_wish_survives_the_way),
     };
 
