@@ -65,7 +65,9 @@ is 'the connection is the same, and nothing was lost' "$(client_log | grep -cE '
 [ "$(node_of web)" = n2 ] || ok 'back' wait_until 180 move stop
 on 1 skein guest migrate web --to n1 --mode post --bandwidth 5mbit --timeout 120s -f json >"$work/moved" 2>"$work/error" &
 is_fetching() { [ "$(json 1 '.[0].step' skein migration list)" = fetching ]; }
-ok 'a slow one, which runs while its memory follows' wait_until 60 is_fetching
+# What became of it instead is said by what the node and the command say.
+is_fetching_in_time() { wait_until 60 is_fetching || { cat "$work/moved" "$work/error"; on 1 skein events | tail -n 20; return 1; }; }
+ok 'a slow one, which runs while its memory follows' is_fetching_in_time
 becomes 'on the target' n1 node_of web
 says_how_far() { grep -q '"step":"fetching".*"done_bytes":[1-9]' "$work/error"; }
 ok 'and whoever waits hears how far it is' wait_until 60 says_how_far
