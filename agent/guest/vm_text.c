@@ -132,7 +132,7 @@ static void say_interface(struct text *t, const struct guest_run *run)
     say(t,
         "<interface type='ethernet'><mac address='%s'/><target dev='g%u' managed='no'/>"
         "<model type='virtio'/><driver><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' "
-        "ufo='off' mrg_rxbuf='off'/><guest csum='off' tso4='off' tso6='off' ecn='off' "
+        "ufo='off'/><guest csum='off' tso4='off' tso6='off' ecn='off' "
         "ufo='off'/></driver><rom enabled='no'/></interface>\n",
         mac_format(mac, words), run->port);
 }
