@@ -6,6 +6,7 @@
  *
  * With MIB it also holds so much memory that no packer makes smaller, writes to MIB_PER_S of it,
  * and reads all of it, again and again: each pass is a line, "pass N: P pages, B bad".
+ * If it writes, another one follows, "wrote W MiB/s": what this machine let it write meanwhile.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,6 +34,8 @@ struct memory {
     size_t per_tick;         /* pages written */
     size_t n_bad;            /* of this pass */
     uint64_t pass;
+    size_t n_written; /* in this pass, … */
+    int64_t began_ms; /* … which began then */
     int64_t next_ms;
 };
 
@@ -135,7 +138,19 @@ static void memory_init(struct memory *m, int mib, int mib_per_s)
     for (size_t i = 0; i < m->n; i++)
         write_page(m, i);
     m->round = 1;
-    m->next_ms = now_ms();
+    m->next_ms = m->began_ms = now_ms();
+}
+
+static void tell_pass(struct memory *m)
+{
+    int64_t now = now_ms(), ms = now > m->began_ms ? now - m->began_ms : 1;
+
+    printf("pass %llu: %zu pages, %zu bad\n", (unsigned long long)++m->pass, m->n, m->n_bad);
+    if (m->per_tick > 0)
+        printf("wrote %.1f MiB/s\n", (double)m->n_written * 1000 / 256 / (double)ms);
+    fflush(stdout);
+    m->read = m->n_bad = m->n_written = 0;
+    m->began_ms = now;
 }
 
 static void memory_tick(struct memory *m)
@@ -147,14 +162,12 @@ static void memory_tick(struct memory *m)
             m->round++;
         }
     }
+    m->n_written += m->per_tick;
     for (size_t i = 0; i < READ_PER_TICK && m->read < m->n; i++, m->read++)
         m->n_bad += !page_is_right(m, m->read);
     m->next_ms = now_ms() + TICK_MS;
-    if (m->read < m->n)
-        return;
-    printf("pass %llu: %zu pages, %zu bad\n", (unsigned long long)++m->pass, m->n, m->n_bad);
-    fflush(stdout);
-    m->read = m->n_bad = 0;
+    if (m->read == m->n)
+        tell_pass(m);
 }
 
 static int wait_ms(const struct memory *m)

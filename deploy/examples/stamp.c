@@ -8,11 +8,11 @@
  * from 1, CLOCK_REALTIME. The hearer logs, each line after its own CLOCK_REALTIME in ms:
  *
  *     new INCARNATION sequence=N sent=MS       an incarnation that was not heard before
- *     old INCARNATION sequence=N sent=MS       one that a newer one had already followed: two
- * copies still INCARNATION sequence=N ms=M        it did not tick for M ms between two stamps, by
- * its clock silence INCARNATION sequence=N ms=M      nothing arrived from it for M ms, and then it
- * went on missing INCARNATION sequence=N n=K       K stamps before this one did not arrive heard
- * INCARNATION sequence=N             once a second
+ *     old INCARNATION sequence=N sent=MS       one that a newer one had followed already: two copies
+ *     still INCARNATION sequence=N ms=M        it did not tick for M ms, by its own clock
+ *     silence INCARNATION sequence=N ms=M      nothing arrived for M ms, then it went on
+ *     missing INCARNATION sequence=N n=K       K stamps before this one did not arrive
+ *     heard INCARNATION sequence=N             once a second
  */
 #include <arpa/inet.h>
 #include <errno.h>
