@@ -59,8 +59,10 @@ struct serving {
 static void tell_progress(void *context)
 {
     struct serving *s = context;
+    uint64_t total = s->progress.value.total_bytes;
 
-    progress_tell(&s->progress, s->relay.n_out);
+    /* A page that ends what was asked for is sent once more (read_ahead.h). */
+    progress_tell(&s->progress, s->relay.n_out < total ? s->relay.n_out : total);
 }
 
 static void serve(struct serving *s)
@@ -144,6 +146,8 @@ static const char *words_of(enum relay_end end)
         return "the transfer of its memory was called off";
     case RELAY_SILENT:
         return "the source does not answer for its memory";
+    case RELAY_GARBLED:
+        return "what the source says of its memory is not understood";
     }
     return "";
 }
@@ -173,6 +177,7 @@ static void fetch(struct fetching *f)
     struct relay relay = {.near = f->near,
                           .far = f->far,
                           .stop = f->stop,
+                          .page_size = (size_t)sysconf(_SC_PAGESIZE),
                           .silence_ms = LAZY_SILENCE_MS,
                           .interval_ms = FAULTS_MS,
                           .each = hold_faults,

@@ -10,23 +10,15 @@
 #include <unistd.h>
 
 #include "base/clean.h"
-
-enum { BUFFER = 64 * 1024 };
-
-/* One way. */
-struct half {
-    int from, to;
-    size_t at, have;   /* what is to be written */
-    uint64_t *n_bytes; /* that went through */
-    uint8_t buffer[BUFFER];
-};
+#include "migrate/read_ahead.h"
 
 struct running {
     struct relay *relay;
-    struct half out, in;
+    struct read_ahead *pages;
     uint64_t write_us; /* towards far, not before */
-    uint64_t asked_us; /* when near first spoke after far; 0: far owes nothing */
+    uint64_t asked_us; /* since when far owes something; 0: nothing */
     uint64_t each_us;  /* when each() is due */
+    uint8_t buffer[READ_AHEAD_TAKEN];
 };
 
 static uint64_t now_us(void)
@@ -37,31 +29,51 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* False: the other side is gone. */
-static bool fill(struct half *h)
+static bool has_for(const struct running *r, enum read_ahead_side to)
 {
-    ssize_t n = read(h->from, h->buffer, sizeof(h->buffer));
+    size_t size;
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
-    if (n <= 0)
-        return false;
-    h->at = 0;
-    h->have = (size_t)n;
-    return true;
+    return read_ahead_peek(r->pages, to, &size) != NULL;
 }
 
-static bool drain(struct half *h)
+/* Reads what comes from there. 0 = go on, or why not. */
+static int fill(struct running *r, enum read_ahead_side from, uint64_t now)
 {
-    ssize_t n = write(h->to, h->buffer + h->at, h->have - h->at);
+    struct relay *relay = r->relay;
+    bool is_near = from == READ_AHEAD_NEAR;
+    ssize_t n = read(is_near ? relay->near : relay->far, r->buffer, sizeof(r->buffer));
 
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n <= 0)
+        return is_near ? RELAY_NEAR_ENDED : RELAY_FAR_ENDED;
+    if (!is_near)
+        relay->n_in += (uint64_t)n;
+    if (read_ahead_take(r->pages, from, r->buffer, (size_t)n, now) < 0)
+        return RELAY_GARBLED;
+    if (!is_near)
+        r->asked_us = read_ahead_is_owed(r->pages) ? now : 0;
+    return 0;
+}
+
+/* Writes what is to go there, as far as that takes it. */
+static int drain(struct running *r, enum read_ahead_side to, uint64_t now)
+{
+    struct relay *relay = r->relay;
+    bool is_near = to == READ_AHEAD_NEAR;
+    size_t size;
+    const uint8_t *data = read_ahead_peek(r->pages, to, &size);
+    ssize_t n = write(is_near ? relay->near : relay->far, data, size);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    h->at += (size_t)n;
-    *h->n_bytes += (uint64_t)n;
-    if (h->at == h->have)
-        h->at = h->have = 0;
-    return true;
+        return is_near ? RELAY_NEAR_ENDED : RELAY_FAR_ENDED;
+    if (!is_near)
+        relay->n_out += (uint64_t)n;
+    if (!is_near && relay->rate_kbps != 0)
+        r->write_us = now + (uint64_t)n * 8000 / relay->rate_kbps;
+    return read_ahead_sent(r->pages, to, (size_t)n, now) < 0 ? RELAY_GARBLED : 0;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -74,7 +86,7 @@ static int wait_ms(const struct running *r, uint64_t now)
     const struct relay *relay = r->relay;
     uint64_t until = UINT64_MAX;
 
-    if (r->out.have > 0 && r->write_us > now)
+    if (r->write_us > now && has_for(r, READ_AHEAD_FAR))
         until = earlier(until, r->write_us);
     if (r->asked_us != 0 && relay->silence_ms != 0)
         until = earlier(until, r->asked_us + relay->silence_ms * 1000ull);
@@ -85,68 +97,61 @@ static int wait_ms(const struct running *r, uint64_t now)
     return until <= now ? 0 : (int)((until - now + 999) / 1000);
 }
 
-/* 0 = go on. */
-static int from_near(struct running *r, uint64_t now)
+/* One that is not waited for is left out: poll() would tell of its end again and again. */
+static struct pollfd side(int fd, bool reads, bool writes)
 {
-    if (!fill(&r->out))
-        return RELAY_NEAR_ENDED;
-    if (r->out.have > 0 && r->asked_us == 0)
+    return (struct pollfd){.fd = reads || writes ? fd : -1,
+                           .events = (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0))};
+}
+
+static bool is_silent(const struct running *r, uint64_t now)
+{
+    return r->asked_us != 0 && r->relay->silence_ms != 0 &&
+           now >= r->asked_us + r->relay->silence_ms * 1000ull;
+}
+
+static bool is_ready(const struct pollfd *side, short event)
+{
+    return (side->events & event) != 0 && (side->revents & (event | POLLHUP | POLLERR)) != 0;
+}
+
+static int serve(struct running *r, const struct pollfd *near, const struct pollfd *far,
+                 uint64_t now)
+{
+    int end = 0;
+
+    if (is_ready(near, POLLOUT))
+        end = drain(r, READ_AHEAD_NEAR, now);
+    if (end == 0 && is_ready(near, POLLIN))
+        end = fill(r, READ_AHEAD_NEAR, now);
+    if (end == 0 && is_ready(far, POLLOUT))
+        end = drain(r, READ_AHEAD_FAR, now);
+    if (end == 0 && is_ready(far, POLLIN))
+        end = fill(r, READ_AHEAD_FAR, now);
+    if (end == 0 && r->asked_us == 0 && has_for(r, READ_AHEAD_FAR))
         r->asked_us = now;
-    return 0;
-}
-
-static int to_far(struct running *r, uint64_t now)
-{
-    uint64_t before = *r->out.n_bytes;
-
-    if (!drain(&r->out))
-        return RELAY_FAR_ENDED;
-    if (r->relay->rate_kbps != 0)
-        r->write_us = now + (*r->out.n_bytes - before) * 8000 / r->relay->rate_kbps;
-    return 0;
-}
-
-static int from_far(struct running *r)
-{
-    if (!fill(&r->in))
-        return RELAY_FAR_ENDED;
-    if (r->in.have > 0)
-        r->asked_us = 0;
-    return 0;
-}
-
-static short wants(bool reads, bool writes)
-{
-    return (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
+    return end;
 }
 
 static int step(struct running *r)
 {
     uint64_t now = now_us();
-    bool may_write = r->out.have > 0 && r->write_us <= now;
     struct pollfd fds[] = {
-        {.fd = r->relay->near, .events = wants(r->out.have == 0, r->in.have > 0)},
-        {.fd = r->relay->far, .events = wants(r->in.have == 0, may_write)},
+        side(r->relay->near, read_ahead_wants(r->pages, READ_AHEAD_NEAR),
+             has_for(r, READ_AHEAD_NEAR)),
+        side(r->relay->far, read_ahead_wants(r->pages, READ_AHEAD_FAR),
+             r->write_us <= now && has_for(r, READ_AHEAD_FAR)),
         {.fd = r->relay->stop, .events = POLLIN},
     };
-    short gone = POLLHUP | POLLERR;
-    int end = 0;
+    int end;
 
     if (poll(fds, 3, wait_ms(r, now)) < 0 && errno != EINTR)
         return RELAY_STOPPED;
     now = now_us();
     if ((fds[2].revents & POLLIN) != 0)
         return RELAY_STOPPED;
-    if (r->out.have == 0 && (fds[0].revents & (POLLIN | gone)) != 0)
-        end = from_near(r, now);
-    if (end == 0 && (fds[0].revents & POLLOUT) != 0 && !drain(&r->in))
-        end = RELAY_NEAR_ENDED;
-    if (end == 0 && may_write && (fds[1].revents & (POLLOUT | gone)) != 0)
-        end = to_far(r, now);
-    if (end == 0 && r->in.have == 0 && (fds[1].revents & (POLLIN | gone)) != 0)
-        end = from_far(r);
-    if (end == 0 && r->asked_us != 0 && r->relay->silence_ms != 0 &&
-        now >= r->asked_us + r->relay->silence_ms * 1000ull)
+    end = serve(r, &fds[0], &fds[1], now);
+    if (end == 0 && is_silent(r, now))
         end = RELAY_SILENT;
     if (r->relay->interval_ms != 0 && now >= r->each_us) {
         r->relay->each(r->relay->context);
@@ -166,15 +171,17 @@ static void make_non_blocking(int fd)
 enum relay_end relay_run(struct relay *relay)
 {
     cleanup_free struct running *r = calloc(1, sizeof(*r)); /* too large for a small stack */
-    int end = r == NULL ? RELAY_STOPPED : 0;
+    struct read_ahead *pages = read_ahead_new(relay->page_size);
+    int end = r == NULL || pages == NULL ? RELAY_STOPPED : 0;
 
-    if (r != NULL)
-        *r = (struct running){.relay = relay,
-                              .out = {relay->near, relay->far, .n_bytes = &relay->n_out},
-                              .in = {relay->far, relay->near, .n_bytes = &relay->n_in}};
+    if (end == 0) {
+        r->relay = relay;
+        r->pages = pages;
+    }
     make_non_blocking(relay->near);
     make_non_blocking(relay->far);
     while (end == 0)
         end = step(r);
+    read_ahead_free(pages);
     return (enum relay_end)end;
 }
