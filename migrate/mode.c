@@ -169,6 +169,22 @@ uint32_t mode_measure(uint32_t kbps, uint64_t bytes, uint64_t us)
     return kbps == 0 ? (uint32_t)now : (uint32_t)((kbps + now) / 2);
 }
 
+void mode_begin_live(struct mode_wish *wish)
+{
+    wish->allows_post = wish->allows_post && wish->terms.mode == MOVE_AUTO;
+    if (wish->terms.mode == MOVE_AUTO)
+        wish->terms.mode = MOVE_PRE;
+}
+
+uint32_t mode_post_after(const struct mode_wish *wish)
+{
+    if (wish->terms.mode == MOVE_POST)
+        return 1;
+    return wish->terms.mode == MOVE_PRE && wish->allows_post && wish->target_can_lazy
+               ? MODE_MAX_ROUNDS
+               : 0;
+}
+
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 {
     write_u8(w, (uint8_t)wish->terms.mode);

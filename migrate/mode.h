@@ -40,6 +40,12 @@ void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verd
  * memory in `us`, and by those before it (`kbps`; 0: there was none). */
 uint32_t mode_measure(uint32_t kbps, uint64_t bytes, uint64_t us);
 
+/* Of a guest that is copied while it runs: AUTO becomes PRE, and goes on by POST should it not
+ * converge; where PRE is insisted on it does not. */
+void mode_begin_live(struct mode_wish *wish);
+/* Rounds of pre-copy after which such a guest goes on by POST; 0 = it does not. */
+uint32_t mode_post_after(const struct mode_wish *wish);
+
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
 void mode_wish_decode(struct reader *r, struct mode_wish *ret);
 

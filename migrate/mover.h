@@ -45,6 +45,7 @@ struct mover_guest {
 /* How the source is to hand it over. */
 struct mover_order {
     enum move_mode mode;  /* STOP or POST; PRE, of a mover that copies live */
+    uint32_t post_after;  /* of such a mover: rounds of pre-copy before POST; 0 = no POST */
     uint32_t downtime_ms; /* it may stand still so long, as far as the mover can choose */
     uint32_t rate_kbps;   /* the stream takes no more; 0 = no limit */
 };
@@ -75,7 +76,8 @@ struct mover_ops {
     int (*ready)(const struct mover_guest *guest, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory, its upper layer and its
      * volumes. On failure the guest runs again as before. POST: most of its memory is not written,
-     * and a process goes on giving it out over `fd`, until resume or discard. */
+     * and a process goes on giving it out over `fd`, until resume or discard; of a mover that is
+     * live that process is the guest's own, which then stands still without being frozen. */
     int (*capture)(const struct mover_guest *guest, int fd, const struct mover_order *order,
                    struct mover_report *ret, struct err *err);
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */

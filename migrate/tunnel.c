@@ -19,6 +19,8 @@ static const struct {
     [TUNNEL_ASKED] = {0, 0, false},
     [TUNNEL_COMPLETE] = {0, 0, false},
     [TUNNEL_FAILED] = {1, TUNNEL_TEXT_MAX, false},
+    [TUNNEL_HALTED] = {0, 0, false},
+    [TUNNEL_GO] = {0, 0, false},
 };
 
 void tunnel_header_encode(const struct tunnel_frame *frame, uint8_t ret[TUNNEL_HEADER_SIZE])
@@ -120,9 +122,19 @@ static bool accept(struct tunnel *t, const struct tunnel_frame *frame, const uin
         t->is_asked = true;
         return true;
     case TUNNEL_COMPLETE:
-        if (t->is_source || !t->is_asked || t->is_complete)
+        if (t->is_source || !t->is_asked || t->is_complete || t->is_halted)
             return false;
         t->is_complete = true;
+        return true;
+    case TUNNEL_HALTED:
+        if (t->is_source || t->is_halted || t->is_complete)
+            return false;
+        t->is_halted = true;
+        return true;
+    case TUNNEL_GO:
+        if (!t->is_source || !t->is_halted || t->may_go)
+            return false;
+        t->may_go = true;
         return true;
     case TUNNEL_FAILED:
         return true;
@@ -171,6 +183,12 @@ void tunnel_sent(struct tunnel *t, const struct tunnel_frame *frame, uint32_t n)
         break;
     case TUNNEL_COMPLETE:
         t->is_complete = true;
+        break;
+    case TUNNEL_HALTED:
+        t->is_halted = true;
+        break;
+    case TUNNEL_GO:
+        t->may_go = true;
         break;
     case TUNNEL_FAILED:
     case TUNNEL_TYPE_END:

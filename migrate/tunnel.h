@@ -1,12 +1,14 @@
-/* tunnel: several connections of a virtual machine's move within one stream between two nodes (pure:
- * frames, their codec, and who may send what when).
+/* tunnel: several connections of a virtual machine's move within one stream between two nodes
+ * (pure: frames, their codec, and who may send what when).
  *
- * libvirt and QEMU connect to doors (Unix sockets) on the source; each connection becomes a channel,
- * and on the target somebody connects to the door of the same name. A frame is
+ * libvirt and QEMU connect to doors (Unix sockets) on the source; each connection becomes a
+ * channel, and on the target somebody connects to the door of the same name. A frame is
  *
  *     type u8 | door u8 | channel u16 | size u32 | that many bytes      (little-endian)
  *
- * The target begins with HELLO. A channel carries TUNNEL_WINDOW bytes each way until the other side
+ * The target begins with HELLO. A move ends in one of two ways: all of the guest crosses while it
+ * stands still (ASKED, COMPLETE), or it stands still (HALTED), becomes the target's (GO), and its
+ * memory follows it. A channel carries TUNNEL_WINDOW bytes each way until the other side
  * gives CREDIT for what it has passed on, so that no channel waits for another one's reader. A move
  * needs few channels: none is used twice.
  */
@@ -19,7 +21,7 @@
 #include "base/err.h"
 
 enum {
-    TUNNEL_VERSION = 1,
+    TUNNEL_VERSION = 2,
     TUNNEL_HEADER_SIZE = 8,
     TUNNEL_DATA_MAX = 64 * 1024, /* bytes of a frame */
     TUNNEL_TEXT_MAX = 4096,      /* of HELLO and FAILED */
@@ -43,6 +45,8 @@ enum tunnel_type {
     TUNNEL_ASKED,    /* target: libvirt was asked to finish the move; the order is held */
     TUNNEL_COMPLETE, /* source: the guest stands still, and all of it is at the target */
     TUNNEL_FAILED,   /* either: it comes to nothing; why */
+    TUNNEL_HALTED,   /* source: the guest stands still, its memory is to follow */
+    TUNNEL_GO,       /* target: the guest is its own now; post-copy may begin */
     TUNNEL_TYPE_END
 };
 
@@ -65,6 +69,7 @@ struct tunnel {
     bool is_source;
     bool has_hello; /* sent or received */
     bool is_asked, is_complete;
+    bool is_halted, may_go;
     struct tunnel_channel channels[TUNNEL_MAX_CHANNELS];
 };
 

@@ -91,6 +91,11 @@ void tunnel_end_complete(struct tunnel_end *e)
     put(e, &(struct tunnel_frame){.type = TUNNEL_COMPLETE}, NULL, 0);
 }
 
+void tunnel_end_halt(struct tunnel_end *e)
+{
+    put(e, &(struct tunnel_frame){.type = TUNNEL_HALTED}, NULL, 0);
+}
+
 void tunnel_end_fail(struct tunnel_end *e, const char *text)
 {
     struct tunnel_frame frame = {.type = TUNNEL_FAILED,
@@ -214,6 +219,8 @@ static void finish_line(struct tunnel_end *e, uint16_t channel)
 
     if (line->fd < 0 || line->is_held || !c->got_end || line->have != 0)
         return;
+    if (e->tunnel.is_source && e->tunnel.is_halted)
+        return;
     if (!line->is_shut)
         shutdown(line->fd, SHUT_WR);
     line->is_shut = true;
@@ -229,7 +236,8 @@ static bool holds_message(const struct tunnel_line *line)
     const uint8_t *p = line->wait + line->at;
     size_t have = line->have - line->at;
 
-    return have >= 4 && have >= ((size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
+    return have >= 4 &&
+           have >= ((size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
 }
 
 static void take_open(struct tunnel_end *e, const struct tunnel_frame *frame)
@@ -332,12 +340,18 @@ static int take_from_stream(struct tunnel_end *e, struct err *err)
 
 /* ---- the loop */
 
+/* What libvirt answers to the order to finish. */
+static bool drops_answers(const struct tunnel_end *e, int channel)
+{
+    return e->lines[channel].is_held && (e->is_cut || (e->tunnel.is_halted && e->lets_pass));
+}
+
 static bool wants_to_take(const struct tunnel_end *e, int channel)
 {
     const struct tunnel_channel *c = &e->tunnel.channels[channel];
 
-    return !e->is_cut && c->is_used && !c->sent_end && c->may_send > 0 &&
-           room(e) >= TUNNEL_DATA_MAX + CONTROL_ROOM;
+    return !e->is_cut && !drops_answers(e, channel) && c->is_used && !c->sent_end &&
+           c->may_send > 0 && room(e) >= TUNNEL_DATA_MAX + CONTROL_ROOM;
 }
 
 void tunnel_end_poll(const struct tunnel_end *e, struct pollfd ret[TUNNEL_FDS])
@@ -354,7 +368,7 @@ void tunnel_end_poll(const struct tunnel_end *e, struct pollfd ret[TUNNEL_FDS])
         ret[1 + i] = (struct pollfd){.fd = e->listeners[i], .events = POLLIN};
     for (int i = 0; i < TUNNEL_MAX_CHANNELS; i++) {
         const struct tunnel_line *line = &e->lines[i];
-        bool wants_in = wants_to_take(e, i) || (e->is_cut && line->is_held);
+        bool wants_in = wants_to_take(e, i) || drops_answers(e, i);
         bool wants_out = line->have > line->at && (!line->is_held || e->lets_pass);
 
         lines[i] = (struct pollfd){.fd = line->fd};
@@ -368,7 +382,7 @@ static void serve_line(struct tunnel_end *e, uint16_t channel, short events)
 {
     if ((events & (POLLIN | POLLHUP | POLLERR)) != 0 && wants_to_take(e, channel))
         take_from(e, channel);
-    else if (events != 0 && e->is_cut && e->lines[channel].is_held)
+    else if ((events & (POLLIN | POLLHUP | POLLERR)) != 0 && drops_answers(e, channel))
         take_answer(e, &e->lines[channel]);
     pass_on(e, channel);
     finish_line(e, channel);
@@ -397,6 +411,8 @@ int tunnel_end_serve(struct tunnel_end *e, const struct pollfd fds[TUNNEL_FDS], 
 void tunnel_end_let_pass(struct tunnel_end *e)
 {
     e->lets_pass = true;
+    if (e->tunnel.is_halted && !e->is_cut)
+        put(e, &(struct tunnel_frame){.type = TUNNEL_GO}, NULL, 0);
     for (uint16_t i = 0; i < TUNNEL_MAX_CHANNELS; i++)
         pass_on(e, i);
 }

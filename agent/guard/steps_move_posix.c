@@ -125,8 +125,8 @@ static enum step capture_survey(struct work *work, struct operation *op)
 {
     if (check_copy(op) == STEP_FAIL)
         return STEP_FAIL;
-    if (op->request.wish.terms.mode == MOVE_AUTO && is_copied_live(op))
-        op->request.wish.terms.mode = MOVE_PRE; /* it knows no other way */
+    if (is_copied_live(op))
+        mode_begin_live(&op->request.wish);
     return is_copied_live(op) ? STEP_NEXT : move_job(work, op, JOB_SURVEY);
 }
 
@@ -176,7 +176,9 @@ static enum step capture_done(struct work *work, struct operation *op)
 
     reply_report(op);
     reply_progress(op, op->guest);
-    op->guest->record.frozen_by = FROZEN_BY_MIGRATION;
+    /* One that gives its memory out itself stands still without it. */
+    if (op->result.mode != MOVE_POST || !is_copied_live(op))
+        op->guest->record.frozen_by = FROZEN_BY_MIGRATION;
     if (guest_follow_freezer(work, op->guest, &err) < 0 ||
         roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
         return operation_fail(op, err.code, "%s", err.text);

@@ -14,6 +14,7 @@ enum vm_order {
     VM_ORDER_ACTIVATE, /* target: the guest's move is finished -> DONE when it runs */
     VM_ORDER_RESUME,   /* source, after an abort: the guest goes on -> DONE when it runs */
     VM_ORDER_LOOK,     /* what speaks for and against moving it -> LOOKED */
+    VM_ORDER_AWAIT,    /* target, of a guest that runs: all of its memory is here -> DONE */
     VM_ORDER_END
 };
 
@@ -21,16 +22,19 @@ struct vm_request {
     enum vm_order order;
     /* MOVE: */
     bool is_paused;       /* it stands still all the while */
+    uint32_t post_after;  /* rounds of pre-copy, then its memory follows it; 0 = never */
     uint32_t downtime_ms; /* else: no longer than that, if it can be had */
     uint32_t rate_kbps;   /* no more than that for its memory, and for its disk; 0 = no limit */
 };
 
 enum vm_answer {
     VM_ANSWER_DONE = 1,
-    VM_ANSWER_FAILED, /* text */
-    VM_ANSWER_MOVED,  /* bytes, frozen_us, handed_over_us: it stands still now */
-    VM_ANSWER_LOOKED, /* memory_bytes, disk_bytes */
-    VM_ANSWER_COPIES, /* progress of MOVE; another answer follows */
+    VM_ANSWER_FAILED,  /* text */
+    VM_ANSWER_MOVED,   /* bytes, frozen_us, handed_over_us: it stands still now */
+    VM_ANSWER_LOOKED,  /* memory_bytes, disk_bytes */
+    VM_ANSWER_COPIES,  /* progress of MOVE; another answer follows */
+    VM_ANSWER_HALTED,  /* as MOVED, but its memory is to follow: it must not be frozen */
+    VM_ANSWER_FOLLOWS, /* of ACTIVATE: it runs, its memory is on its way */
     VM_ANSWER_END
 };
 

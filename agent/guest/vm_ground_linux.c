@@ -22,6 +22,7 @@
 #include "base/tree_posix.h"
 
 #define KVM      "/dev/kvm"
+#define FAULTS   "/dev/userfaultfd"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
 
 /* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
@@ -99,17 +100,16 @@ static int write_qemu_conf(uint32_t uid, struct err *err)
     return write_file("/etc/libvirt/qemu.conf", text, err);
 }
 
-/* The same device, as a file of QEMU's user. */
-static int give_kvm(uint32_t uid, struct err *err)
+/* The same device, where there is one, as a file of QEMU's user: `own`. */
+static int give_device(const char *path, const char *own, uint32_t uid, struct err *err)
 {
-    static const char own[] = "/run/libvirt/kvm";
     struct stat st;
 
-    if (stat(KVM, &st) < 0 || !S_ISCHR(st.st_mode))
+    if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
         return 0;
     if (mknod(own, S_IFCHR | 0600, st.st_rdev) < 0 || lchown(own, uid, uid) < 0 ||
-        mount(own, KVM, NULL, MS_BIND, NULL) < 0)
-        return err_set(err, -errno, "cannot give " KVM " to its user: %s", strerror(errno));
+        mount(own, path, NULL, MS_BIND, NULL) < 0)
+        return err_set(err, -errno, "cannot give %s to its user: %s", path, strerror(errno));
     return 0;
 }
 
@@ -185,7 +185,9 @@ int vm_ground_enter(const struct guest_paths *paths, uint32_t uid, struct err *e
     if (rc == 0)
         rc = write_qemu_conf(uid, err);
     if (rc == 0)
-        rc = give_kvm(uid, err);
+        rc = give_device(KVM, "/run/libvirt/kvm", uid, err);
+    if (rc == 0) /* post-copy: its memory comes when it is touched */
+        rc = give_device(FAULTS, "/run/libvirt/userfaultfd", uid, err);
     if (rc == 0)
         rc = hide_skein(paths, err);
     return rc < 0 ? rc : hide_cgroups(err);

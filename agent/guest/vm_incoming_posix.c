@@ -10,9 +10,8 @@
 int vm_incoming_begin(struct vm_incoming *in, const struct vm_paths *vm, int watcher,
                       const char *hello, struct err *err)
 {
-    const char *const doors[TUNNEL_N_DOORS] = {[TUNNEL_RPC] = VM_LIBVIRT_SOCKET,
-                                               [TUNNEL_MEMORY] = vm->memory,
-                                               [TUNNEL_DISKS] = vm->disks};
+    const char *const doors[TUNNEL_N_DOORS] = {
+        [TUNNEL_RPC] = VM_LIBVIRT_SOCKET, [TUNNEL_MEMORY] = vm->memory, [TUNNEL_DISKS] = vm->disks};
     char word = 0;
     int rc = tunnel_end_init(&in->tunnel, false, KEEPER_STREAM, doors, err);
 
@@ -39,9 +38,15 @@ static int take_word(struct vm_incoming *in, struct err *err)
 {
     char word = VM_STOPPED;
 
-    if (read(in->watcher, &word, 1) != 1 || word != VM_RESUMED)
+    if (read(in->watcher, &word, 1) != 1 || word == VM_STOPPED)
         return err_set(err, -EIO, "libvirt could not finish the move");
-    return VM_INCOMING_RUNS;
+    return word == VM_FOLLOWS ? VM_INCOMING_FOLLOWS : VM_INCOMING_RUNS;
+}
+
+static bool has_come(const struct tunnel_end *tunnel)
+{
+    return tunnel->tunnel.is_halted ||
+           (tunnel->tunnel.is_complete && tunnel_end_is_drained(tunnel));
 }
 
 int vm_incoming_serve(struct vm_incoming *in, const struct pollfd fds[VM_INCOMING_FDS],
@@ -55,10 +60,10 @@ int vm_incoming_serve(struct vm_incoming *in, const struct pollfd fds[VM_INCOMIN
         return take_word(in, err);
     if (in->is_received && in->tunnel.lets_pass && !tunnel_end_has_rpc(&in->tunnel))
         return err_set(err, -EIO, "libvirtd died over the end of the move");
-    if (in->watcher < 0 || in->is_received || !in->tunnel.tunnel.is_complete ||
-        !tunnel_end_is_drained(&in->tunnel))
+    if (in->watcher < 0 || in->is_received || !has_come(&in->tunnel))
         return VM_INCOMING_NOTHING;
-    tunnel_end_cut(&in->tunnel);
+    if (in->tunnel.tunnel.is_complete)
+        tunnel_end_cut(&in->tunnel);
     in->is_received = true;
     return VM_INCOMING_RECEIVED;
 }

@@ -1,5 +1,5 @@
-/* vm_incoming: a guest that moves here, as its skein-vm sees it: the tunnel until all of it is here,
- * then the order to finish, kept until the guard says so, then its first breath (shell).
+/* vm_incoming: a guest that moves here, as its skein-vm sees it: the tunnel until all of it is
+ * here, then the order to finish, kept until the guard says so, then its first breath (shell).
  */
 #ifndef SKEIN_AGENT_GUEST_VM_INCOMING_POSIX_H
 #define SKEIN_AGENT_GUEST_VM_INCOMING_POSIX_H
@@ -11,8 +11,9 @@ enum { VM_INCOMING_FDS = 1 + TUNNEL_FDS };
 
 enum vm_incoming_news {
     VM_INCOMING_NOTHING = 0,
-    VM_INCOMING_RECEIVED, /* all of it is here and stands still */
-    VM_INCOMING_RUNS,     /* the move is over */
+    VM_INCOMING_RECEIVED, /* it stands still, and all of it is here or is to follow */
+    VM_INCOMING_FOLLOWS,  /* it runs, its memory is on its way */
+    VM_INCOMING_RUNS,     /* and all of it is here: the move is over */
 };
 
 struct vm_incoming {

@@ -46,6 +46,8 @@ struct keeper {
     int signals;
     int control;
     int activator; /* who waits for ACTIVATE; -1 = nobody */
+    int awaiter;   /* likewise for AWAIT */
+    int back;      /* pipe to the child that moves the guest out: vm_move_libvirt.h; -1 = none */
 };
 
 /* Errors are words of ours; libvirt prints none by itself. */
@@ -227,20 +229,59 @@ static void answer(int fd, int rc, const struct err *err)
     (void)vm_control_answer(fd, &reply);
 }
 
-static int run_order(const struct keeper *k, const struct vm_request *request, int fd, int stream)
+static int run_order(const struct keeper *k, const struct vm_request *request, int fd, int back,
+                     int stream)
 {
     const char *guest = k->run.spec.name;
-    const struct vm_move move = {
-        .guest = guest, .vm = &k->vm, .request = *request, .control = fd, .stream = stream};
+    const struct vm_move move = {.guest = guest,
+                                 .vm = &k->vm,
+                                 .request = *request,
+                                 .control = fd,
+                                 .back = back,
+                                 .stream = stream,
+                                 .qemu = k->qemu};
 
     if (request->order == VM_ORDER_MOVE)
         return vm_move_out(&move);
     return request->order == VM_ORDER_RESUME ? vm_move_resume(guest, fd) : vm_move_look(guest, fd);
 }
 
+/* The read end of a new pipe; the other one is kept. -1: there is none, and no way back. */
+static int make_back(struct keeper *k)
+{
+    int ends[2];
+
+    if (k->back >= 0)
+        close(k->back);
+    k->back = -1;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    k->back = ends[1];
+    return ends[0];
+}
+
+static void take_back(const struct keeper *k)
+{
+    if (k->back >= 0)
+        (void)!write(k->back, "", 1);
+}
+
+/* Answered at once, or when it has come; who asks again takes the place of who asked before. */
+static void await_memory(struct keeper *k, int fd)
+{
+    if (k->incoming.watcher < 0) {
+        answer(fd, 0, NULL);
+        close(fd);
+        return;
+    }
+    if (k->awaiter >= 0)
+        close(k->awaiter);
+    k->awaiter = fd;
+}
+
 static void take_order(struct keeper *k)
 {
-    cleanup_close int fd = -1, passed = -1;
+    cleanup_close int fd = -1, passed = -1, back = -1;
     struct vm_request request;
     struct err err;
 
@@ -252,8 +293,15 @@ static void take_order(struct keeper *k)
     } else if (request.order == VM_ORDER_ACTIVATE ||
                (request.order == VM_ORDER_MOVE && passed < 0)) {
         answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
-    } else if (fork_caller() == 0) {
-        _exit(run_order(k, &request, fd, passed));
+    } else if (request.order == VM_ORDER_AWAIT) {
+        await_memory(k, steal_fd(&fd));
+    } else {
+        if (request.order == VM_ORDER_RESUME)
+            take_back(k);
+        if (request.order == VM_ORDER_MOVE)
+            back = make_back(k);
+        if (fork_caller() == 0)
+            _exit(run_order(k, &request, fd, back, passed));
     }
 }
 
@@ -316,6 +364,21 @@ static bool take_signals(struct keeper *k, int *ret_code)
     return has_ended;
 }
 
+/* Tells who waits, if anybody does. */
+static void tell(int *waiter, enum vm_answer what, int rc, const struct err *err)
+{
+    const struct vm_reply reply = {.answer = what};
+
+    if (*waiter < 0)
+        return;
+    if (rc < 0)
+        answer(*waiter, rc, err);
+    else
+        (void)vm_control_answer(*waiter, &reply);
+    close(*waiter);
+    *waiter = -1;
+}
+
 /* Negative: the guest that was to come here does not, and nothing of it stays. */
 static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct err *err)
 {
@@ -324,12 +387,15 @@ static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct er
     if (news == VM_INCOMING_RECEIVED) {
         prctl(PR_SET_PDEATHSIG, 0);
         say_ready();
-    } else if (news == VM_INCOMING_RUNS) {
+    } else if (news == VM_INCOMING_FOLLOWS || news == VM_INCOMING_RUNS) {
+        bool is_over = news == VM_INCOMING_RUNS;
+
         news = find_qemu(k, err);
-        vm_incoming_end(&k->incoming, NULL);
-        answer(k->activator, news, err);
-        close(k->activator);
-        k->activator = -1;
+        if (is_over)
+            vm_incoming_end(&k->incoming, NULL);
+        tell(&k->activator, is_over ? VM_ANSWER_DONE : VM_ANSWER_FOLLOWS, news, err);
+        if (is_over)
+            tell(&k->awaiter, VM_ANSWER_DONE, news, err);
     }
     return news;
 }
@@ -338,13 +404,14 @@ static int give_up(struct keeper *k, const struct err *why)
 {
     struct err err;
 
-    (void)!write(KEEPER_STATUS, why->text, strlen(why->text));
-    if (k->activator >= 0)
-        answer(k->activator, why->code, why);
-    vm_incoming_end(&k->incoming, why->text);
+    if (!k->incoming.is_received) /* else nobody hears it any more */
+        (void)!write(KEEPER_STATUS, why->text, strlen(why->text));
     kill(k->libvirtd, SIGKILL);
     if (find_qemu(k, &err) == 0)
         kill(k->qemu, SIGKILL);
+    tell(&k->activator, VM_ANSWER_FAILED, why->code, why);
+    tell(&k->awaiter, VM_ANSWER_FAILED, why->code, why);
+    vm_incoming_end(&k->incoming, why->text);
     return EXIT_FAILURE;
 }
 
@@ -376,7 +443,7 @@ static int live(struct keeper *k)
 
 int main(int argc, char *argv[])
 {
-    static struct keeper k = {.incoming.watcher = -1, .activator = -1};
+    static struct keeper k = {.incoming.watcher = -1, .activator = -1, .awaiter = -1, .back = -1};
     struct err err = {0};
 
     log_setup(VM_PROGRAM, LOG_LEVEL_INFO);

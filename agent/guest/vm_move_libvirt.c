@@ -4,12 +4,17 @@
  * target, and the answer to that kills the guest here. The target holds that order until the move
  * is committed, and by then this side stands frozen, so that neither happens before its time. An
  * abort thaws it, the order's connection is found broken, and libvirt has nothing to wait for.
+ *
+ * Post-copy knows no way back once QEMU has switched to it, so that waits for the commit: after the
+ * rounds of pre-copy that it was given the guest is halted, and the target's GO, which comes behind
+ * the commit of the handover, starts it. In between the move can be taken back like any other.
  */
 #include "agent/guest/vm_move_libvirt.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +41,11 @@ struct move {
     struct vm_call call;
     struct tunnel_end tunnel;
     bool has_begun;
-    int ended; /* eventfd: the thread is done; code and words are below */
+    int ended;   /* eventfd: the thread is done; code and words are below */
+    int stopped; /* eventfd: its rounds of pre-copy are over, and libvirt stopped it, or failed */
+    struct err stop_err;
+    bool is_halted;
+    atomic_bool is_held; /* halted, and not taken back: it must not run here */
     struct err err;
     atomic_ullong stopped_us; /* CLOCK_BOOTTIME when the guest's processors stopped */
     atomic_bool is_told;      /* how it ended: nothing more is said of how far it is */
@@ -68,13 +77,49 @@ static int on_event(virConnectPtr connection, virDomainPtr domain, int event, in
     (void)connection, (void)domain, (void)detail;
     if (event == VIR_DOMAIN_EVENT_SUSPENDED)
         atomic_store(&move->stopped_us, now_us());
+    /* Of a migration that failed inside QEMU, which libvirtd takes back by itself. */
+    if (event == VIR_DOMAIN_EVENT_RESUMED && atomic_load(&move->is_held))
+        kill(move->asked->qemu, SIGKILL);
     return 0;
+}
+
+/* What QEMU waits for in these calls may have to cross the stream: it is served meanwhile. */
+static int call_aside(void *(*call)(void *move), struct move *move, struct err *err)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, call, move) != 0)
+        return err_set(err, -ENOMEM, "no thread for the move");
+    pthread_detach(thread);
+    return 0;
+}
+
+static void *stop(void *opaque)
+{
+    struct move *move = opaque;
+    const uint64_t one = 1;
+
+    if (virDomainSuspend(move->call.domain) < 0)
+        vm_call_failed(&move->stop_err, "stop it");
+    (void)!write(move->stopped, &one, sizeof(one));
+    return NULL;
+}
+
+static void on_round(virConnectPtr connection, virDomainPtr domain, int round, void *opaque)
+{
+    struct move *move = opaque;
+    uint32_t last = move->asked->request.post_after;
+    struct err err;
+
+    (void)connection, (void)domain;
+    if (last != 0 && (uint32_t)round == last + 1 && call_aside(stop, move, &err) < 0)
+        log_warn("guest %s: %s", move->asked->guest, err.text); /* pre-copy goes on */
 }
 
 static int describe(struct move *move, char ret[VM_XML_SIZE], struct err *err)
 {
-    cleanup_free char *xml = virDomainGetXMLDesc(
-        move->call.domain, VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE);
+    cleanup_free char *xml =
+        virDomainGetXMLDesc(move->call.domain, VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE);
 
     if (xml == NULL)
         return vm_call_failed(err, "describe it");
@@ -109,21 +154,26 @@ static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *re
     if (rc == 0 && move->asked->request.rate_kbps != 0)
         rc = virTypedParamsAddULLong(ret, ret_n, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
                                      mib_per_s(move->asked->request.rate_kbps));
+    if (rc == 0 && move->asked->request.rate_kbps != 0 && move->asked->request.post_after != 0)
+        rc = virTypedParamsAddULLong(ret, ret_n, &max, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY,
+                                     mib_per_s(move->asked->request.rate_kbps));
     return rc < 0 ? vm_call_failed(err, "be told how to move it") : 0;
 }
 
 static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
 {
-    /* The disk is an overlay over the image, which is at the target too: only what it holds goes. */
+    /* The disk is an overlay over the image, which is at the target too: only what it holds goes.
+     */
     const unsigned int flags =
         VIR_MIGRATE_NON_SHARED_INC |
+        (move->asked->request.post_after != 0 ? VIR_MIGRATE_POSTCOPY : 0) |
         (move->asked->request.is_paused ? 0 : VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE);
     virTypedParameterPtr parameters = NULL;
     virDomainPtr moved;
     int n = 0, rc = make_parameters(move, &parameters, &n, err);
 
-    if (rc == 0 && virDomainMigrateSetMaxDowntime(move->call.domain,
-                                                  move->asked->request.downtime_ms, 0) < 0)
+    if (rc == 0 &&
+        virDomainMigrateSetMaxDowntime(move->call.domain, move->asked->request.downtime_ms, 0) < 0)
         rc = vm_call_failed(err, "bound its downtime");
     if (rc == 0) {
         moved = virDomainMigrate3(move->call.domain, target, parameters, (unsigned)n, flags);
@@ -198,27 +248,28 @@ static void *tell(void *opaque)
 
 static int begin(struct move *move, struct err *err)
 {
-    pthread_t thread;
+    struct err unheard; /* then nobody hears how far it is */
+    int rc;
 
     move->has_begun = true;
-    if (pthread_create(&thread, NULL, migrate, move) != 0)
-        return err_set(err, -ENOMEM, "no thread for the move");
-    pthread_detach(thread);
-    if (pthread_create(&thread, NULL, tell, move) == 0) /* else nobody hears how far it is */
-        pthread_detach(thread);
-    return 0;
+    rc = call_aside(migrate, move, err);
+    if (rc == 0)
+        (void)call_aside(tell, move, &unheard);
+    return rc;
 }
 
-/* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move any more. */
+/* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move any more.
+ */
 static int turn(struct move *move, bool has_stream, int timeout_ms, struct err *err)
 {
-    struct pollfd fds[2 + TUNNEL_FDS];
-    int n = has_stream ? 2 + TUNNEL_FDS : 1;
+    struct pollfd fds[3 + TUNNEL_FDS];
+    int n = has_stream ? 3 + TUNNEL_FDS : 1;
 
     fds[0] = (struct pollfd){.fd = move->ended, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = move->asked->control, .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = move->stopped, .events = POLLIN};
     if (has_stream)
-        tunnel_end_poll(&move->tunnel, fds + 2);
+        tunnel_end_poll(&move->tunnel, fds + 3);
     n = poll(fds, (nfds_t)n, timeout_ms);
     if (n == 0)
         return err_set(err, -ETIMEDOUT, "libvirt does not give the move up");
@@ -228,7 +279,18 @@ static int turn(struct move *move, bool has_stream, int timeout_ms, struct err *
         return 0;
     if (fds[1].revents != 0)
         return err_set(err, -ECANCELED, "the move was given up");
-    return tunnel_end_serve(&move->tunnel, fds + 2, err);
+    return tunnel_end_serve(&move->tunnel, fds + 3, err);
+}
+
+/* What is left may cross before the target owns the guest: then it was a pre-copy after all. */
+static int halt(struct move *move, struct err *err)
+{
+    if (move->stop_err.code < 0)
+        return err_set(err, move->stop_err.code, "%s", move->stop_err.text);
+    atomic_store(&move->is_held, true);
+    tunnel_end_halt(&move->tunnel);
+    move->is_halted = true;
+    return 0;
 }
 
 /* The target holds the order to finish. That order also comes when the copy has failed. */
@@ -247,21 +309,62 @@ static int copy(struct move *move, struct err *err)
 {
     int rc = 0;
 
-    while (rc == 0 && !move->tunnel.tunnel.is_asked) {
+    while (rc == 0 && !move->tunnel.tunnel.is_asked && !move->is_halted) {
+        uint64_t times;
+
         rc = turn(move, true, -1, err);
         if (rc == 0 && !move->has_begun && move->tunnel.tunnel.has_hello)
             rc = begin(move, err);
+        if (rc == 0 && read(move->stopped, &times, sizeof(times)) > 0)
+            rc = halt(move, err);
     }
     if (rc > 0)
         return err_set(err, move->err.code < 0 ? move->err.code : -EIO, "%s", move->err.text);
-    if (rc == 0)
+    if (rc == 0 && !move->is_halted)
         rc = stands_still(move, err);
     if (rc < 0)
         return rc;
-    tunnel_end_complete(&move->tunnel);
+    if (!move->is_halted)
+        tunnel_end_complete(&move->tunnel);
     while (rc == 0 && !tunnel_end_is_flushed(&move->tunnel))
         rc = turn(move, true, -1, err);
     return rc;
+}
+
+/* The guest is the target's. It fails where all of it has crossed already. */
+static void *start_post_copy(void *opaque)
+{
+    const struct move *move = opaque;
+    struct err err;
+
+    if (virDomainMigrateStartPostCopy(move->call.domain, 0) < 0) {
+        vm_call_failed(&err, "begin post-copy");
+        log_info("guest %s: %s", move->asked->guest, err.text);
+    }
+    return NULL;
+}
+
+/* Of a guest that is halted: gives its memory out until the guard ends all of it. Returns when the
+ * move is taken back. A broken stream is nothing to act on: only what was agreed on is. */
+static int follow(struct move *move, struct err *err)
+{
+    struct pollfd fds[1 + TUNNEL_FDS];
+    bool has_stream = true, has_gone = false;
+    struct err broken;
+
+    for (;;) {
+        fds[0] = (struct pollfd){.fd = move->asked->back, .events = POLLIN};
+        if (has_stream)
+            tunnel_end_poll(&move->tunnel, fds + 1);
+        if (poll(fds, has_stream ? 1 + TUNNEL_FDS : 1, -1) < 0)
+            continue;
+        if (fds[0].revents != 0)
+            return err_set(err, -ECANCELED, "the move was given up");
+        if (has_stream)
+            has_stream = tunnel_end_serve(&move->tunnel, fds + 1, &broken) == 0;
+        if (move->tunnel.tunnel.may_go && !has_gone)
+            has_gone = call_aside(start_post_copy, move, &broken) == 0;
+    }
 }
 
 /* Without its connections libvirt's call comes to an end, and the guest goes on. */
@@ -271,6 +374,7 @@ static void take_back(struct move *move, const struct err *why)
     int rc = 0, state = 0;
 
     atomic_store(&move->is_told, true);
+    atomic_store(&move->is_held, false);
     tunnel_end_fail(&move->tunnel, why->text);
     if (move->has_begun)
         (void)virDomainAbortJob(move->call.domain);
@@ -296,7 +400,7 @@ static void wait_for_the_end(int control)
 
 static int say_moved(const struct move *move)
 {
-    struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
+    struct vm_reply reply = {.answer = move->is_halted ? VM_ANSWER_HALTED : VM_ANSWER_MOVED,
                              .bytes = move->tunnel.n_bytes,
                              .frozen_us = atomic_load(&move->stopped_us),
                              .handed_over_us = now_us()};
@@ -307,28 +411,48 @@ static int say_moved(const struct move *move)
     return vm_control_answer(move->asked->control, &reply);
 }
 
+static int hear(struct move *move)
+{
+    const struct {
+        int id;
+        virConnectDomainEventGenericCallback call;
+    } events[] = {
+        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_event)},
+        {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_round)},
+    };
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < sizeof(events) / sizeof(events[0]); i++)
+        rc = virConnectDomainEventRegisterAny(move->call.connection, move->call.domain,
+                                              events[i].id, events[i].call, move, NULL);
+    return rc;
+}
+
 int vm_move_out(const struct vm_move *asked)
 {
-    const char *const doors[TUNNEL_N_DOORS] = {
-        [TUNNEL_RPC] = asked->vm->rpc, [TUNNEL_MEMORY] = asked->vm->memory,
-        [TUNNEL_DISKS] = asked->vm->disks};
+    const char *const doors[TUNNEL_N_DOORS] = {[TUNNEL_RPC] = asked->vm->rpc,
+                                               [TUNNEL_MEMORY] = asked->vm->memory,
+                                               [TUNNEL_DISKS] = asked->vm->disks};
     static struct move move;
     struct err err = {0};
     int rc = vm_call_hear_events(&err);
 
     move.asked = asked;
     move.ended = eventfd(0, EFD_CLOEXEC);
+    move.stopped = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (tunnel_end_init(&move.tunnel, true, asked->stream, doors, rc == 0 ? &err : NULL) < 0)
         rc = err.code;
     if (rc == 0)
         rc = vm_call_begin(&move.call, asked->guest, &err);
-    if (rc == 0 && virConnectDomainEventRegisterAny(
-                       move.call.connection, move.call.domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                       VIR_DOMAIN_EVENT_CALLBACK(on_event), &move, NULL) < 0)
+    if (rc == 0 && hear(&move) < 0)
         rc = vm_call_failed(&err, "tell what happens to it");
     if (rc == 0)
         rc = copy(&move, &err);
-    if (rc == 0 && say_moved(&move) == 0) {
+    if (rc == 0)
+        rc = say_moved(&move);
+    if (rc == 0 && move.is_halted)
+        rc = follow(&move, &err);
+    if (rc == 0) {
         wait_for_the_end(asked->control);
         _exit(EXIT_SUCCESS); /* and with it whatever libvirt's call still waits for */
     }
@@ -357,64 +481,4 @@ int vm_move_resume(const char *guest, int control)
     }
     vm_call_end(&call);
     return answer(control, rc < 0 ? VM_ANSWER_FAILED : VM_ANSWER_DONE, err.text);
-}
-
-/* ---- beforehand */
-
-int vm_move_look(const char *guest, int control)
-{
-    struct vm_reply reply = {.answer = VM_ANSWER_LOOKED};
-    virDomainBlockInfo disk;
-    struct vm_call call;
-    virDomainInfo info;
-    struct err err = {0};
-    int rc = vm_call_begin(&call, guest, &err);
-
-    if (rc == 0 && virDomainGetInfo(call.domain, &info) < 0)
-        rc = vm_call_failed(&err, "say how it is");
-    if (rc == 0) {
-        reply.memory_bytes = (uint64_t)info.memory * 1024;
-        reply.disk_bytes = virDomainGetBlockInfo(call.domain, "vda", &disk, 0) == 0 ? disk.allocation : 0;
-    }
-    vm_call_end(&call);
-    return rc < 0 ? answer(control, VM_ANSWER_FAILED, err.text)
-                  : vm_control_answer(control, &reply) < 0;
-}
-
-/* ---- target */
-
-struct watch {
-    const char *guest;
-    int fd;
-};
-
-static int on_watched(virConnectPtr connection, virDomainPtr domain, int event, int detail,
-                      void *opaque)
-{
-    const struct watch *watch = opaque;
-    char word = event == VIR_DOMAIN_EVENT_RESUMED ? VM_RESUMED : VM_STOPPED;
-
-    (void)connection, (void)detail;
-    if (strcmp(virDomainGetName(domain), watch->guest) == 0 &&
-        (event == VIR_DOMAIN_EVENT_RESUMED || event == VIR_DOMAIN_EVENT_STOPPED))
-        (void)!write(watch->fd, &word, 1);
-    return 0;
-}
-
-int vm_move_watch(const char *guest, int fd)
-{
-    struct watch watch = {guest, fd};
-    struct pollfd end = {.fd = fd}; /* POLLERR: nobody reads any more */
-    const char ready = VM_WATCHING;
-    struct vm_call call;
-    struct err err;
-
-    if (vm_call_hear_events(&err) < 0 || vm_call_begin(&call, NULL, &err) < 0 ||
-        virConnectDomainEventRegisterAny(call.connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                         VIR_DOMAIN_EVENT_CALLBACK(on_watched), &watch, NULL) < 0 ||
-        write(fd, &ready, 1) != 1)
-        return EXIT_FAILURE;
-    while (poll(&end, 1, -1) <= 0)
-        ;
-    return EXIT_SUCCESS;
 }

@@ -12,11 +12,15 @@ struct vm_move {
     const struct vm_paths *vm;
     struct vm_request request;
     int control; /* who asked: when that end closes, the move is given up */
+    int back;    /* of a guest that is halted: readable when it is to go on here */
     int stream;
+    pid_t qemu;
 };
 
 /* The guest goes out through the stream. MOVED once it stands still and all of it is at the target:
- * from then on this process waits to be frozen with the guest. FAILED: the guest runs as before. */
+ * from then on this process waits to be frozen with the guest. HALTED: it stands still, and its
+ * memory follows when the target says that it owns it; until then `back` takes the move back.
+ * FAILED: the guest runs as before. */
 int vm_move_out(const struct vm_move *move);
 /* What a move stopped goes on. */
 int vm_move_resume(const char *guest, int control);

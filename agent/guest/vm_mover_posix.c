@@ -74,7 +74,8 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
                          .files_bytes = reply.disk_bytes,
                          .n_processes = 1,
                          .can_track_dirty = true,
-                         .can_pre = true};
+                         .can_pre = true,
+                         .can_lazy = true}; /* the target has to be able to */
     return 0;
 }
 
@@ -113,23 +114,24 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
 {
     const struct vm_request request = {.order = VM_ORDER_MOVE,
                                        .is_paused = move->mode == MOVE_STOP,
+                                       .post_after = move->post_after,
                                        .downtime_ms = move->downtime_ms,
                                        .rate_kbps = move->rate_kbps};
     cleanup_close int control = -1;
     struct vm_reply reply;
     struct vm_paths vm;
+    bool is_halted;
     pid_t pid;
     int rc;
 
-    if (move->mode == MOVE_POST)
-        return err_set(err, -ENOTSUP, "a virtual machine moves by pre-copy or stop-and-copy");
     find_paths(guest, &vm);
     rc = vm_control_ask(&vm, &request, fd, &control, &pid, err);
     if (rc == 0)
         rc = await_moved(guest, control, &reply, err);
     if (rc < 0)
         return rc;
-    rc = freezer_freeze(guest->freezer, err);
+    is_halted = reply.answer == VM_ANSWER_HALTED;
+    rc = is_halted ? 0 : freezer_freeze(guest->freezer, err);
     close(steal_fd(&control));
     if (rc < 0) {
         (void)order(guest, VM_ORDER_RESUME, &pid, NULL);
@@ -138,7 +140,9 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     *ret = (struct mover_report){.bytes = reply.bytes,
                                  .frozen_us = reply.frozen_us,
                                  .handed_over_us = reply.handed_over_us,
-                                 .mode = move->mode == MOVE_STOP ? MOVE_STOP : MOVE_PRE};
+                                 .mode = is_halted                 ? MOVE_POST
+                                         : move->mode == MOVE_STOP ? MOVE_STOP
+                                                                   : MOVE_PRE};
     return 0;
 }
 
@@ -160,7 +164,28 @@ static int receive(const struct mover_guest *guest, int fd, struct mover_report 
 
 static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
 {
-    return order(guest, VM_ORDER_ACTIVATE, ret_pid, err);
+    const struct vm_request request = {.order = VM_ORDER_ACTIVATE};
+    struct vm_reply reply;
+    int rc = ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, ret_pid, err);
+
+    return rc < 0 ? rc : reply.answer == VM_ANSWER_FOLLOWS;
+}
+
+/* A skein-vm that has no hope of it any more kills the guest and ends. */
+static int await(const struct mover_guest *guest, struct err *err)
+{
+    const struct vm_request request = {.order = VM_ORDER_AWAIT};
+    cleanup_close int control = -1;
+    struct vm_reply reply;
+    struct vm_paths vm;
+    pid_t pid;
+    int rc;
+
+    find_paths(guest, &vm);
+    rc = vm_control_ask(&vm, &request, -1, &control, &pid, err);
+    if (rc == 0 && vm_control_await(control, &reply, err) < 0)
+        rc = err_set(err, -EREMOTEIO, "its memory did not follow");
+    return rc;
 }
 
 /* What else there is lies in the guest's own directories, which its kind cleans up. */
@@ -177,6 +202,7 @@ const struct mover_ops mover_vm_ops = {
     .capture = capture,
     .receive = receive,
     .activate = activate,
+    .await = await,
     .resume = resume,
     .discard = discard,
 };

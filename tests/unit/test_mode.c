@@ -118,6 +118,33 @@ static void what_moves_have_shown_counts(void **unused)
     assert_int_equal(mode_measure(0, 16 * MIB, UINT64_MAX / 2), 1);
 }
 
+/* A guest that is copied live goes on by post-copy: at once where that is insisted on, else only
+ * when it must not be pre-copy, and may. */
+static void a_live_copy_ends_by_post_copy(void **unused)
+{
+    static const struct {
+        enum move_mode asked;
+        bool target_can_lazy, allows_post;
+        enum move_mode begun;
+        uint32_t post_after;
+    } live[] = {
+        {MOVE_POST, true, false, MOVE_POST, 1}, {MOVE_AUTO, true, true, MOVE_PRE, MODE_MAX_ROUNDS},
+        {MOVE_AUTO, false, true, MOVE_PRE, 0},  {MOVE_AUTO, true, false, MOVE_PRE, 0},
+        {MOVE_PRE, true, true, MOVE_PRE, 0},    {MOVE_STOP, true, true, MOVE_STOP, 0},
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++) {
+        struct mode_wish wish = {.terms = {live[i].asked, 100, 0},
+                                 .target_can_lazy = live[i].target_can_lazy,
+                                 .allows_post = live[i].allows_post};
+
+        mode_begin_live(&wish);
+        assert_int_equal(wish.terms.mode, live[i].begun);
+        assert_int_equal(mode_post_after(&wish), live[i].post_after);
+    }
+}
+
 static void a_wish_survives_the_way(void **unused)
 {
     const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, 300000, true, false};
@@ -150,6 +177,7 @@ int main(void)
         cmocka_unit_test(the_mode_follows_from_the_facts),
         cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
         cmocka_unit_test(what_moves_have_shown_counts),
+        cmocka_unit_test(a_live_copy_ends_by_post_copy),
         cmocka_unit_test(a_wish_survives_the_way),
     };
 

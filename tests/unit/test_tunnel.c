@@ -1,5 +1,5 @@
-/* The tunnel of a virtual machine's move: frames, who may send what when, and two ends over a socket
- * pair with connections through them. */
+/* The tunnel of a virtual machine's move: frames, who may send what when, and two ends over a
+ * socket pair with connections through them. */
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -69,6 +69,26 @@ static void test_order_of_frames(void **unused)
     assert_int_equal(take(&target, TUNNEL_COMPLETE, 0, 0, NULL), -EBADMSG); /* it did not ask */
     assert_int_equal(take(&target, TUNNEL_END, 0, 0, NULL), 0);
     assert_int_equal(take(&target, TUNNEL_DATA, 0, 1, "x"), -EBADMSG);
+}
+
+/* A guest whose memory follows is halted first, and is the target's by its word. */
+static void test_order_of_post_copy(void **unused)
+{
+    struct tunnel source = {.is_source = true, .has_hello = true}, target = {.has_hello = true};
+
+    (void)unused;
+    assert_int_equal(take(&source, TUNNEL_HALTED, 0, 0, NULL), -EBADMSG); /* sources say so */
+    assert_int_equal(take(&source, TUNNEL_GO, 0, 0, NULL), -EBADMSG);     /* it runs here */
+    assert_int_equal(take(&target, TUNNEL_GO, 0, 0, NULL), -EBADMSG);
+    assert_int_equal(take(&target, TUNNEL_HALTED, 0, 0, NULL), 0);
+    assert_int_equal(take(&target, TUNNEL_HALTED, 0, 0, NULL), -EBADMSG);
+    target.is_asked = true;
+    assert_int_equal(take(&target, TUNNEL_COMPLETE, 0, 0, NULL), -EBADMSG); /* either or */
+    tunnel_sent(&source, &(struct tunnel_frame){.type = TUNNEL_HALTED}, 0);
+    assert_int_equal(take(&source, TUNNEL_GO, 0, 0, NULL), 0);
+    assert_int_equal(take(&source, TUNNEL_GO, 0, 0, NULL), -EBADMSG);
+    target = (struct tunnel){.has_hello = true, .is_complete = true};
+    assert_int_equal(take(&target, TUNNEL_HALTED, 0, 0, NULL), -EBADMSG);
 }
 
 static void test_credit(void **unused)
@@ -325,6 +345,52 @@ static void test_the_order_to_finish_is_held(void **unused)
     end();
 }
 
+/* What is halted stays open at the source whatever the target's end does, memory goes on behind GO,
+ * and libvirt's answer never gets back. */
+static void test_memory_follows(void **unused)
+{
+    static const char order[] = {0, 0, 0, 9, 'o', 'r', 'd', 'e', 'r'};
+    int rpc = listen_far(TUNNEL_RPC), memory = listen_far(TUNNEL_MEMORY);
+    int near_rpc, far_rpc, near_memory, far_memory;
+    struct err err;
+    char byte;
+
+    begin(unused);
+    near_rpc = connect_near(TUNNEL_RPC);
+    far_rpc = accept_far(rpc);
+    near_memory = connect_near(TUNNEL_MEMORY);
+    far_memory = accept_far(memory);
+    tunnel_end_halt(&near_end);
+    for (int i = 0; i < 1000 && !far_end.tunnel.is_halted; i++)
+        assert_int_equal(turn(&err), 0);
+    assert_true(far_end.tunnel.is_halted && !near_end.tunnel.may_go);
+    tunnel_end_let_pass(&far_end);
+    for (int i = 0; i < 1000 && !near_end.tunnel.may_go; i++)
+        assert_int_equal(turn(&err), 0);
+    assert_true(near_end.tunnel.may_go);
+    assert_int_equal(write(near_memory, "page", 4), 4);
+    expect(far_memory, "page");
+    assert_int_equal(write(near_rpc, order, sizeof(order)), (ssize_t)sizeof(order));
+    fcntl(far_rpc, F_SETFL, O_NONBLOCK);
+    for (int i = 0; i < 1000 && read(far_rpc, &byte, 1) != 1; i++)
+        assert_int_equal(turn(&err), 0);
+    assert_int_equal(write(far_rpc, "done", 4), 4);
+    for (int i = 0; i < 1000 && !far_end.is_answered; i++)
+        assert_int_equal(turn(&err), 0);
+    assert_true(far_end.is_answered);
+    close(far_memory);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(turn(&err), 0);
+    assert_true(read(near_memory, &byte, 1) < 0 && errno == EAGAIN);
+    assert_true(read(near_rpc, &byte, 1) < 0 && errno == EAGAIN);
+    close(near_rpc);
+    close(far_rpc);
+    close(near_memory);
+    close(rpc);
+    close(memory);
+    end();
+}
+
 static void test_failure_is_told(void **unused)
 {
     struct err err;
@@ -414,9 +480,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header),
         cmocka_unit_test(test_order_of_frames),
+        cmocka_unit_test(test_order_of_post_copy),
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_lines_do_not_wait_for_each_other),
         cmocka_unit_test(test_the_order_to_finish_is_held),
+        cmocka_unit_test(test_memory_follows),
         cmocka_unit_test(test_failure_is_told),
         cmocka_unit_test(test_noise),
     };

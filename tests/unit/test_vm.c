@@ -114,8 +114,9 @@ static void test_cloud_init_reads_name_and_address(void **state)
 /* Where it moves to, the processors are others, and nothing else is. */
 static void test_its_processors_are_the_targets(void **state)
 {
-    static const char described[] = "<domain>\n  <vcpu>2</vcpu>\n  <cputune>\n    <vcpupin vcpu='0' "
-                                    "cpuset='5'/>\n  </cputune>\n  <os>100%s</os>\n</domain>";
+    static const char described[] =
+        "<domain>\n  <vcpu>2</vcpu>\n  <cputune>\n    <vcpupin vcpu='0' "
+        "cpuset='5'/>\n  </cputune>\n  <os>100%s</os>\n</domain>";
     const char *const wrong[] = {"", "9", "9,,1/0", ",9/0", "9/0'/><x a='", "9/0/1", "a/b"};
     struct guest_run run = machine();
     char pins[VM_PINS_SIZE], xml[VM_XML_SIZE];
@@ -147,8 +148,11 @@ static void test_its_user_is_nobody_else(void **state)
 
 static void test_orders_and_answers_survive_the_way(void **state)
 {
-    const struct vm_request request = {
-        .order = VM_ORDER_MOVE, .is_paused = true, .downtime_ms = 300, .rate_kbps = 90000};
+    const struct vm_request request = {.order = VM_ORDER_MOVE,
+                                       .is_paused = true,
+                                       .post_after = 2,
+                                       .downtime_ms = 300,
+                                       .rate_kbps = 90000};
     const struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
                                    .bytes = 1,
                                    .frozen_us = 2,
@@ -165,6 +169,7 @@ static void test_orders_and_answers_survive_the_way(void **state)
     vm_request_encode(&request, &w);
     assert_int_equal(vm_request_decode(bytes, w.size, &request_back), 0);
     assert_true(request_back.is_paused);
+    assert_int_equal(request_back.post_after, 2);
     assert_int_equal(request_back.downtime_ms, 300);
     assert_int_equal(request_back.rate_kbps, 90000);
     for (size_t size = 0; size < w.size; size++)

@@ -1,0 +1,84 @@
+/* vm_look: what libvirt tells of a guest that is to move, and of one that comes in; see
+ * vm_move_libvirt.h. */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/guest/vm_call_libvirt.h"
+#include "agent/guest/vm_move_libvirt.h"
+
+/* ---- beforehand */
+
+int vm_move_look(const char *guest, int control)
+{
+    struct vm_reply reply = {.answer = VM_ANSWER_LOOKED};
+    virDomainBlockInfo disk;
+    struct vm_call call;
+    virDomainInfo info;
+    struct err err = {0};
+    int rc = vm_call_begin(&call, guest, &err);
+
+    if (rc == 0 && virDomainGetInfo(call.domain, &info) < 0)
+        rc = vm_call_failed(&err, "say how it is");
+    if (rc == 0) {
+        reply.memory_bytes = (uint64_t)info.memory * 1024;
+        reply.disk_bytes =
+            virDomainGetBlockInfo(call.domain, "vda", &disk, 0) == 0 ? disk.allocation : 0;
+    }
+    vm_call_end(&call);
+    if (rc < 0) {
+        reply.answer = VM_ANSWER_FAILED;
+        memcpy(reply.text, err.text, sizeof(reply.text));
+    }
+    return vm_control_answer(control, &reply) < 0 || rc < 0;
+}
+
+/* ---- target */
+
+struct watch {
+    const char *guest;
+    int fd;
+};
+
+/* 0: nothing that matters to a move. */
+static char word_of(int event, int detail)
+{
+    if (event == VIR_DOMAIN_EVENT_RESUMED)
+        return detail == VIR_DOMAIN_EVENT_RESUMED_POSTCOPY          ? VM_FOLLOWS
+               : detail == VIR_DOMAIN_EVENT_RESUMED_POSTCOPY_FAILED ? VM_STOPPED
+                                                                    : VM_RESUMED;
+    if (event == VIR_DOMAIN_EVENT_SUSPENDED && detail == VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY_FAILED)
+        return VM_STOPPED;
+    return event == VIR_DOMAIN_EVENT_STOPPED ? VM_STOPPED : 0;
+}
+
+static int on_watched(virConnectPtr connection, virDomainPtr domain, int event, int detail,
+                      void *opaque)
+{
+    const struct watch *watch = opaque;
+    char word = word_of(event, detail);
+
+    (void)connection;
+    if (word != 0 && strcmp(virDomainGetName(domain), watch->guest) == 0)
+        (void)!write(watch->fd, &word, 1);
+    return 0;
+}
+
+int vm_move_watch(const char *guest, int fd)
+{
+    struct watch watch = {guest, fd};
+    struct pollfd end = {.fd = fd}; /* POLLERR: nobody reads any more */
+    const char ready = VM_WATCHING;
+    struct vm_call call;
+    struct err err;
+
+    if (vm_call_hear_events(&err) < 0 || vm_call_begin(&call, NULL, &err) < 0 ||
+        virConnectDomainEventRegisterAny(call.connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_watched), &watch, NULL) < 0 ||
+        write(fd, &ready, 1) != 1)
+        return EXIT_FAILURE;
+    while (poll(&end, 1, -1) <= 0)
+        ;
+    return EXIT_SUCCESS;
+}
