@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,7 +48,8 @@ struct keeper {
     int control;
     int activator; /* who waits for ACTIVATE; -1 = nobody */
     int awaiter;   /* likewise for AWAIT */
-    int back;      /* pipe to the child that moves the guest out: vm_move_libvirt.h; -1 = none */
+    pid_t mover;   /* the child that moves the guest out; 0 = none */
+    int back;      /* socket to it: vm_move_libvirt.h; -1 = none */
 };
 
 /* Errors are words of ours; libvirt prints none by itself. */
@@ -246,24 +248,38 @@ static int run_order(const struct keeper *k, const struct vm_request *request, i
     return request->order == VM_ORDER_RESUME ? vm_move_resume(guest, fd) : vm_move_look(guest, fd);
 }
 
-/* The read end of a new pipe; the other one is kept. -1: there is none, and no way back. */
+static void forget_mover(struct keeper *k)
+{
+    if (k->back >= 0)
+        close(k->back);
+    k->back = -1;
+    k->mover = 0;
+}
+
+/* The mover's end of a new socket; ours is kept. */
 static int make_back(struct keeper *k)
 {
     int ends[2];
 
-    if (k->back >= 0)
-        close(k->back);
-    k->back = -1;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -1;
-    k->back = ends[1];
-    return ends[0];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    forget_mover(k);
+    k->back = ends[0];
+    return ends[1];
 }
 
 static void take_back(const struct keeper *k)
 {
     if (k->back >= 0)
-        (void)!write(k->back, "", 1);
+        (void)send(k->back, "", 1, MSG_NOSIGNAL);
+}
+
+/* The mover has said that the guest is halted, and has not taken that back. */
+static bool is_halted(const struct keeper *k)
+{
+    char byte;
+
+    return k->back >= 0 && recv(k->back, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 /* Answered at once, or when it has come; who asks again takes the place of who asked before. */
@@ -284,6 +300,7 @@ static void take_order(struct keeper *k)
     cleanup_close int fd = -1, passed = -1, back = -1;
     struct vm_request request;
     struct err err;
+    pid_t pid;
 
     if (vm_control_take(k->control, &request, &fd, &passed) < 0)
         return;
@@ -295,13 +312,16 @@ static void take_order(struct keeper *k)
         answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
     } else if (request.order == VM_ORDER_AWAIT) {
         await_memory(k, steal_fd(&fd));
+    } else if (request.order == VM_ORDER_MOVE && (back = make_back(k)) < 0) {
+        answer(fd, err_set(&err, back, "cannot make a socket: %s", strerror(-back)), &err);
     } else {
         if (request.order == VM_ORDER_RESUME)
             take_back(k);
-        if (request.order == VM_ORDER_MOVE)
-            back = make_back(k);
-        if (fork_caller() == 0)
+        pid = fork_caller();
+        if (pid == 0)
             _exit(run_order(k, &request, fd, back, passed));
+        if (request.order == VM_ORDER_MOVE)
+            k->mover = pid > 0 ? pid : 0;
     }
 }
 
@@ -329,6 +349,23 @@ static void restart_libvirtd(struct keeper *k)
         log_error("guest %s: %s", k->run.spec.name, err.text);
 }
 
+/* Halted, the guest may be the target's already: without whom it is held by it must not go on. */
+static void end_mover(struct keeper *k, int status)
+{
+    if (WIFSIGNALED(status) && is_halted(k))
+        kill(k->qemu, SIGKILL);
+    forget_mover(k);
+}
+
+/* A new libvirtd takes a move that it finds under way back, and lets the guest go on. */
+static void follow_libvirtd(struct keeper *k)
+{
+    if (is_halted(k))
+        kill(k->qemu, SIGKILL);
+    else
+        restart_libvirtd(k);
+}
+
 /* True when QEMU has ended. */
 static bool reap(struct keeper *k, int *ret_code)
 {
@@ -337,8 +374,10 @@ static bool reap(struct keeper *k, int *ret_code)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == k->mover)
+            end_mover(k, status);
         if (pid == k->libvirtd)
-            restart_libvirtd(k);
+            follow_libvirtd(k);
         if (pid != k->qemu)
             continue;
         has_ended = true;

@@ -287,6 +287,7 @@ static int halt(struct move *move, struct err *err)
 {
     if (move->stop_err.code < 0)
         return err_set(err, move->stop_err.code, "%s", move->stop_err.text);
+    (void)!write(move->asked->back, "", 1);
     atomic_store(&move->is_held, true);
     tunnel_end_halt(&move->tunnel);
     move->is_halted = true;

@@ -12,7 +12,7 @@ struct vm_move {
     const struct vm_paths *vm;
     struct vm_request request;
     int control; /* who asked: when that end closes, the move is given up */
-    int back;    /* of a guest that is halted: readable when it is to go on here */
+    int back;    /* to skein-vm: a byte when the guest is halted, one back when it is to go on */
     int stream;
     pid_t qemu;
 };
