@@ -38,13 +38,13 @@ static int own_file(const char *name, const void *content, size_t size, int to)
     return copy >= 0 && write(copy, content, size) == (ssize_t)size ? copy : -1;
 }
 
-/* For a dump: what else criu does is about the node too. Without the library it still moves what
- * has no sockets, so failing is not worth an error. */
+/* For a dump, and for lazy-pages: what else criu does is about the node too. Without the library it
+ * still moves what has no sockets, so failing is not worth an error. */
 static void preload(const char *what, char *ret_variable, size_t size)
 {
     size_t length = (size_t)(preloaded_image_end - preloaded_image);
-    int fd =
-        strcmp(what, "dump") == 0 ? own_file("preloaded", preloaded_image, length, PRELOADED) : -1;
+    bool is_wanted = strcmp(what, "dump") == 0 || strcmp(what, "lazy-pages") == 0;
+    int fd = is_wanted ? own_file("preloaded", preloaded_image, length, PRELOADED) : -1;
 
     ret_variable[0] = '\0';
     if (fd >= 0)
