@@ -14,7 +14,7 @@ enum job_kind {
     JOB_CLEAN_UP,   /* run, keep_upper */
     JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
                      * keep_upper, what was kept for this one */
-    JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: all is ready for CAPTURE, it runs on */
+    JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: ready for CAPTURE, it runs on */
     JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
     JOB_AHEAD,      /* run: as far as ACTIVATE gets before the guest runs */

@@ -8,7 +8,7 @@
  * from 1, CLOCK_REALTIME. The hearer logs, each line after its own CLOCK_REALTIME in ms:
  *
  *     new INCARNATION sequence=N sent=MS       an incarnation that was not heard before
- *     old INCARNATION sequence=N sent=MS       one that a newer one had followed already: two copies
+ *     old INCARNATION sequence=N sent=MS       a newer one had followed already: two copies
  *     still INCARNATION sequence=N ms=M        it did not tick for M ms, by its own clock
  *     silence INCARNATION sequence=N ms=M      nothing arrived for M ms, then it went on
  *     missing INCARNATION sequence=N n=K       K stamps before this one did not arrive
