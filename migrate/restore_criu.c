@@ -154,6 +154,7 @@ struct holding {
     const struct mover_paths *paths;
     struct words words;
     struct criu_run run;
+    int present; /* as presence_begin gave it */
     int ready[2], go[2];
 };
 
@@ -179,7 +180,8 @@ static int restore_held(struct holding *h, struct err *err)
     return r < 0 ? r : err_set(err, -EIO, "criu does not wait before the guest runs");
 }
 
-/* In the process that holds it; what became of the restore is told through `told`. */
+/* In the process that holds it; what became of the restore is told through `told`. Who holds nothing
+ * is gone before that is known: it must not be told to let go. */
 static void hold(struct holding *h, int told)
 {
     struct err failure = {0};
@@ -187,6 +189,8 @@ static void hold(struct holding *h, int told)
 
     if (restore_held(h, &failure) < 0)
         failure.code = failure.code < 0 ? failure.code : -EIO;
+    if (failure.code < 0)
+        close(h->present);
     (void)!write(told, &failure, sizeof(failure));
     close(told);
     if (failure.code < 0)
@@ -212,7 +216,7 @@ int mover_ahead(const struct mover_guest *guest, struct err *err)
 
     if (r < 0)
         return r;
-    present = presence_begin(paths.holder, err);
+    present = holding.present = presence_begin(paths.holder, err);
     if (present < 0)
         return present;
     if (pipe2(told, O_CLOEXEC) < 0)
