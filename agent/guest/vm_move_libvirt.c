@@ -162,8 +162,7 @@ static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *re
 
 static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
 {
-    /* The disk is an overlay over the image, which is at the target too: only what it holds goes.
-     */
+    /* The disk is an overlay over the image, which is at the target too: only its content goes. */
     const unsigned int flags =
         VIR_MIGRATE_NON_SHARED_INC |
         (move->asked->request.post_after != 0 ? VIR_MIGRATE_POSTCOPY : 0) |
@@ -258,8 +257,7 @@ static int begin(struct move *move, struct err *err)
     return rc;
 }
 
-/* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move any more.
- */
+/* One turn of the loop. Positive: libvirt's call has returned, or nobody wants the move now. */
 static int turn(struct move *move, bool has_stream, int timeout_ms, struct err *err)
 {
     struct pollfd fds[3 + TUNNEL_FDS];
