@@ -185,6 +185,15 @@ uint32_t mode_post_after(const struct mode_wish *wish)
                : 0;
 }
 
+uint32_t mode_last_round_ms(const struct mode_wish *wish)
+{
+    uint32_t downtime_ms = wish->terms.downtime_ms;
+
+    if (downtime_ms >= 2 * MODE_LIVE_MS)
+        return downtime_ms - MODE_LIVE_MS;
+    return downtime_ms > 1 ? downtime_ms / 2 : 1;
+}
+
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 {
     write_u8(w, (uint8_t)wish->terms.mode);

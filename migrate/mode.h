@@ -9,6 +9,8 @@
 enum {
     MODE_BASE_MS = 60,  /* of any move: freeze, dump, commit, restore of a small guest */
     MODE_POST_MS = 40,  /* more than that, until a guest runs whose memory follows */
+    MODE_LIVE_MS = 150, /* of one that was copied while it ran: from its last page until it answers
+                           (docs/benchmarks.md) */
     MODE_POST_GAIN = 2, /* so many times shorter it has to be, for what it risks */
     MODE_COPY_KBPS =
         500000, /* from memory to memory, until a move has shown it: docs/benchmarks.md */
@@ -45,6 +47,8 @@ uint32_t mode_measure(uint32_t kbps, uint64_t bytes, uint64_t us);
 void mode_begin_live(struct mode_wish *wish);
 /* Rounds of pre-copy after which such a guest goes on by POST; 0 = it does not. */
 uint32_t mode_post_after(const struct mode_wish *wish);
+/* Of its downtime, what the copy of such a guest's last pages may take: at least 1. */
+uint32_t mode_last_round_ms(const struct mode_wish *wish);
 
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
 void mode_wish_decode(struct reader *r, struct mode_wish *ret);

@@ -44,10 +44,10 @@ struct mover_guest {
 
 /* How the source is to hand it over. */
 struct mover_order {
-    enum move_mode mode;  /* STOP or POST; PRE, of a mover that copies live */
-    uint32_t post_after;  /* of such a mover: rounds of pre-copy before POST; 0 = no POST */
-    uint32_t downtime_ms; /* it may stand still so long, as far as the mover can choose */
-    uint32_t rate_kbps;   /* the stream takes no more; 0 = no limit */
+    enum move_mode mode;    /* STOP or POST; PRE, of a mover that copies live */
+    uint32_t post_after;    /* of such a mover: rounds of pre-copy before POST; 0 = no POST */
+    uint32_t last_round_ms; /* likewise: what is left when it stops may take so long */
+    uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
 };
 
 /* Below the guest's checkpoint directory while it is captured: see progress_posix.h. */

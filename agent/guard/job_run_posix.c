@@ -294,7 +294,7 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_order order = {.mode = s->job->wish.terms.mode,
                                 .post_after = mode_post_after(&s->job->wish),
-                                .downtime_ms = s->job->wish.terms.downtime_ms,
+                                .last_round_ms = mode_last_round_ms(&s->job->wish),
                                 .rate_kbps = s->job->wish.terms.bandwidth_kbps};
     struct mover_report report = {0};
     int rc = check_process(s->job, err);

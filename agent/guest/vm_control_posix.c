@@ -19,7 +19,7 @@ void vm_request_encode(const struct vm_request *request, struct writer *w)
     write_u8(w, (uint8_t)request->order);
     write_bool(w, request->is_paused);
     write_u32(w, request->post_after);
-    write_u32(w, request->downtime_ms);
+    write_u32(w, request->last_round_ms);
     write_u32(w, request->rate_kbps);
 }
 
@@ -34,7 +34,7 @@ int vm_request_decode(const void *data, size_t size, struct vm_request *ret)
     request.order = read_u8(&r);
     request.is_paused = read_bool(&r);
     request.post_after = read_u32(&r);
-    request.downtime_ms = read_u32(&r);
+    request.last_round_ms = read_u32(&r);
     request.rate_kbps = read_u32(&r);
     if (!reader_done(&r) || request.order < VM_ORDER_MOVE || request.order >= VM_ORDER_END)
         return -EBADMSG;

@@ -21,10 +21,10 @@ enum vm_order {
 struct vm_request {
     enum vm_order order;
     /* MOVE: */
-    bool is_paused;       /* it stands still all the while */
-    uint32_t post_after;  /* rounds of pre-copy, then its memory follows it; 0 = never */
-    uint32_t downtime_ms; /* else: no longer than that, if it can be had */
-    uint32_t rate_kbps;   /* no more than that for its memory, and for its disk; 0 = no limit */
+    bool is_paused;         /* it stands still all the while */
+    uint32_t post_after;    /* rounds of pre-copy, then its memory follows it; 0 = never */
+    uint32_t last_round_ms; /* else: what is left when it stops may take so long */
+    uint32_t rate_kbps;     /* no more than that for its memory, and for its disk; 0 = no limit */
 };
 
 enum vm_answer {

@@ -24,6 +24,8 @@
 #define KVM      "/dev/kvm"
 #define FAULTS   "/dev/userfaultfd"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
+#define DRIVERS  "/run/libvirt/drivers"
+#define DRIVER   "libvirt_driver_qemu.so"
 
 /* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
 static const char *const own_directories[] = {"/run/libvirt", "/etc/libvirt", "/var/lib/libvirt",
@@ -89,6 +91,22 @@ static int share_cache(struct err *err)
         rc = tree_make("/var/cache/libvirt", 0711, err);
     if (rc == 0 && mount(VM_CACHE, "/var/cache/libvirt", NULL, MS_BIND, NULL) < 0)
         rc = err_set(err, -errno, "cannot bind " VM_CACHE ": %s", strerror(errno));
+    return rc;
+}
+
+/* Of libvirt's drivers QEMU's alone: those of networks, devices and pools would start programs of
+ * their own, and be waited for at each start and each move. One that is not there libvirtd goes on
+ * without (virModuleLoad, src/util/virmodule.c). */
+static int pick_driver(struct err *err)
+{
+    static const char driver[] = VM_LIBVIRT_DRIVERS "/" DRIVER;
+    int rc;
+
+    if (access(driver, R_OK) < 0)
+        return 0; /* built otherwise: it finds its own */
+    rc = tree_make(DRIVERS, 0755, err);
+    if (rc == 0 && symlink(driver, DRIVERS "/" DRIVER) < 0)
+        rc = err_set(err, -errno, "cannot make " DRIVERS "/" DRIVER ": %s", strerror(errno));
     return rc;
 }
 
@@ -181,6 +199,8 @@ int vm_ground_enter(const struct guest_paths *paths, uint32_t uid, struct err *e
     if (rc == 0)
         rc = share_cache(err);
     if (rc == 0)
+        rc = pick_driver(err);
+    if (rc == 0)
         rc = write_libvirtd_conf(err);
     if (rc == 0)
         rc = write_qemu_conf(uid, err);
@@ -221,6 +241,8 @@ static void become_libvirtd(int socket_fd)
     setenv("LISTEN_PID", pid, 1);
     setenv("LISTEN_FDS", "1", 1);
     setenv("LISTEN_FDNAMES", "libvirtd.socket", 1);
+    if (access(DRIVERS, F_OK) == 0)
+        setenv("LIBVIRT_DRIVER_DIR", DRIVERS, 1);
     socket_fd = fcntl(socket_fd, F_DUPFD, 64);
     dup2(socket_fd, FIRST_FD);
     close_range(FIRST_FD + 1, ~0U, 0);

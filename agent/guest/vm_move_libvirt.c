@@ -34,6 +34,8 @@ enum {
     RESUME_STEP_MS = 20,   /* while libvirtd notices that who asked for the move is gone */
     RESUME_LIMIT_MS = 15000,
     TELL_STEP_MS = 250,
+    BRIEF_ROUNDS = 3, /* of pre-copy, in which it is hoped to stand still for … */
+    BRIEF_PART = 3,   /* … this part of what is allowed */
 };
 
 struct move {
@@ -105,6 +107,24 @@ static void *stop(void *opaque)
     return NULL;
 }
 
+/* What is left when it stops may take so long. One that writes little soon has less left. */
+static int allow_last_round(const struct move *move, uint32_t ms)
+{
+    return virDomainMigrateSetMaxDowntime(move->call.domain, ms > 0 ? ms : 1, 0);
+}
+
+static void *allow_all(void *opaque)
+{
+    struct move *move = opaque;
+    struct err err;
+
+    if (allow_last_round(move, move->asked->request.last_round_ms) < 0) {
+        vm_call_failed(&err, "bound its downtime");
+        log_warn("guest %s: %s", move->asked->guest, err.text);
+    }
+    return NULL;
+}
+
 static void on_round(virConnectPtr connection, virDomainPtr domain, int round, void *opaque)
 {
     struct move *move = opaque;
@@ -112,6 +132,8 @@ static void on_round(virConnectPtr connection, virDomainPtr domain, int round, v
     struct err err;
 
     (void)connection, (void)domain;
+    if (round == BRIEF_ROUNDS + 1 && call_aside(allow_all, move, &err) < 0)
+        log_warn("guest %s: %s", move->asked->guest, err.text); /* it takes more rounds */
     if (last != 0 && (uint32_t)round == last + 1 && call_aside(stop, move, &err) < 0)
         log_warn("guest %s: %s", move->asked->guest, err.text); /* pre-copy goes on */
 }
@@ -171,8 +193,7 @@ static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
     virDomainPtr moved;
     int n = 0, rc = make_parameters(move, &parameters, &n, err);
 
-    if (rc == 0 &&
-        virDomainMigrateSetMaxDowntime(move->call.domain, move->asked->request.downtime_ms, 0) < 0)
+    if (rc == 0 && allow_last_round(move, move->asked->request.last_round_ms / BRIEF_PART) < 0)
         rc = vm_call_failed(err, "bound its downtime");
     if (rc == 0) {
         moved = virDomainMigrate3(move->call.domain, target, parameters, (unsigned)n, flags);

@@ -115,7 +115,7 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     const struct vm_request request = {.order = VM_ORDER_MOVE,
                                        .is_paused = move->mode == MOVE_STOP,
                                        .post_after = move->post_after,
-                                       .downtime_ms = move->downtime_ms,
+                                       .last_round_ms = move->last_round_ms,
                                        .rate_kbps = move->rate_kbps};
     cleanup_close int control = -1;
     struct vm_reply reply;

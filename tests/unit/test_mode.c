@@ -145,6 +145,26 @@ static void a_live_copy_ends_by_post_copy(void **unused)
     }
 }
 
+/* The rest of the downtime is for what comes behind the last page. */
+static void the_last_round_takes_a_part_of_the_downtime(void **unused)
+{
+    static const struct {
+        uint32_t downtime_ms, last_round_ms;
+    } parts[] = {{1, 1},
+                 {2, 1},
+                 {100, 50},
+                 {2 * MODE_LIVE_MS - 1, MODE_LIVE_MS - 1},
+                 {2 * MODE_LIVE_MS, MODE_LIVE_MS},
+                 {1000, 1000 - MODE_LIVE_MS}};
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        const struct mode_wish wish = {.terms.downtime_ms = parts[i].downtime_ms};
+
+        assert_int_equal(mode_last_round_ms(&wish), parts[i].last_round_ms);
+    }
+}
+
 static void a_wish_survives_the_way(void **unused)
 {
     const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, 300000, true, false};
@@ -178,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
         cmocka_unit_test(what_moves_have_shown_counts),
         cmocka_unit_test(a_live_copy_ends_by_post_copy),
+        cmocka_unit_test(the_last_round_takes_a_part_of_the_downtime),
         cmocka_unit_test(a_wish_survives_the_way),
     };
 

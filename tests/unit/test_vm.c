@@ -151,7 +151,7 @@ static void test_orders_and_answers_survive_the_way(void **state)
     const struct vm_request request = {.order = VM_ORDER_MOVE,
                                        .is_paused = true,
                                        .post_after = 2,
-                                       .downtime_ms = 300,
+                                       .last_round_ms = 300,
                                        .rate_kbps = 90000};
     const struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
                                    .bytes = 1,
@@ -170,7 +170,7 @@ static void test_orders_and_answers_survive_the_way(void **state)
     assert_int_equal(vm_request_decode(bytes, w.size, &request_back), 0);
     assert_true(request_back.is_paused);
     assert_int_equal(request_back.post_after, 2);
-    assert_int_equal(request_back.downtime_ms, 300);
+    assert_int_equal(request_back.last_round_ms, 300);
     assert_int_equal(request_back.rate_kbps, 90000);
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(vm_request_decode(bytes, size, &request_back), -EBADMSG);
