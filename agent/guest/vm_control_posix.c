@@ -9,7 +9,7 @@
 
 #include "base/clean.h"
 
-enum { VERSION = 3, BACKLOG = 4 };
+enum { VERSION = 4, BACKLOG = 4, PASSED_MAX = 2 };
 
 /* ---- codec */
 
@@ -51,7 +51,6 @@ void vm_reply_encode(const struct vm_reply *reply, struct writer *w)
     write_u64(w, reply->handed_over_us);
     write_u64(w, reply->memory_bytes);
     write_u64(w, reply->disk_bytes);
-    move_progress_encode(&reply->progress, w);
     write_string(w, reply->text);
 }
 
@@ -69,7 +68,6 @@ int vm_reply_decode(const void *data, size_t size, struct vm_reply *ret)
     reply.handed_over_us = read_u64(&r);
     reply.memory_bytes = read_u64(&r);
     reply.disk_bytes = read_u64(&r);
-    move_progress_decode(&r, &reply.progress);
     read_string(&r, reply.text, sizeof(reply.text));
     if (!reader_done(&r) || reply.answer < VM_ANSWER_DONE || reply.answer >= VM_ANSWER_END)
         return -EBADMSG;
@@ -89,26 +87,28 @@ static struct sockaddr_un address_of(const struct vm_paths *vm)
 
 union descriptor {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(PASSED_MAX * sizeof(int))];
 };
 
-static int send_packet(int fd, const struct writer *w, int passed)
+static int send_packet(int fd, const struct writer *w, struct vm_passed passed)
 {
     struct iovec part = {.iov_base = w->data, .iov_len = w->size};
     union descriptor room = {0};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    const int fds[PASSED_MAX] = {passed.stream, passed.progress};
+    size_t size = passed.progress >= 0 ? sizeof(fds) : sizeof(fds[0]);
 
-    if (passed >= 0) {
+    if (passed.stream >= 0) {
         message.msg_control = room.bytes;
-        message.msg_controllen = sizeof(room.bytes);
+        message.msg_controllen = CMSG_SPACE(size);
         room.header = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&room.header), &passed, sizeof(passed));
+            .cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&room.header), fds, size);
     }
     return sendmsg(fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static ssize_t receive_packet(int fd, uint8_t bytes[VM_PACKET_MAX], int *ret_passed)
+static ssize_t receive_packet(int fd, uint8_t bytes[VM_PACKET_MAX], struct vm_passed *ret_passed)
 {
     struct iovec part = {.iov_base = bytes, .iov_len = VM_PACKET_MAX};
     union descriptor room = {0};
@@ -116,14 +116,15 @@ static ssize_t receive_packet(int fd, uint8_t bytes[VM_PACKET_MAX], int *ret_pas
                              .msg_iovlen = 1,
                              .msg_control = room.bytes,
                              .msg_controllen = sizeof(room.bytes)};
+    int fds[PASSED_MAX] = {-1, -1};
     ssize_t n;
 
-    *ret_passed = -1;
     do
         n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n >= 0 && CMSG_FIRSTHDR(&message) != NULL && room.header.cmsg_type == SCM_RIGHTS)
-        memcpy(ret_passed, CMSG_DATA(&room.header), sizeof(int));
+        memcpy(fds, CMSG_DATA(&room.header), room.header.cmsg_len - CMSG_LEN(0));
+    *ret_passed = (struct vm_passed){.stream = fds[0], .progress = fds[1]};
     return n < 0 ? -errno : n;
 }
 
@@ -145,9 +146,10 @@ int vm_control_listen(const struct vm_paths *vm, struct err *err)
 }
 
 /* Who connects has its request ready: it is sent at once. */
-int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, int *ret_passed)
+int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, struct vm_passed *ret_passed)
 {
-    cleanup_close int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), passed = -1;
+    cleanup_close int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    struct vm_passed passed;
     struct timeval limit = {.tv_sec = 1};
     uint8_t bytes[VM_PACKET_MAX];
     ssize_t n;
@@ -158,11 +160,22 @@ int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, int *ret_
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     n = receive_packet(fd, bytes, &passed);
     rc = n < 0 ? (int)n : vm_request_decode(bytes, (size_t)n, ret);
-    if (rc < 0)
+    if (rc < 0) {
+        vm_passed_close(&passed);
         return rc;
+    }
     *ret_fd = steal_fd(&fd);
-    *ret_passed = steal_fd(&passed);
+    *ret_passed = passed;
     return 0;
+}
+
+void vm_passed_close(struct vm_passed *passed)
+{
+    if (passed->stream >= 0)
+        close(passed->stream);
+    if (passed->progress >= 0)
+        close(passed->progress);
+    *passed = VM_NONE_PASSED;
 }
 
 int vm_control_answer(int fd, const struct vm_reply *reply)
@@ -172,7 +185,7 @@ int vm_control_answer(int fd, const struct vm_reply *reply)
 
     writer_init(&w, bytes, sizeof(bytes));
     vm_reply_encode(reply, &w);
-    return w.failed ? -EMSGSIZE : send_packet(fd, &w, -1);
+    return w.failed ? -EMSGSIZE : send_packet(fd, &w, VM_NONE_PASSED);
 }
 
 /* ---- the executor */
@@ -191,8 +204,8 @@ static int connect_to(const struct vm_paths *vm, pid_t *ret_pid, struct err *err
     return steal_fd(&fd);
 }
 
-int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request, int passed,
-                   int *ret_fd, pid_t *ret_pid, struct err *err)
+int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request,
+                   struct vm_passed passed, int *ret_fd, pid_t *ret_pid, struct err *err)
 {
     cleanup_close int fd = connect_to(vm, ret_pid, err);
     uint8_t bytes[VM_PACKET_MAX];
@@ -213,8 +226,8 @@ int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request, 
 int vm_control_await(int fd, struct vm_reply *ret, struct err *err)
 {
     uint8_t bytes[VM_PACKET_MAX];
-    int passed;
-    ssize_t n = receive_packet(fd, bytes, &passed);
+    struct vm_passed none;
+    ssize_t n = receive_packet(fd, bytes, &none);
 
     if (n <= 0)
         return err_set(err, -ECHILD, "its " VM_PROGRAM " died over it");

@@ -7,10 +7,9 @@
 #include <sys/types.h>
 
 #include "agent/guest/vm.h"
-#include "base/move.h"
 
 enum vm_order {
-    VM_ORDER_MOVE = 1, /* source: out through the stream that rides along -> MOVED */
+    VM_ORDER_MOVE = 1, /* source: out through the stream that is passed -> MOVED, HALTED */
     VM_ORDER_ACTIVATE, /* target: the guest's move is finished -> DONE when it runs */
     VM_ORDER_RESUME,   /* source, after an abort: the guest goes on -> DONE when it runs */
     VM_ORDER_LOOK,     /* what speaks for and against moving it -> LOOKED */
@@ -32,7 +31,6 @@ enum vm_answer {
     VM_ANSWER_FAILED,  /* text */
     VM_ANSWER_MOVED,   /* bytes, frozen_us, handed_over_us: it stands still now */
     VM_ANSWER_LOOKED,  /* memory_bytes, disk_bytes */
-    VM_ANSWER_COPIES,  /* progress of MOVE; another answer follows */
     VM_ANSWER_HALTED,  /* as MOVED, but its memory is to follow: it must not be frozen */
     VM_ANSWER_FOLLOWS, /* of ACTIVATE: it runs, its memory is on its way */
     VM_ANSWER_END
@@ -43,9 +41,16 @@ struct vm_reply {
     uint64_t bytes;                     /* that crossed the stream */
     uint64_t frozen_us, handed_over_us; /* CLOCK_BOOTTIME */
     uint64_t memory_bytes, disk_bytes;
-    struct move_progress progress; /* of memory and disk together */
     char text[ERR_TEXT_SIZE];
 };
+
+/* Descriptors that ride along with a request, for MOVE; -1: none. */
+struct vm_passed {
+    int stream;
+    int progress; /* a file for how far it is (progress_posix.h), also while its memory follows */
+};
+
+#define VM_NONE_PASSED ((struct vm_passed){-1, -1})
 
 enum { VM_PACKET_MAX = 512 };
 
@@ -56,14 +61,17 @@ int vm_reply_decode(const void *data, size_t size, struct vm_reply *ret); /* -EB
 
 /* skein-vm: the socket; who connects is served by vm_control_take. */
 int vm_control_listen(const struct vm_paths *vm, struct err *err);
-/* The next request: ret_fd is its connection, ret_passed what rode along or -1. Negative errno:
- * nothing came of it. */
-int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, int *ret_passed);
+/* The next request: ret_fd is its connection, ret_passed what rode along, the caller's. Negative
+ * errno: nothing came of it. */
+int vm_control_take(int listener, struct vm_request *ret, int *ret_fd,
+                    struct vm_passed *ret_passed);
+/* Safe twice. */
+void vm_passed_close(struct vm_passed *passed);
 int vm_control_answer(int fd, const struct vm_reply *reply);
 
-/* The executor: sends the request with `passed` (-1: nothing); ret_pid is skein-vm. */
-int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request, int passed,
-                   int *ret_fd, pid_t *ret_pid, struct err *err);
+/* The executor: sends the request with what is passed, borrowed; ret_pid is skein-vm. */
+int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request,
+                   struct vm_passed passed, int *ret_fd, pid_t *ret_pid, struct err *err);
 /* Blocks for the reply. A FAILED one is an error. */
 int vm_control_await(int fd, struct vm_reply *ret, struct err *err);
 

@@ -232,7 +232,7 @@ static void answer(int fd, int rc, const struct err *err)
 }
 
 static int run_order(const struct keeper *k, const struct vm_request *request, int fd, int back,
-                     int stream)
+                     const struct vm_passed *passed)
 {
     const char *guest = k->run.spec.name;
     const struct vm_move move = {.guest = guest,
@@ -240,7 +240,7 @@ static int run_order(const struct keeper *k, const struct vm_request *request, i
                                  .request = *request,
                                  .control = fd,
                                  .back = back,
-                                 .stream = stream,
+                                 .passed = *passed,
                                  .qemu = k->qemu};
 
     if (request->order == VM_ORDER_MOVE)
@@ -297,7 +297,8 @@ static void await_memory(struct keeper *k, int fd)
 
 static void take_order(struct keeper *k)
 {
-    cleanup_close int fd = -1, passed = -1, back = -1;
+    cleanup_close int fd = -1, back = -1;
+    struct vm_passed passed;
     struct vm_request request;
     struct err err;
     pid_t pid;
@@ -308,7 +309,7 @@ static void take_order(struct keeper *k)
         k->activator = steal_fd(&fd);
         vm_incoming_activate(&k->incoming);
     } else if (request.order == VM_ORDER_ACTIVATE ||
-               (request.order == VM_ORDER_MOVE && passed < 0)) {
+               (request.order == VM_ORDER_MOVE && passed.stream < 0)) {
         answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
     } else if (request.order == VM_ORDER_AWAIT) {
         await_memory(k, steal_fd(&fd));
@@ -319,10 +320,11 @@ static void take_order(struct keeper *k)
             take_back(k);
         pid = fork_caller();
         if (pid == 0)
-            _exit(run_order(k, &request, fd, back, passed));
+            _exit(run_order(k, &request, fd, back, &passed));
         if (request.order == VM_ORDER_MOVE)
             k->mover = pid > 0 ? pid : 0;
     }
+    vm_passed_close(&passed);
 }
 
 static void press_power_button(const struct keeper *k)
@@ -386,7 +388,6 @@ static bool reap(struct keeper *k, int *ret_code)
     return has_ended;
 }
 
-/* True when QEMU has ended. */
 static bool take_signals(struct keeper *k, int *ret_code)
 {
     struct signalfd_siginfo info;

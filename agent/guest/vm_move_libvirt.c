@@ -27,6 +27,7 @@
 #include "agent/guest/vm_text.h"
 #include "base/clean.h"
 #include "base/log.h"
+#include "migrate/progress_posix.h"
 #include "migrate/tunnel_posix.h"
 
 enum {
@@ -50,7 +51,8 @@ struct move {
     atomic_bool is_held; /* halted, and not taken back: it must not run here */
     struct err err;
     atomic_ullong stopped_us; /* CLOCK_BOOTTIME when the guest's processors stopped */
-    atomic_bool is_told;      /* how it ended: nothing more is said of how far it is */
+    struct progress progress; /* of memory and disk together */
+    atomic_bool is_over;      /* nothing more is said of how far it is */
 };
 
 static uint64_t now_us(void)
@@ -253,13 +255,12 @@ static bool read_progress(const struct move *move, struct move_progress *ret)
 static void *tell(void *opaque)
 {
     const struct timespec step = {.tv_nsec = TELL_STEP_MS * 1000000L};
-    struct vm_reply reply = {.answer = VM_ANSWER_COPIES};
     struct move *move = opaque;
+    struct move_progress *now = &move->progress.value;
 
-    while (!atomic_load(&move->is_told) && nanosleep(&step, NULL) == 0) {
-        if (read_progress(move, &reply.progress) && !atomic_load(&move->is_told) &&
-            vm_control_answer(move->asked->control, &reply) < 0)
-            break;
+    while (!atomic_load(&move->is_over) && nanosleep(&step, NULL) == 0) {
+        if (read_progress(move, now))
+            progress_tell(&move->progress, now->done_bytes);
     }
     return NULL;
 }
@@ -393,7 +394,7 @@ static void take_back(struct move *move, const struct err *why)
     struct err err = {0};
     int rc = 0, state = 0;
 
-    atomic_store(&move->is_told, true);
+    atomic_store(&move->is_over, true);
     atomic_store(&move->is_held, false);
     tunnel_end_fail(&move->tunnel, why->text);
     if (move->has_begun)
@@ -425,7 +426,7 @@ static int say_moved(const struct move *move)
                              .frozen_us = atomic_load(&move->stopped_us),
                              .handed_over_us = now_us()};
 
-    atomic_store(&move->is_told, true);
+    atomic_store(&move->is_over, !move->is_halted);
     if (reply.frozen_us == 0) /* the event is late */
         reply.frozen_us = reply.handed_over_us;
     return vm_control_answer(move->asked->control, &reply);
@@ -458,9 +459,10 @@ int vm_move_out(const struct vm_move *asked)
     int rc = vm_call_hear_events(&err);
 
     move.asked = asked;
+    move.progress.fd = asked->passed.progress;
     move.ended = eventfd(0, EFD_CLOEXEC);
     move.stopped = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (tunnel_end_init(&move.tunnel, true, asked->stream, doors, rc == 0 ? &err : NULL) < 0)
+    if (tunnel_end_init(&move.tunnel, true, asked->passed.stream, doors, rc == 0 ? &err : NULL) < 0)
         rc = err.code;
     if (rc == 0)
         rc = vm_call_begin(&move.call, asked->guest, &err);

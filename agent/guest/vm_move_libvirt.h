@@ -13,7 +13,7 @@ struct vm_move {
     struct vm_request request;
     int control; /* who asked: when that end closes, the move is given up */
     int back;    /* to skein-vm: a byte when the guest is halted, one back when it is to go on */
-    int stream;
+    struct vm_passed passed;
     pid_t qemu;
 };
 

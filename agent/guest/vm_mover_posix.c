@@ -29,8 +29,8 @@ static void find_paths(const struct mover_guest *guest, struct vm_paths *ret)
 }
 
 /* A request and its reply. `limit_s` 0: however long it takes. */
-static int ask(const struct mover_guest *guest, const struct vm_request *request, int passed,
-               int limit_s, struct vm_reply *ret, pid_t *ret_pid, struct err *err)
+static int ask(const struct mover_guest *guest, const struct vm_request *request, int limit_s,
+               struct vm_reply *ret, pid_t *ret_pid, struct err *err)
 {
     struct timeval limit = {.tv_sec = limit_s};
     cleanup_close int fd = -1;
@@ -38,7 +38,7 @@ static int ask(const struct mover_guest *guest, const struct vm_request *request
     int rc;
 
     find_paths(guest, &vm);
-    rc = vm_control_ask(&vm, request, passed, &fd, ret_pid, err);
+    rc = vm_control_ask(&vm, request, VM_NONE_PASSED, &fd, ret_pid, err);
     if (rc < 0)
         return rc;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -51,7 +51,7 @@ static int order(const struct mover_guest *guest, enum vm_order what, pid_t *ret
     const struct vm_request request = {.order = what};
     struct vm_reply reply;
 
-    return ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, ret_pid, err);
+    return ask(guest, &request, ANSWER_LIMIT_S, &reply, ret_pid, err);
 }
 
 static int check(const struct mover_guest *guest, struct err *err)
@@ -66,7 +66,7 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
     const struct vm_request request = {.order = VM_ORDER_LOOK};
     struct vm_reply reply;
     pid_t pid;
-    int rc = ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, &pid, err);
+    int rc = ask(guest, &request, ANSWER_LIMIT_S, &reply, &pid, err);
 
     if (rc < 0)
         return rc;
@@ -88,23 +88,24 @@ static int resume(const struct mover_guest *guest, struct err *err)
     return rc < 0 ? rc : order(guest, VM_ORDER_RESUME, &pid, err);
 }
 
-/* Waits until it stands still, and passes on how far it is. */
-static int await_moved(const struct mover_guest *guest, int control, struct vm_reply *ret,
-                       struct err *err)
+/* Waits until it stands still. How far it is goes into a file of this side's, which its skein-vm,
+ * whose namespace does not have it, goes on writing as long as there is something to say. */
+static int await_moved(const struct mover_guest *guest, const struct vm_request *request, int fd,
+                       int *ret_control, struct vm_reply *ret, struct err *err)
 {
     struct progress progress = {.fd = -1};
+    struct vm_paths vm;
     char path[256];
-    int rc = vm_control_await(control, ret, err);
+    pid_t pid;
+    int rc;
 
+    find_paths(guest, &vm);
     snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, guest->checkpoint);
     if (tree_make(guest->checkpoint, 0700, NULL) == 0)
         progress_begin(&progress, path, 0);
-    for (; rc == 0 && ret->answer == VM_ANSWER_COPIES; rc = vm_control_await(control, ret, err)) {
-        progress.value = ret->progress;
-        progress_tell(&progress, ret->progress.done_bytes);
-    }
+    rc = vm_control_ask(&vm, request, (struct vm_passed){fd, progress.fd}, ret_control, &pid, err);
     progress_end(&progress);
-    return rc;
+    return rc < 0 ? rc : vm_control_await(*ret_control, ret, err);
 }
 
 /* skein-vm says that the guest stands still while its own connection to libvirt is still open: it
@@ -119,17 +120,14 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
                                        .rate_kbps = move->rate_kbps};
     cleanup_close int control = -1;
     struct vm_reply reply;
-    struct vm_paths vm;
     bool is_halted;
     pid_t pid;
-    int rc;
+    int rc = await_moved(guest, &request, fd, &control, &reply, err);
 
-    find_paths(guest, &vm);
-    rc = vm_control_ask(&vm, &request, fd, &control, &pid, err);
-    if (rc == 0)
-        rc = await_moved(guest, control, &reply, err);
-    if (rc < 0)
+    if (rc < 0) {
+        (void)tree_remove(guest->checkpoint, NULL);
         return rc;
+    }
     is_halted = reply.answer == VM_ANSWER_HALTED;
     rc = is_halted ? 0 : freezer_freeze(guest->freezer, err);
     close(steal_fd(&control));
@@ -166,7 +164,7 @@ static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err 
 {
     const struct vm_request request = {.order = VM_ORDER_ACTIVATE};
     struct vm_reply reply;
-    int rc = ask(guest, &request, -1, ANSWER_LIMIT_S, &reply, ret_pid, err);
+    int rc = ask(guest, &request, ANSWER_LIMIT_S, &reply, ret_pid, err);
 
     return rc < 0 ? rc : reply.answer == VM_ANSWER_FOLLOWS;
 }
@@ -182,7 +180,7 @@ static int await(const struct mover_guest *guest, struct err *err)
     int rc;
 
     find_paths(guest, &vm);
-    rc = vm_control_ask(&vm, &request, -1, &control, &pid, err);
+    rc = vm_control_ask(&vm, &request, VM_NONE_PASSED, &control, &pid, err);
     if (rc == 0 && vm_control_await(control, &reply, err) < 0)
         rc = err_set(err, -EREMOTEIO, "its memory did not follow");
     return rc;

@@ -2,7 +2,9 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/guest/vm_control_posix.h"
 #include "agent/guest/vm_text.h"
@@ -157,7 +159,6 @@ static void test_orders_and_answers_survive_the_way(void **state)
                                    .bytes = 1,
                                    .frozen_us = 2,
                                    .handed_over_us = 3,
-                                   .progress = {4, 5, 6},
                                    .text = "x"};
     struct vm_request request_back;
     struct vm_reply reply_back;
@@ -180,10 +181,55 @@ static void test_orders_and_answers_survive_the_way(void **state)
     vm_reply_encode(&reply, &w);
     assert_int_equal(vm_reply_decode(bytes, w.size, &reply_back), 0);
     assert_int_equal(reply_back.frozen_us, 2);
-    assert_int_equal(reply_back.progress.total_bytes, 6);
     assert_string_equal(reply_back.text, "x");
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(vm_reply_decode(bytes, size, &reply_back), -EBADMSG);
+}
+
+/* Of one pipe, what is written into the one end comes out of the other. */
+static void assert_joined(int out, int in)
+{
+    char byte = 0;
+
+    assert_int_equal(write(out, "x", 1), 1);
+    assert_int_equal(read(in, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+}
+
+static void test_a_move_takes_its_stream_and_its_progress_along(void **state)
+{
+    const struct vm_request request = {.order = VM_ORDER_MOVE};
+    struct vm_paths vm = {0};
+    int listener, asked, taken, ends[2];
+    struct vm_request back;
+    struct vm_passed passed;
+    struct err err;
+    pid_t pid;
+
+    (void)state;
+    snprintf(vm.control, sizeof(vm.control), "/tmp/test_vm.%d", getpid());
+    listener = vm_control_listen(&vm, &err);
+    assert_true(listener >= 0);
+    assert_int_equal(pipe(ends), 0);
+    for (int n = 0; n <= 2; n++) {
+        const struct vm_passed given = {n > 0 ? ends[0] : -1, n > 1 ? ends[1] : -1};
+
+        assert_int_equal(vm_control_ask(&vm, &request, given, &asked, &pid, &err), 0);
+        assert_int_equal(pid, getpid());
+        assert_int_equal(vm_control_take(listener, &back, &taken, &passed), 0);
+        assert_int_equal(passed.stream >= 0, n > 0);
+        assert_int_equal(passed.progress >= 0, n > 1);
+        if (n > 0)
+            assert_joined(n > 1 ? passed.progress : ends[1], passed.stream);
+        vm_passed_close(&passed);
+        vm_passed_close(&passed);
+        close(asked);
+        close(taken);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    close(listener);
+    unlink(vm.control);
 }
 
 int main(void)
@@ -196,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_its_processors_are_the_targets),
         cmocka_unit_test(test_its_user_is_nobody_else),
         cmocka_unit_test(test_orders_and_answers_survive_the_way),
+        cmocka_unit_test(test_a_move_takes_its_stream_and_its_progress_along),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
