@@ -12,7 +12,8 @@
  *
  * While nothing is answered it tries new connections every 5 ms beside the old one, which it keeps
  * until that is reset or silent for SILENT_LIMIT_MS: so "same" and "new" are facts, and M is not
- * rounded up to TCP's own retry timers.
+ * rounded up to TCP's own retry timers. From PATIENCE times 5 ms on it tries less and less often,
+ * and waits for longer: a server that is slow would answer nothing but attempts given up since.
  *
  *     count ADDRESS PORT [LOGFILE]
  */
@@ -37,6 +38,7 @@ enum {
     GAP_MS = 50,        /* shorter ones are not worth a line */
     PROBE_AFTER_MS = 60,
     PROBE_EVERY_MS = 5,
+    PATIENCE = 256, /* attempts in as long a silence as there was already */
     N_PROBES = 64, /* so many times the interval a probe has for its answer: a full queue is long */
     SILENT_LIMIT_MS = 10000,
     WINNER_LIMIT_MS = 2 * N_PROBES * PROBE_EVERY_MS,
@@ -59,7 +61,7 @@ struct client {
     struct connection probes[N_PROBES];
     int winner; /* probe that was answered first since the main one fell silent; -1 = none */
     int next_probe;
-    double asked_ms, probed_ms, reported_ms;
+    double began_ms, asked_ms, probed_ms, reported_ms;
 };
 
 static double now_ms(void)
@@ -228,9 +230,13 @@ static void check_winner(struct client *client, double now)
 
 static void probe_again(struct client *client, double now)
 {
-    bool silent = client->main.fd < 0 || now - client->main.answered_ms >= PROBE_AFTER_MS;
+    double since_ms = client->main.answered_ms > 0 ? client->main.answered_ms : client->began_ms;
+    double every_ms = (now - since_ms) / PATIENCE;
+    bool silent = client->main.fd < 0 || now - since_ms >= PROBE_AFTER_MS;
 
-    if (!silent || client->winner >= 0 || now - client->probed_ms < PROBE_EVERY_MS)
+    if (every_ms < PROBE_EVERY_MS)
+        every_ms = PROBE_EVERY_MS;
+    if (!silent || client->winner >= 0 || now - client->probed_ms < every_ms)
         return;
     client->probed_ms = now;
     connection_open(&client->probes[client->next_probe], &client->server);
@@ -305,6 +311,7 @@ int main(int argc, char **argv)
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
+    client.began_ms = now_ms();
     client.server.sin_family = AF_INET;
     client.server.sin_port = htons((uint16_t)atoi(argv[2]));
     for (int i = 0; i < N_PROBES; i++)
