@@ -16,6 +16,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
@@ -37,6 +38,7 @@ struct dump {
     int ready, socket;
     struct progress progress;
     struct volume_words volumes;
+    struct console_words console;
 };
 
 /* Starts it with our ends of a socket and a pipe kept. */
@@ -112,6 +114,9 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       guest->freezer},
     };
     volumes_name_to_dump(guest, &d->volumes, &d->run);
+    r = console_name_to_dump(guest, paths, &d->console, &d->run, err);
+    if (r < 0)
+        return r;
     d->run.presence = presence_begin(paths->dumper, err);
     if (d->run.presence < 0)
         return d->run.presence;

@@ -8,9 +8,10 @@
 #include "base/err.h"
 
 /* Where the external mounts are in a cell. */
-#define GROUND_DEV "/dev"
-#define GROUND_SHM "/dev/shm"
-#define GROUND_LOG "/.skein/log"
+#define GROUND_DEV     "/dev"
+#define GROUND_SHM     "/dev/shm"
+#define GROUND_LOG     "/.skein/log"
+#define GROUND_CONSOLE "/dev/console" /* of a guest with a terminal (console_criu.h) */
 
 /* Mounts the overlay that is the cell's root at `merged`, which must be a directory. */
 int ground_mount_root(const char *image_root, const char *upper, const char *work,

@@ -144,7 +144,7 @@ void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verd
     *ret = (struct mode_verdict){.mode = asked == MOVE_AUTO ? pick(&w) : asked};
     if (!can(&w, ret->mode)) {
         look_add(look, "mode", true, "it cannot move by %s-copy: %s", move_mode_name(asked),
-                 asked == MOVE_POST      ? "a kernel on its way has no userfaultfd for it"
+                 asked == MOVE_POST      ? "its memory cannot come later on the way"
                  : look->can_track_dirty ? "this mover does not"
                                          : "this kernel does not say which pages were written");
         ret->mode = 0;

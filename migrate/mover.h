@@ -39,6 +39,8 @@ struct mover_guest {
     const char *freezer;         /* directory of its cgroup that freezes */
     const struct guest_run *run; /* for a mover that belongs to one kind of guest */
     uint32_t ip;                 /* 0 = no network */
+    bool has_console;            /* a terminal of the node is its /dev/console (console_criu.h) */
+    const char *terminal;        /* activate, of such a guest: the one that takes its place */
     bool is_kept; /* activate: of a kept checkpoint, its connections come back closed */
 };
 

@@ -57,5 +57,7 @@ int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t di
 int mover_reset_peers(const struct mover_guest *guest, struct err *err);
 int mover_ahead(const struct mover_guest *guest, struct err *err); /* restore_criu.c */
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
+/* Of activate only this: lets go of what ahead restored. 1: it runs; 0: there was nothing. */
+int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/console_criu.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/run_criu.h"
@@ -178,6 +179,8 @@ static int make_places(struct receiving *r, struct err *err)
         result = tree_make_above(r->paths.new_log, 0755, err);
     if (result == 0)
         result = ground_mount_dev(r->paths.dev, err);
+    if (result == 0 && r->guest->has_console)
+        result = console_make_points(r->paths.dev, err);
     return result < 0 ? result : ground_mount_shm(r->paths.shm, err);
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/console_criu.h"
 #include "migrate/files_image.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
@@ -65,11 +66,14 @@ static int make_ground(const struct mover_guest *guest, struct err *err)
 struct words {
     char dev[300], shm[300], log[300];
     struct volume_words volumes;
+    struct console_words console;
 };
 
 static int name_all(const struct mover_guest *guest, const struct mover_paths *paths,
                     struct words *words, struct criu_run *run, struct err *err)
 {
+    int r;
+
     snprintf(words->dev, sizeof(words->dev), "mnt[dev]:%s", paths->dev);
     snprintf(words->shm, sizeof(words->shm), "mnt[shm]:%s", paths->shm);
     snprintf(words->log, sizeof(words->log), "mnt[log]:%s", guest->log);
@@ -84,7 +88,8 @@ static int name_all(const struct mover_guest *guest, const struct mover_paths *p
     };
     if (lazy_is_awaited(paths))
         criu_add_argument(run, "--lazy-pages");
-    return volumes_name_to_restore(guest, &words->volumes, run, err);
+    r = volumes_name_to_restore(guest, &words->volumes, run, err);
+    return r < 0 ? r : console_name_to_restore(guest, paths, &words->console, run, err);
 }
 
 /* From here on this process has a mount namespace of its own, which ends with it: the restored
@@ -106,7 +111,11 @@ static int start(const struct mover_guest *guest, const struct mover_paths *path
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
     r = ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged, err);
-    return r < 0 ? r : criu_start(run, err);
+    if (r == 0)
+        r = criu_start(run, err);
+    if (run->terminal > 0)
+        close(steal_fd(&run->terminal));
+    return r;
 }
 
 /* ---- in one go */
@@ -180,8 +189,8 @@ static int restore_held(struct holding *h, struct err *err)
     return r < 0 ? r : err_set(err, -EIO, "criu does not wait before the guest runs");
 }
 
-/* In the process that holds it; what became of the restore is told through `told`. Who holds nothing
- * is gone before that is known: it must not be told to let go. */
+/* In the process that holds it; what became of the restore is told through `told`. Who holds
+ * nothing is gone before that is known: it must not be told to let go. */
 static void hold(struct holding *h, int told)
 {
     struct err failure = {0};
@@ -266,16 +275,31 @@ static int let_go(const struct mover_paths *paths, struct err *err)
     return word[0] == '\0' ? 1 : err_set(err, -ENOTSUP, "%s", word);
 }
 
-int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
+int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
 {
     struct mover_paths paths;
     int r = mover_paths_init(&paths, guest, err);
 
     if (r == 0)
         r = let_go(&paths, err);
-    if (r == 0)
+    if (r <= 0)
+        return r;
+    r = read_pid(paths.pid_file, ret_pid, err);
+    return r < 0 ? r : 1;
+}
+
+int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
+{
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    if (r < 0)
+        return r;
+    r = mover_let_go(guest, ret_pid, err);
+    if (r == 0) {
         r = restore_in_child(guest, &paths, err);
-    if (r >= 0)
-        r = read_pid(paths.pid_file, ret_pid, err);
+        if (r == 0)
+            r = read_pid(paths.pid_file, ret_pid, err);
+    }
     return r < 0 ? r : lazy_is_awaited(&paths);
 }

@@ -54,9 +54,9 @@ static void preload(const char *what, char *ret_variable, size_t size)
 /* They become 3, 4 ..., in this order; 0 or less: there is none. */
 static void keep_only(const int *kept, int n)
 {
-    int copies[4];
+    int copies[5];
 
-    assert(n <= 4);
+    assert(n <= 5);
     for (int i = 0; i < n; i++)
         copies[i] = kept[i] > 0 ? fcntl(kept[i], F_DUPFD, 64) : -1;
     for (int i = 0; i < n; i++) {
@@ -73,7 +73,7 @@ static void become_criu(const struct criu_run *run)
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
     const char *argv[CRIU_MAX_ARGUMENTS + 10] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
-    const int kept[] = {run->inherited, run->says_ready, run->presence, run->go};
+    const int kept[] = {run->inherited, run->says_ready, run->presence, run->go, run->terminal};
     int null = open("/dev/null", O_RDWR), n = 7;
 
     snprintf(log, sizeof(log), LOG, run->what);

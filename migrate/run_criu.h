@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-enum { CRIU_MAX_ARGUMENTS = 56 };
+enum { CRIU_MAX_ARGUMENTS = 56, CRIU_TERMINAL = 7 };
 
 struct criu_run {
     const char *what;      /* "dump", "restore": for errors */
@@ -18,6 +18,7 @@ struct criu_run {
     int go; /* becomes descriptor 6: a restore says on descriptor 4 that all of the guest is there
              * but runs none of its own code yet, and waits for a line here; when its other end is
              * closed instead it takes everything back. 0: it does not wait */
+    int terminal;                              /* becomes descriptor CRIU_TERMINAL; 0 or -1: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;

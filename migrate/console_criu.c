@@ -1,0 +1,95 @@
+#include "migrate/console_criu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clean.h"
+#include "migrate/ground_criu.h"
+
+static int failed(const struct mover_guest *guest, const char *what, struct err *err)
+{
+    return err_set(err, -errno, "guest %s: cannot %s its terminal: %s", guest->name, what,
+                   strerror(errno));
+}
+
+int console_make_points(const char *dev, struct err *err)
+{
+    static const char *const names[] = {"console", "ptmx"};
+    cleanup_close int directory = open(dev, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int fd;
+
+        (void)unlinkat(directory, names[i], 0); /* a link of the ground's (ground_criu.c) */
+        fd = openat(directory, names[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+        if (fd < 0)
+            return err_set(err, -errno, "cannot make %s/%s: %s", dev, names[i], strerror(errno));
+        close(fd);
+    }
+    return 0;
+}
+
+static int open_image(const struct mover_paths *paths, int flags)
+{
+    char path[sizeof(paths->images) + sizeof(TERMINAL_IMAGE) + 1];
+
+    snprintf(path, sizeof(path), "%s/" TERMINAL_IMAGE, paths->images);
+    return open(path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* A mount of the guest's own: nothing of it can stand in its place. */
+int console_name_to_dump(const struct mover_guest *guest, const struct mover_paths *paths,
+                         struct console_words *words, struct criu_run *run, struct err *err)
+{
+    cleanup_close int image = -1;
+    struct stat status;
+    char path[64];
+    ssize_t size;
+
+    if (!guest->has_console)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%d/root" GROUND_CONSOLE, guest->pid);
+    if (stat(path, &status) < 0)
+        return failed(guest, "find", err);
+    terminal_write(status.st_rdev, status.st_dev, words->terminal);
+    size = (ssize_t)strlen(words->terminal);
+    image = open_image(paths, O_WRONLY | O_CREAT | O_EXCL);
+    if (image < 0 || write(image, words->terminal, (size_t)size) != size)
+        return failed(guest, "write down", err);
+    criu_add_argument(run, "--external");
+    criu_add_argument(run, words->terminal);
+    criu_add_argument(run, "--external");
+    criu_add_argument(run, "mnt[" GROUND_CONSOLE "]:console");
+    return 0;
+}
+
+int console_name_to_restore(const struct mover_guest *guest, const struct mover_paths *paths,
+                            struct console_words *words, struct criu_run *run, struct err *err)
+{
+    char content[TERMINAL_WORDS_SIZE], id[TERMINAL_WORDS_SIZE];
+    cleanup_close int image = -1;
+    ssize_t size;
+
+    if (!guest->has_console)
+        return 0;
+    image = open_image(paths, O_RDONLY);
+    size = image < 0 ? -1 : read(image, content, sizeof(content));
+    if (size < 0)
+        return failed(guest, "read of", err);
+    if (terminal_read(content, (size_t)size, id) < 0)
+        return err_set(err, -EBADMSG, "guest %s came without word of its terminal", guest->name);
+    run->terminal = open(guest->terminal, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (run->terminal < 0)
+        return failed(guest, "open", err);
+    snprintf(words->terminal, sizeof(words->terminal), "fd[%d]:%s", CRIU_TERMINAL, id);
+    snprintf(words->mount, sizeof(words->mount), "mnt[console]:%s", guest->terminal);
+    criu_add_argument(run, "--inherit-fd");
+    criu_add_argument(run, words->terminal);
+    criu_add_argument(run, "--external");
+    criu_add_argument(run, words->mount);
+    return 0;
+}
