@@ -45,13 +45,6 @@ bool guest_spec_boots(const struct guest_spec *spec)
     return spec->kind == KIND_VM;
 }
 
-const char *guest_kind_stays(enum guest_kind kind)
-{
-    return kind != KIND_LXC ? NULL
-                            : "liblxc cannot restore a container in a network that it did not "
-                              "make: stop it and start it";
-}
-
 void image_deinit(struct image *image)
 {
     defaults_deinit(&image->defaults);

@@ -248,8 +248,6 @@ void node_facts_deinit(struct node_facts *facts);
 void guest_spec_deinit(struct guest_spec *spec);
 /* True when its image is booted; else a command is run in it. */
 bool guest_spec_boots(const struct guest_spec *spec);
-/* Why a running guest of the kind cannot be moved; NULL: it can be. */
-const char *guest_kind_stays(enum guest_kind kind);
 /* Deep copies; -ENOMEM leaves `ret` zeroed. `ret` must hold nothing before. */
 int node_facts_copy(struct node_facts *ret, const struct node_facts *facts);
 int guest_spec_copy(struct guest_spec *ret, const struct guest_spec *spec);

@@ -61,10 +61,8 @@ json_t *show_losses(const struct guest_spec *spec)
 
     for (int e = 0; e < LOSS_EVENT_END; e++) {
         enum loss_event event = (enum loss_event)e;
-        bool happens = event != LOSS_MOVE || guest_kind_stays(spec->kind) == NULL;
 
-        json_object_set_new(ret, loss_event_name(event),
-                            happens ? list_losses(guest_losses(spec, event)) : json_null());
+        json_object_set_new(ret, loss_event_name(event), list_losses(guest_losses(spec, event)));
     }
     return ret;
 }

@@ -82,7 +82,7 @@ static size_t moves_from(const struct core *core, uint64_t node)
 static bool may_move(const struct core *core, const struct guest *guest)
 {
     return guest->migration == 0 && !guest_is_leaving(guest) &&
-           guest_kind_stays(guest->spec.kind) == NULL && failure_of(core, guest->spec.name) == NULL;
+           failure_of(core, guest->spec.name) == NULL;
 }
 
 static void reserve(const struct guest *guest, const struct placement *target, struct command *ret)
@@ -141,8 +141,6 @@ static void why_it_stays(struct core *core, const struct guest *guest, const cha
 
     if (failure != NULL)
         snprintf(ret, size, "%s", failure->text);
-    else if (guest_kind_stays(guest->spec.kind) != NULL)
-        snprintf(ret, size, "%s", guest_kind_stays(guest->spec.kind));
     else if (strcmp(guest->spec.on, node) == 0)
         snprintf(ret, size, "it is bound to node %s", node);
     else if (core_place(core, &guest->spec, guest->placement.node, &target, &words, &err) == 0)
@@ -249,8 +247,6 @@ static void plan_row(const struct core *core, struct state *state, const char *n
         snprintf(ret->text, sizeof(ret->text),
                  guest->migration != 0 ? "it is being moved already" : "it is being stopped");
         ret->goes = true;
-    } else if (guest_kind_stays(guest->spec.kind) != NULL) {
-        snprintf(ret->text, sizeof(ret->text), "%s", guest_kind_stays(guest->spec.kind));
     } else if (core_place_in(core, state, &guest->spec, guest->placement.node, &target, &words,
                              &err) == 0) {
         reserve(guest, &target, &command);

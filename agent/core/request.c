@@ -183,6 +183,9 @@ static bool mode_is_possible(struct core *core, uint64_t ticket, const struct gu
     if (guest->spec.kind != KIND_VM && mode == MOVE_PRE)
         snprintf(text, sizeof(text), "guest %s is a %s, which pre-copy does not move yet",
                  guest->spec.name, guest_kind_name(guest->spec.kind));
+    else if (guest->spec.kind == KIND_LXC && mode == MOVE_POST)
+        snprintf(text, sizeof(text), "guest %s is a %s, which post-copy does not move",
+                 guest->spec.name, guest_kind_name(guest->spec.kind));
     else if (mode == MOVE_POST && lacks != NULL)
         snprintf(text, sizeof(text),
                  "node %s lets no memory come later (its kernel has no userfaultfd): no post-copy",
@@ -209,9 +212,6 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
         snprintf(text, sizeof(text), "the target node is unknown");
     else if (guest->placement.node == 0)
         snprintf(text, sizeof(text), "guest %s runs nowhere: start it instead", guest->spec.name);
-    else if (guest_kind_stays(guest->spec.kind) != NULL)
-        snprintf(text, sizeof(text), "guest %s cannot be moved while it runs: %s", guest->spec.name,
-                 guest_kind_stays(guest->spec.kind));
     else if (guest->placement.node == target)
         snprintf(text, sizeof(text), "guest %s is on node %s already", guest->spec.name,
                  node->name);

@@ -54,23 +54,10 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
     s->stays = job->run.spec.failover == FAILOVER_STAY;
     guest_paths_of_run(&s->paths, &job->run);
     cgroup_freezer_path(s->cgroups, name, s->stays, s->freezer, sizeof(s->freezer));
-    s->mover = (struct mover_guest){.name = name,
-                                    .pid = (pid_t)job->pid,
-                                    .image_root = s->paths.image_root,
-                                    .upper = s->paths.upper,
-                                    .work = s->paths.work,
-                                    .merged = s->paths.merged,
-                                    .netns = s->paths.netns,
-                                    .checkpoint = s->paths.checkpoint,
-                                    .snapshot = s->paths.snapshot,
-                                    .log = s->paths.log,
-                                    .volumes_directory = s->paths.volumes,
-                                    .n_volumes = job->run.spec.n_volumes,
-                                    .volumes = job->run.spec.volumes,
-                                    .freezer = s->freezer,
-                                    .run = &job->run,
-                                    .ip = job->run.vni != 0 ? job->run.ip : 0,
-                                    .is_kept = job->is_kept};
+    guest_mover_init(&s->mover, &job->run, &s->paths);
+    s->mover.pid = (pid_t)job->pid;
+    s->mover.freezer = s->freezer;
+    s->mover.is_kept = job->is_kept;
     return 0;
 }
 
@@ -217,7 +204,8 @@ static int look_at(struct scene *s, struct err *err)
     if (rc == 0 && s->kind->mover != NULL)
         rc = s->kind->mover->look(&s->mover, &look, err);
     else if (rc == 0)
-        look_add(&look, "kind", true, "%s", guest_kind_stays(s->kind->kind));
+        look_add(&look, "kind", true, "a guest of kind %s does not move while it runs",
+                 s->kind->name);
     return rc < 0 ? rc : write_look(&look, s->job->fds[0], err);
 }
 
@@ -395,7 +383,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     int rc;
 
     if (is_move(s->job->kind) && s->kind->mover == NULL)
-        return err_set(err, -ENOTSUP, "%s", guest_kind_stays(s->kind->kind));
+        return err_set(err, -ENOTSUP, "a guest of kind %s does not move while it runs",
+                       s->kind->name);
     if (is_protection(s->job->kind) &&
         (s->kind->mover == NULL || s->kind->mover->checkpoint == NULL))
         return err_set(err, -ENOTSUP, "no checkpoint can be taken of a guest of kind %s",

@@ -288,7 +288,8 @@ static int tend_command(char **words)
     return run_loop(command, -1, &open_signals);
 }
 
-static int exec_command(char **words)
+/* A change of user clears what death signal was set before. */
+static int exec_command(char **words, int death_signal)
 {
     char **argv = words + 2;
     int error;
@@ -297,7 +298,7 @@ static int exec_command(char **words)
         dprintf(STDERR_FILENO, "cannot be %s in %s: %s\n", words[0], words[1], strerror(errno));
         return 126;
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared what was set before */
+    prctl(PR_SET_PDEATHSIG, death_signal);
     execvp(argv[0], argv);
     error = errno;
     say_failure(STDERR_FILENO, argv[0], error);
@@ -313,7 +314,7 @@ static int boot_command(char **words)
     }
     write_all(TEND_STATUS, &ready, 1);
     close(TEND_STATUS);
-    return exec_command(words);
+    return exec_command(words, 0);
 }
 
 int main(int argc, char **argv)
@@ -325,6 +326,6 @@ int main(int argc, char **argv)
     if (argc > CELL_INIT_WORDS && strcmp(argv[1], "boot") == 0)
         return boot_command(argv + 2);
     if (argc > CELL_INIT_WORDS && strcmp(argv[1], "exec") == 0)
-        return exec_command(argv + 2);
+        return exec_command(argv + 2, SIGKILL);
     return 2;
 }

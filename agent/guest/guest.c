@@ -45,6 +45,25 @@ void guest_paths_of_run(struct guest_paths *paths, const struct guest_run *run)
     PATH(volumes, GUEST_VOLUMES "/%s", volumes);
 }
 
+void guest_mover_init(struct mover_guest *ret, const struct guest_run *run,
+                      const struct guest_paths *paths)
+{
+    *ret = (struct mover_guest){.name = run->spec.name,
+                                .image_root = paths->image_root,
+                                .upper = paths->upper,
+                                .work = paths->work,
+                                .merged = paths->merged,
+                                .netns = paths->netns,
+                                .checkpoint = paths->checkpoint,
+                                .snapshot = paths->snapshot,
+                                .log = paths->log,
+                                .volumes_directory = paths->volumes,
+                                .n_volumes = run->spec.n_volumes,
+                                .volumes = run->spec.volumes,
+                                .run = run,
+                                .ip = run->vni != 0 ? run->ip : 0};
+}
+
 void guest_run_deinit(struct guest_run *run)
 {
     guest_spec_deinit(&run->spec);

@@ -92,6 +92,10 @@ extern const struct guest_kind_ops guest_cell_ops, guest_lxc_ops, guest_vm_ops;
 void guest_paths_init(struct guest_paths *paths, const char *name,
                       const uint8_t digest[DIGEST_SIZE]);
 void guest_paths_of_run(struct guest_paths *paths, const struct guest_run *run);
+/* What a mover is told of a guest of this node, but for its pid and its freezer; the strings are
+ * those of `run` and `paths`. */
+void guest_mover_init(struct mover_guest *ret, const struct guest_run *run,
+                      const struct guest_paths *paths);
 /* Name of the directory that holds a guest's volumes: NAME.CREATED, so that another guest of its
  * name finds nothing of it. */
 void guest_volumes_name(char ret[VOLUMES_NAME_SIZE], const char *guest, uint64_t created);

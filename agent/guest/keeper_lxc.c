@@ -1,11 +1,11 @@
 /* skein-lxc: the first process of an lxc guest (lxc.h), and its only tie to liblxc.
  *
- *   skein-lxc start SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
- *   skein-lxc exec NAME PROGRAM ARGUMENTS...     runs a program in the guest, as its root
+ *   skein-lxc start|restore|ahead SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
  *
  * It was put into the guest's cgroups before it started, and so is all that it starts. A child of
- * it is liblxc's monitor, whose child is the container's init. It ends when the container does,
- * with the exit status of its init; on SIGTERM it asks that to end.
+ * it is liblxc's monitor, whose child is the container's init; of a container that moved here,
+ * which CRIU restores, that init itself. It ends when the container does, with the exit status of
+ * its init; on SIGTERM it asks that to end.
  *
  * liblxc's own init for a single command kills what still runs a second after it was asked to end
  * (lxc_container_init() of LXC 6.0), so a command has the init of a cell (cell_init.c).
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,12 +34,15 @@
 #include "agent/guest/lxc_ground_linux.h"
 #include "base/clean.h"
 #include "base/log.h"
+#include "base/tree_posix.h"
+#include "migrate/console_criu.h"
 #include "migrate/ground_criu.h"
+#include "migrate/mover.h"
 
 /* System calls that no container is to make, as LXC ships them. */
 #define FILTER "/usr/share/lxc/config/common.seccomp"
 
-enum { VALUE_SIZE = 256, EXIT_NOT_EXECUTED = 125 };
+enum { VALUE_SIZE = 320, EXIT_NOT_EXECUTED = 125 };
 
 /* As a cell's (cell_confine.c): no devices, mounts or networks of its own making. */
 static const char kept_capabilities[] =
@@ -50,11 +54,12 @@ struct keeper {
     struct guest_paths paths;
     struct lxc_paths lxc;
     struct console console;
-    char terminal[64]; /* the container's end of it; console.guest is ours */
-    int terminal_fd;   /* which stays open here, too */
-    struct lxc_container *container;
-    pid_t monitor;
-    int code; /* of its end */
+    char terminal[64];               /* the container's end of it; console.guest is ours */
+    int terminal_fd;                 /* which stays open here, too */
+    struct lxc_container *container; /* NULL: it was restored here */
+    pid_t child; /* liblxc's monitor, or the restored container's init; 0: it is held, and who
+                  * holds it is the only child */
+    int code;    /* of its end */
     int signals;
 };
 
@@ -87,6 +92,13 @@ static bool boots(const struct guest_spec *spec)
     return strcmp(spec->argv[0], LXC_BOOT) == 0;
 }
 
+/* Of an init liblxc would guess, by whether it blocks the signal that systemd is ended with: a
+ * shell blocks every signal for the moment of a fork, and then never hears of its end. */
+static int halt_signal(const struct guest_spec *spec)
+{
+    return boots(spec) ? SIGPWR : SIGTERM;
+}
+
 static int set(struct keeper *k, const char *key, const char *value, struct err *err)
 {
     if (k->container->set_config_item(k->container, key, value))
@@ -98,7 +110,7 @@ static int set_fields(struct keeper *k, struct err *err)
 {
     const struct guest_spec *spec = &k->run.spec;
     cleanup_free char **env = cell_env_new(spec);
-    char root[VALUE_SIZE];
+    char root[VALUE_SIZE], dev[VALUE_SIZE], console[VALUE_SIZE];
     const struct {
         const char *key, *value;
     } items[] = {
@@ -108,22 +120,25 @@ static int set_fields(struct keeper *k, struct err *err)
         {"lxc.uts.name", spec->name},
         {"lxc.namespace.share.net", k->paths.netns},
         {"lxc.mount.auto", "proc:mixed sys:ro"},
-        {"lxc.autodev", "1"},
+        {"lxc.autodev", "0"}, /* a cell's, with the terminal */
+        {"lxc.mount.entry", dev},
+        {"lxc.mount.entry", "shm dev/shm tmpfs nosuid,nodev,noexec,mode=1777"},
+        {"lxc.mount.entry", console},
         {"lxc.tty.max", "0"},
         {"lxc.pty.max", "1024"},
-        {"lxc.console.path", k->terminal},
+        {"lxc.console.path", "none"},       /* the one that it is started on */
+        {"lxc.monitor.signal.pdeath", "0"}, /* where it moves to there is no monitor */
+        {"lxc.signal.halt", halt_signal(spec) == SIGPWR ? "SIGPWR" : "SIGTERM"},
         {"lxc.cap.keep", kept_capabilities},
         {"lxc.seccomp.profile", FILTER},
     };
     int rc = env == NULL ? err_set(err, -ENOMEM, "no memory") : 0;
 
     snprintf(root, sizeof(root), "dir:%s", k->paths.merged);
+    snprintf(dev, sizeof(dev), "%s dev none bind,create=dir", k->lxc.dev);
+    snprintf(console, sizeof(console), "%s dev/console none bind", k->terminal);
     for (size_t i = 0; rc == 0 && i < sizeof(items) / sizeof(items[0]); i++)
         rc = set(k, items[i].key, items[i].value, err);
-    /* Of an init liblxc would guess, by whether it blocks the signal that systemd is ended with: a
-     * shell blocks every signal for the moment of a fork, and then never hears of its end. */
-    if (rc == 0)
-        rc = set(k, "lxc.signal.halt", boots(spec) ? "SIGPWR" : "SIGTERM", err);
     for (size_t i = 0; rc == 0 && env[i] != NULL; i++)
         rc = set(k, "lxc.environment", env[i], err);
     return rc;
@@ -202,7 +217,7 @@ static int await_command(struct keeper *k, int status, struct err *err)
         return 0;
     if (n > 0)
         return err_set(err, -ENOEXEC, "%.*s", (int)n, words);
-    waitpid(k->monitor, NULL, 0);
+    waitpid(k->child, NULL, 0);
     read_reason(k, words, sizeof(words));
     return err_set(err, -EIO, "liblxc cannot start it: %s", words);
 }
@@ -216,13 +231,54 @@ static int start_container(struct keeper *k, struct err *err)
         return failed(err, "make a pipe");
     read_end = ends[0];
     write_end = ends[1];
-    k->monitor = fork();
-    if (k->monitor == 0)
+    k->child = fork();
+    if (k->child == 0)
         become_monitor(k, write_end);
-    if (k->monitor < 0)
+    if (k->child < 0)
         return failed(err, "fork");
     close(steal_fd(&write_end));
     return await_command(k, read_end, err);
+}
+
+/* In the mount namespace of this process. */
+static int make_ground(struct keeper *k, struct err *err)
+{
+    int rc = lxc_ground_enter(err);
+
+    if (rc == 0)
+        rc = ground_mount_root(k->paths.image_root, k->paths.upper, k->paths.work, k->paths.merged,
+                               err);
+    if (rc == 0)
+        rc = cell_root_write_init(k->paths.merged, err);
+    if (rc == 0)
+        rc = tree_make(k->lxc.dev, 0755, err);
+    if (rc == 0)
+        rc = ground_mount_dev(k->lxc.dev, err);
+    return rc < 0 ? rc : console_make_points(k->lxc.dev, err);
+}
+
+static int start(struct keeper *k, struct err *err)
+{
+    int rc = make_ground(k, err);
+
+    if (rc == 0)
+        rc = make_container(k, err);
+    return rc < 0 ? rc : start_container(k, err);
+}
+
+/* Who restores it ends, and leaves its init to this process: at once, or, ahead, when it is let go.
+ */
+static int restore(struct keeper *k, bool is_ahead, struct err *err)
+{
+    struct mover_guest guest;
+
+    guest_mover_init(&guest, &k->run, &k->paths);
+    guest.has_console = true;
+    guest.terminal = k->terminal;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        return failed(err, "become the container's parent");
+    return is_ahead ? mover_criu_ops.ahead(&guest, err)
+                    : mover_criu_ops.activate(&guest, &k->child, err);
 }
 
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
@@ -231,35 +287,47 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 
     if (rc < 0)
         return rc;
-    guest_paths_init(&k->paths, k->run.spec.name, k->run.digest);
+    guest_paths_of_run(&k->paths, &k->run);
     lxc_paths_init(&k->lxc, &k->paths);
     unlink(k->lxc.errors);
-    rc = keeper_watch_signals(&k->signals, err);
+    rc = open_terminal(k, err);
     if (rc == 0)
-        rc = open_terminal(k, err);
-    if (rc == 0)
-        rc = lxc_ground_enter(err);
-    if (rc == 0)
-        rc = ground_mount_root(k->paths.image_root, k->paths.upper, k->paths.work, k->paths.merged,
-                               err);
-    if (rc == 0)
-        rc = cell_root_write_init(k->paths.merged, err);
-    if (rc == 0)
-        rc = make_container(k, err);
-    return rc < 0 ? rc : start_container(k, err);
+        rc = strcmp(argv[1], "start") == 0 ? start(k, err)
+                                           : restore(k, strcmp(argv[1], "ahead") == 0, err);
+    return rc < 0 ? rc : keeper_watch_signals(&k->signals, err);
 }
 
 /* ---- its life */
 
-/* The monitor has ended: with it the container. */
+/* Who held the container has let it go, and it is this process's child; or has taken it back. */
+static bool is_let_go(struct keeper *k)
+{
+    return lxc_find_init(getpid(), &k->child, NULL) == 0;
+}
+
+/* With its child the container has ended. */
 static bool has_ended(struct keeper *k)
 {
     int status;
+    pid_t pid;
 
-    if (waitpid(k->monitor, &status, WNOHANG) != k->monitor)
-        return false;
-    k->code = code_of(status);
-    return true;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        bool was_held = k->child == 0;
+
+        if (was_held ? !is_let_go(k) : pid == k->child) {
+            k->code = code_of(status);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void ask_to_end(const struct keeper *k)
+{
+    if (k->container != NULL)
+        k->container->shutdown(k->container, 0);
+    else
+        kill(k->child, halt_signal(&k->run.spec));
 }
 
 static void take_signals(struct keeper *k)
@@ -268,7 +336,7 @@ static void take_signals(struct keeper *k)
 
     while (read(k->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGTERM)
-            k->container->shutdown(k->container, 0);
+            ask_to_end(k);
     }
 }
 
@@ -289,44 +357,13 @@ static int live(struct keeper *k)
     return k->code;
 }
 
-/* ---- a command in it */
-
-static int run_command(const char *guest, char *argv[], struct err *err)
-{
-    lxc_attach_options_t options = LXC_ATTACH_OPTIONS_DEFAULT;
-    struct lxc_container *container;
-    struct guest_paths paths;
-    struct lxc_paths lxc;
-    int status, rc = cell_reset_process(err);
-
-    guest_paths_init(&paths, guest, (const uint8_t[DIGEST_SIZE]){0});
-    lxc_paths_init(&lxc, &paths);
-    if (rc == 0)
-        rc = lxc_ground_enter(err);
-    if (rc < 0)
-        return rc;
-    container = lxc_container_new(guest, lxc.home);
-    if (container == NULL || !container->is_running(container))
-        return err_set(err, -ESRCH, "guest %s does not run", guest);
-    options.attach_flags &= ~LXC_ATTACH_MOVE_TO_CGROUP; /* the guard did that */
-    status = container->attach_run_wait(container, &options, argv[0], (const char *const *)argv);
-    return status < 0 ? err_set(err, -EIO, "liblxc cannot enter guest %s", guest) : code_of(status);
-}
-
 int main(int argc, char *argv[])
 {
     static struct keeper k;
     struct err err = {0};
     const char ready = KEEPER_READY;
-    int code;
 
     log_setup(LXC_PROGRAM, LOG_LEVEL_INFO);
-    if (argc > 3 && strcmp(argv[1], "exec") == 0) {
-        code = run_command(argv[2], argv + 3, &err);
-        if (code < 0)
-            fprintf(stderr, LXC_PROGRAM ": %s\n", err.text);
-        return code < 0 ? EXIT_NOT_EXECUTED : code;
-    }
     if (begin(&k, argc, argv, &err) < 0) {
         (void)!write(KEEPER_STATUS, err.text, strlen(err.text));
         return EXIT_FAILURE;

@@ -1,17 +1,9 @@
 /* lxc: the guest kind `lxc` as the guard sees it (guest_lxc_ops): starts skein-lxc, which does the
  * rest. See lxc.h.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "agent/guest/cell_env.h"
-#include "agent/guest/cell_init.h"
+#include "agent/guest/cell_exec.h"
 #include "agent/guest/cell_netns.h"
 #include "agent/guest/cell_root.h"
 #include "agent/guest/console_posix.h"
@@ -39,54 +31,13 @@ static int lxc_start(const struct guest_run *run, const struct guest_paths *path
     return keeper_start(LXC_PROGRAM, "start", run, -1, ret_pid, err);
 }
 
-/* skein-lxc exec NAME INIT_WORDS… COMMAND…; returns only on failure. */
-static void become_command(const char *path, const struct guest_run *run, char *const argv[],
-                           const int stdio[3])
-{
-    char ids[CELL_IDS_SIZE], **env = cell_env_new(&run->spec);
-    char *words[3 + CELL_INIT_WORDS + MAX_ARGUMENTS + 1] = {(char *)path,
-                                                            (char *)"exec",
-                                                            (char *)run->spec.name,
-                                                            (char *)CELL_INIT_PATH,
-                                                            (char *)"exec",
-                                                            cell_ids_format(&run->spec, ids),
-                                                            (char *)cell_directory(&run->spec)};
-    int copies[3];
-
-    for (int i = 0; i < MAX_ARGUMENTS && argv[i] != NULL; i++)
-        words[3 + CELL_INIT_WORDS + i] = argv[i];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (int i = 0; i < 3; i++)
-        copies[i] = fcntl(stdio[i], F_DUPFD_CLOEXEC, 64);
-    for (int i = 0; i < 3; i++)
-        dup2(copies[i], i);
-    close_range(3, ~0U, 0);
-    if (env != NULL)
-        execve(path, words, env);
-}
-
 static int lxc_exec(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],
                     int *ret_status, struct err *err)
 {
-    char path[KEEPER_PATH_SIZE];
-    int rc = keeper_find(LXC_PROGRAM, path, err);
-    pid_t child;
+    pid_t init;
+    int rc = lxc_find_init(pid, &init, err);
 
-    (void)pid;
-    if (rc < 0)
-        return rc;
-    child = fork();
-    if (child < 0)
-        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
-    if (child == 0) {
-        become_command(path, run, argv, stdio);
-        _exit(125);
-    }
-    while (waitpid(child, ret_status, 0) < 0) {
-        if (errno != EINTR)
-            return err_set(err, -errno, "cannot wait: %s", strerror(errno));
-    }
-    return 0;
+    return rc < 0 ? rc : cell_exec(init, run, argv, stdio, ret_status, err);
 }
 
 static int lxc_console(const struct guest_paths *paths, const int stdio[2], struct err *err)
@@ -116,6 +67,7 @@ const struct guest_kind_ops guest_lxc_ops = {
     .name = "lxc",
     .can_exec = true,
     .can_console = true,
+    .mover = &mover_lxc_ops,
     .start = lxc_start,
     .prepare = lxc_prepare,
     .terminate = keeper_terminate,

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Containers by liblxc: started, reached, entered, watched on their console, frozen by the lease and started elsewhere, adopted,
-# ended and removed. One that is moved alive, or drained, is named.
+# ended and removed. How they move: 48-lxc-move.t.
 # limit: 600
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
@@ -68,11 +68,6 @@ answer() {
 ok 'its console' wait_until 60 answer
 
 # Refused, with the reason, and nothing is changed
-refused 'a live move' 1 'liblxc' on 1 skein guest migrate web --to n3
-check() { on 1 skein guest migrate web --check -f json; }
-verdict() { check | jq -r '"\(.verdict) \([.reasons[] | select(.text | test("liblxc")) | .code] | join(" "))"'; }
-becomes 'as --check says beforehand' 'impossible kind' verdict
-becomes 'and a dry run' 'false true' json 1 '.guests[] | select(.guest == "web") | "\(.goes) \(.reason | test("liblxc"))"' skein node drain n2 --dry-run
 refused 'a checkpoint of one' 1 'lxc' run other --kind lxc --image web --protect 5s -- /bin/sleep 3600
 refused 'a command that is not there' 1 'cannot run /bin/nowhere' run none --kind lxc --image web -- /bin/nowhere
 ok 'nor is such a guest any more' on 1 sh -c 'skein guest stop none && skein guest rm none'

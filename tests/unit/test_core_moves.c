@@ -42,7 +42,8 @@ static void test_migration_moves_the_guest_and_says_its_blackout(void **unused)
     world_deinit(&w);
 }
 
-/* The move was refused, and the guest goes on at the source: nothing of it is left at the target. */
+/* The move was refused, and the guest goes on at the source: nothing of it is left at the target.
+ */
 static void assert_goes_on(struct world *w, unsigned from, unsigned to)
 {
     unsigned at = 0;
@@ -362,38 +363,6 @@ static void test_blackout_that_nobody_knows_is_none(void **unused)
     world_deinit(&w);
 }
 
-/* Neither by itself nor with its node: both say why. (The worlds' nodes run cells only.) */
-static void test_lxc_guest_stays_where_it_is(void **unused)
-{
-    struct command drain = {.type = COMMAND_NODE_DRAIN, .node_flag.flag = true};
-    struct drain_row *rows;
-    struct world w;
-    unsigned from, at = 0;
-
-    (void)unused;
-    lives(&w, 3);
-    from = created(&w, "web", RESTART_ALWAYS);
-    for (unsigned i = 1; i <= w.n; i++)
-        ((struct guest *)state_guest(core_state(w.nodes[i].core), "web"))->spec.kind = KIND_LXC;
-    world_migrate(&w, "web", from % 3 + 1);
-    assert_true(world_answered(&w, 1000));
-    assert_int_equal(w.answer.kind, ANSWER_REFUSED);
-    assert_non_null(strstr(w.answer.text, "guest web cannot be moved while it runs: liblxc"));
-
-    assert_int_equal(core_drain_plan(w.nodes[w.leader].core, w.nodes[from].id, &rows), 1);
-    assert_false(rows[0].goes);
-    assert_non_null(strstr(rows[0].text, "liblxc cannot restore"));
-    free(rows);
-    snprintf(drain.node_flag.name, NAME_SIZE, "n%u", from);
-    world_ask(&w, &drain);
-    assert_true(world_answered(&w, 5000));
-    assert_int_equal(w.answer.kind, ANSWER_NO_PLACE);
-    assert_non_null(strstr(w.answer.text, "but for web (liblxc cannot restore"));
-    assert_int_equal(world_n_running(&w, "web", &at), 1);
-    assert_int_equal(at, from);
-    world_deinit(&w);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,7 +378,6 @@ int main(void)
         cmocka_unit_test(test_the_target_has_the_last_word_on_a_stream_that_broke),
         cmocka_unit_test(test_a_stream_that_ended_as_it_should_is_no_obstacle),
         cmocka_unit_test(test_blackout_that_nobody_knows_is_none),
-        cmocka_unit_test(test_lxc_guest_stays_where_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,102 @@
+/* lxc_mover: moves a container by liblxc as a cell is moved (migrate/mover_criu.h): what CRIU dumps
+ * begins at the container's own first process; skein-lxc and liblxc's monitor stay, frozen with it.
+ * At the target another skein-lxc restores it, and keeps it. See lxc.h.
+ */
+#include <errno.h>
+
+#include "agent/guest/keeper_posix.h"
+#include "agent/guest/lxc.h"
+#include "migrate/mover_criu.h"
+#include "migrate/proc_criu.h"
+
+/* ---- source */
+
+/* The guest as the CRIU mover is to see it where it runs. */
+static int see_inside(const struct mover_guest *guest, struct mover_guest *ret, struct err *err)
+{
+    *ret = *guest;
+    ret->has_console = true;
+    return lxc_find_init(guest->pid, &ret->pid, err);
+}
+
+static int check(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    return rc < 0 ? rc : mover_check(&inside, err);
+}
+
+/* A container runs many programs: one that forks while its memory follows may wait for ever. */
+static int look(const struct mover_guest *guest, struct look *ret, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    if (rc == 0)
+        rc = mover_look(&inside, ret, err);
+    if (rc == 0)
+        ret->can_lazy = false;
+    return rc;
+}
+
+static int ready(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    return rc < 0 ? rc : mover_ready(&inside, err);
+}
+
+static int capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                   struct mover_report *ret, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    return rc < 0 ? rc : mover_capture(&inside, fd, order, ret, err);
+}
+
+/* ---- target */
+
+static int receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
+                   struct err *err)
+{
+    struct mover_guest coming = *guest;
+
+    coming.has_console = true;
+    return mover_receive(&coming, fd, ret, err);
+}
+
+static int ahead(const struct mover_guest *guest, struct err *err)
+{
+    pid_t keeper;
+
+    return keeper_start(LXC_PROGRAM, "ahead", guest->run, -1, &keeper, err);
+}
+
+/* A skein-lxc that restored it ahead is its parent since it was let go; else one does that now. */
+static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
+{
+    pid_t init;
+    int rc = mover_let_go(guest, &init, err);
+
+    if (rc == 1 && (*ret_pid = proc_parent(init)) == 0)
+        rc = err_set(err, -ESRCH, "the container's first process has ended");
+    if (rc == 0)
+        rc = keeper_start(LXC_PROGRAM, "restore", guest->run, -1, ret_pid, err);
+    return rc < 0 ? rc : 0;
+}
+
+const struct mover_ops mover_lxc_ops = {
+    .name = "criu",
+    .check = check,
+    .look = look,
+    .ready = ready,
+    .capture = capture,
+    .receive = receive,
+    .ahead = ahead,
+    .activate = activate,
+    .resume = mover_remove_checkpoint,
+    .discard = mover_remove_checkpoint,
+};
