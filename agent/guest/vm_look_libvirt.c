@@ -65,6 +65,16 @@ static int on_watched(virConnectPtr connection, virDomainPtr domain, int event, 
     return 0;
 }
 
+/* libvirtd has died: what it was to do for the guest is not done any more. */
+static void on_closed(virConnectPtr connection, int reason, void *opaque)
+{
+    const struct watch *watch = opaque;
+    const char word = VM_STOPPED;
+
+    (void)connection, (void)reason;
+    (void)!write(watch->fd, &word, 1);
+}
+
 int vm_move_watch(const char *guest, int fd)
 {
     struct watch watch = {guest, fd};
@@ -76,6 +86,7 @@ int vm_move_watch(const char *guest, int fd)
     if (vm_call_hear_events(&err) < 0 || vm_call_begin(&call, NULL, &err) < 0 ||
         virConnectDomainEventRegisterAny(call.connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                          VIR_DOMAIN_EVENT_CALLBACK(on_watched), &watch, NULL) < 0 ||
+        virConnectRegisterCloseCallback(call.connection, on_closed, &watch, NULL) < 0 ||
         write(fd, &ready, 1) != 1)
         return EXIT_FAILURE;
     while (poll(&end, 1, -1) <= 0)
