@@ -2,7 +2,7 @@
 # Post-copy of virtual machines: the machine goes on at the target while its memory follows, every byte of it, and how far that is
 # is told. QEMU translates here (TCG). What becomes of it when something fails meanwhile: 49-vm-faults.
 # limit: 900
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$scenarios/vm.sh"
 
 # It looks at all of its memory, again and again, and says how many pages are not as they were left (counter.c).
