@@ -231,6 +231,7 @@ static int send_log(struct stream_out *out, const struct mover_guest *guest, str
     struct stat status;
     int r;
 
+    console_save_rest(guest);
     if (fd < 0 || fstat(fd, &status) < 0)
         return err_set(err, -errno, "cannot read %s: %s", guest->log, strerror(errno));
     r = stream_out_log(out, err);

@@ -1,10 +1,16 @@
 #include "migrate/console_criu.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/clean.h"
@@ -65,6 +71,58 @@ int console_name_to_dump(const struct mover_guest *guest, const struct mover_pat
     criu_add_argument(run, "--external");
     criu_add_argument(run, "mnt[" GROUND_CONSOLE "]:console");
     return 0;
+}
+
+/* A copy of the other end, if it is the keeper's descriptor `number`; -1. */
+static int take_end(int keeper, int number, unsigned terminal)
+{
+    int fd = (int)syscall(SYS_pidfd_getfd, keeper, number, 0);
+    unsigned found;
+
+    if (fd >= 0 && ioctl(fd, TIOCGPTN, &found) == 0 && found == terminal)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int find_end(const struct mover_guest *guest)
+{
+    cleanup_close int keeper = (int)syscall(SYS_pidfd_open, guest->keeper, 0);
+    struct dirent *entry;
+    struct stat status;
+    char path[64];
+    int fd = -1;
+    DIR *fds;
+
+    snprintf(path, sizeof(path), "/proc/%d/root" GROUND_CONSOLE, guest->pid);
+    if (keeper < 0 || stat(path, &status) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/%d/fd", guest->keeper);
+    fds = opendir(path);
+    while (fds != NULL && fd < 0 && (entry = readdir(fds)) != NULL) {
+        if (entry->d_name[0] != '.')
+            fd = take_end(keeper, atoi(entry->d_name), minor(status.st_rdev));
+    }
+    if (fds != NULL)
+        closedir(fds);
+    return fd;
+}
+
+void console_save_rest(const struct mover_guest *guest)
+{
+    cleanup_close int end = guest->has_console ? find_end(guest) : -1, log = -1;
+    struct pollfd said = {.fd = end, .events = POLLIN};
+    char chunk[4096];
+    ssize_t n;
+
+    if (end < 0)
+        return;
+    log = open(guest->log, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    while (log >= 0 && poll(&said, 1, 0) == 1 && (n = read(end, chunk, sizeof(chunk))) > 0) {
+        if (write(log, chunk, (size_t)n) != n)
+            return;
+    }
 }
 
 int console_name_to_restore(const struct mover_guest *guest, const struct mover_paths *paths,

@@ -18,9 +18,13 @@ struct console_words {
  * terminal, one for /dev/ptmx, which is a mount of its own devpts, as liblxc has it. */
 int console_make_points(const char *dev, struct err *err);
 
-/* Both do nothing for a guest that has none. To a dump that writes to paths->images: */
+/* From here on nothing is done for a guest that has none. To a dump that writes to paths->images:
+ */
 int console_name_to_dump(const struct mover_guest *guest, const struct mover_paths *paths,
                          struct console_words *words, struct criu_run *run, struct err *err);
+/* Of one that stands still, whose keeper does so too: what it said and nobody has read yet goes
+ * into its log, which travels. What cannot be had stays behind. */
+void console_save_rest(const struct mover_guest *guest);
 /* To a restore; run->terminal is the caller's to close then. */
 int console_name_to_restore(const struct mover_guest *guest, const struct mover_paths *paths,
                             struct console_words *words, struct criu_run *run, struct err *err);

@@ -41,6 +41,7 @@ struct mover_guest {
     uint32_t ip;                 /* 0 = no network */
     bool has_console;            /* a terminal of the node is its /dev/console (console_criu.h) */
     const char *terminal;        /* activate, of such a guest: the one that takes its place */
+    pid_t keeper; /* capture, of such a guest: who holds the other end of its terminal */
     bool is_kept; /* activate: of a kept checkpoint, its connections come back closed */
 };
 

@@ -16,6 +16,7 @@ static int see_inside(const struct mover_guest *guest, struct mover_guest *ret, 
 {
     *ret = *guest;
     ret->has_console = true;
+    ret->keeper = guest->pid;
     return lxc_find_init(guest->pid, &ret->pid, err);
 }
 

@@ -83,6 +83,9 @@ for to in n2 n1 n2; do
     ok 'its shell counts on, into its log' wait_until 60 counts_on "${n:-0}"
     ok 'its console' wait_until 60 answer
 done
+# What it said while it stood still is not lost: every tenth number, with none left out
+whole() { on 1 skein guest logs full | tr -d '\r' | sed -n 's/^count //p' | awk 'NR > 1 && $1 != last + 10 { print last, $1 } { last = $1 }'; }
+is 'its log has no gap' "$(whole)" ''
 becomes 'nothing of it stays where it was' '' left_on 1 full
 ok 'nothing of the moves stays' wait_until 60 is_clean
 inside() { on 1 skein guest exec full -- /bin/sh -c 'hostname; echo $GREETING; ifconfig eth0 | grep -c 10.7.0' | tr '\n' ' '; }
