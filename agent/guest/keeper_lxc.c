@@ -322,11 +322,11 @@ static bool has_ended(struct keeper *k)
     return false;
 }
 
-static void ask_to_end(const struct keeper *k)
+static void ask_to_end(struct keeper *k)
 {
     if (k->container != NULL)
         k->container->shutdown(k->container, 0);
-    else
+    else if (k->child != 0 || is_let_go(k))
         kill(k->child, halt_signal(&k->run.spec));
 }
 
