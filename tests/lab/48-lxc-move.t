@@ -3,7 +3,7 @@
 # move, and is entered, attached to, logged, counted, adopted, drained and ended as one that was started there; one that was booted
 # moves too. What cannot be is refused, and a restore that fails leaves it running where it was.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 build=$("$skein_root/deploy/build")
 
