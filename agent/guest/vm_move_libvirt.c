@@ -32,8 +32,6 @@
 
 enum {
     STOP_LIMIT_MS = 30000, /* for libvirt to take back a move that failed */
-    RESUME_STEP_MS = 20,   /* while libvirtd notices that who asked for the move is gone */
-    RESUME_LIMIT_MS = 15000,
     TELL_STEP_MS = 250,
     BRIEF_ROUNDS = 3, /* of pre-copy, in which it is hoped to stand still for … */
     BRIEF_PART = 3,   /* … this part of what is allowed */
@@ -480,27 +478,4 @@ int vm_move_out(const struct vm_move *asked)
     }
     take_back(&move, &err);
     return answer(asked->control, VM_ANSWER_FAILED, err.text);
-}
-
-/* ---- after an abort */
-
-/* As long as libvirtd has not noticed that who moved it is gone, it refuses. */
-int vm_move_resume(const char *guest, int control)
-{
-    const struct timespec step = {.tv_nsec = RESUME_STEP_MS * 1000000L};
-    struct vm_call call;
-    struct err err = {0};
-    int state = 0, rc = vm_call_begin(&call, guest, &err);
-
-    for (int waited = 0; rc == 0; waited += RESUME_STEP_MS) {
-        if (virDomainGetState(call.domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_RUNNING)
-            break;
-        if (virDomainResume(call.domain) == 0)
-            break;
-        if (waited >= RESUME_LIMIT_MS)
-            rc = vm_call_failed(&err, "let it go on");
-        nanosleep(&step, NULL);
-    }
-    vm_call_end(&call);
-    return answer(control, rc < 0 ? VM_ANSWER_FAILED : VM_ANSWER_DONE, err.text);
 }
