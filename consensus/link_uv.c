@@ -209,6 +209,11 @@ static bool is_with_node(const struct connection *c, uint64_t node_id)
     return c->peer.node_id == node_id;
 }
 
+static bool is_this(const struct connection *c, uint64_t serial)
+{
+    return c->peer.serial == serial;
+}
+
 static bool is_any(const struct connection *c, uint64_t value)
 {
     (void)c;
@@ -225,6 +230,11 @@ static bool is_revoked(const struct connection *c, uint64_t value)
         return false; /* nobody yet */
     return !keyring_find(c->link->config.keyring, c->peer.node_id, &entry) ||
            memcmp(entry.link_key, seal_peer_key(c->seal), KEY_SIZE) != 0;
+}
+
+void link_end(struct link *link, uint64_t serial)
+{
+    end_each(link, is_this, serial, -ECANCELED);
 }
 
 void link_cut(struct link *link, uint64_t node_id)

@@ -63,8 +63,8 @@ struct link_config {
     void (*on_accept)(void *data, const struct link_peer *peer, int fd);
     /* A link that was handed out is over. 0: both directions ended as they should. Else it was cut:
      * -ECONNRESET (bytes ended without the end record), -EBADMSG (not authentic), -EKEYREVOKED (no
-     * longer in the keyring), -EPIPE (our own plain end was closed early), -ECANCELED (link_cut,
-     * link_close), -ETIMEDOUT, … May be NULL. */
+     * longer in the keyring), -EPIPE (our own plain end was closed early), -ECANCELED (link_end,
+     * link_cut, link_close), -ETIMEDOUT, … May be NULL. */
     void (*on_end)(void *data, const struct link_peer *peer, int status);
     void *data;
 };
@@ -98,6 +98,9 @@ void link_set_dead(struct link *link, uint64_t serial, uint32_t dead_ms);
 /* Bytes of the link that the peer's kernel has, since the link began, as they cross the wire; 0:
  * it is over. `ret_waiting` (may be NULL): that it has not yet. */
 uint64_t link_delivered(const struct link *link, uint64_t serial, uint32_t *ret_waiting);
+
+/* Cuts this link; one that is over is none of its business. */
+void link_end(struct link *link, uint64_t serial);
 
 /* Cuts every link with this node. */
 void link_cut(struct link *link, uint64_t node_id);

@@ -119,7 +119,8 @@ enum core_action_type {
     CORE_KEEP_CHECKPOINTS, /* those that the state names of this node; it may drop all others but
                             * the newest of a guest that came and is not named yet */
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
-                      * ends with -ECANCELED, a stream that waits for its request is closed */
+                      * ends with -ECANCELED, a stream that waits for its request is closed, and one
+                      * by which it still leaves breaks */
     CORE_CALM_STREAM, /* migration: nobody stands still for its stream any more: patience_ms holds no
                        * longer, and it gives way as one that is only awaited */
     CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */

@@ -172,6 +172,7 @@ static void carry_out(struct skeind *s, struct core_action *action)
         break;
     case CORE_END_STREAM:
         skeind_end_transfer(s, action->migration);
+        streams_end_migration(s->streams, action->migration);
         break;
     case CORE_CALM_STREAM:
         streams_calm_migration(s->streams, action->migration);

@@ -20,6 +20,15 @@ void departures_calm(struct departures *departures, uint64_t migration)
     }
 }
 
+/* Its link tells of its end by and by: departures_take. */
+void departures_end(struct departures *departures, uint64_t migration)
+{
+    for (size_t i = departures->n; i-- > 0;) {
+        if (departures->list[i].migration == migration)
+            link_end(departures->link, departures->list[i].serial);
+    }
+}
+
 uint64_t departures_take(struct departures *departures, uint64_t serial)
 {
     uint64_t migration;

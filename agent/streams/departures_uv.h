@@ -25,6 +25,8 @@ void departures_add(struct departures *departures, uint64_t serial, uint64_t mig
                     uint32_t patience_ms);
 /* Its link is as any other from now on. */
 void departures_calm(struct departures *departures, uint64_t migration);
+/* It is undone: whoever still writes to its link, or reads from it, hears that it broke. */
+void departures_end(struct departures *departures, uint64_t migration);
 /* This link is over: the migration that left by it, 0 = none. */
 uint64_t departures_take(struct departures *departures, uint64_t serial);
 

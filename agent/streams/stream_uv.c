@@ -164,6 +164,14 @@ static void take_calm(void *argument)
     free(wanted);
 }
 
+static void take_undone(void *argument)
+{
+    struct departure *wanted = argument;
+
+    departures_end(&wanted->streams->departures, wanted->migration);
+    free(wanted);
+}
+
 static void tell_departure(struct streams *streams, uint64_t migration, int status)
 {
     struct departure *departure = malloc(sizeof(*departure));
@@ -443,15 +451,25 @@ int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t di
     return send_order(streams, &order);
 }
 
-void streams_calm_migration(struct streams *streams, uint64_t migration)
+static void post_departure(struct streams *streams, uint64_t migration, mailbox_run take)
 {
     struct departure *wanted = streams->is_closing ? NULL : malloc(sizeof(*wanted));
 
     if (wanted == NULL)
         return;
     *wanted = (struct departure){streams, migration, 0};
-    if (mailbox_post(streams->inbox, take_calm, wanted) < 0)
+    if (mailbox_post(streams->inbox, take, wanted) < 0)
         free(wanted);
+}
+
+void streams_calm_migration(struct streams *streams, uint64_t migration)
+{
+    post_departure(streams, migration, take_calm);
+}
+
+void streams_end_migration(struct streams *streams, uint64_t migration)
+{
+    post_departure(streams, migration, take_undone);
 }
 
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps)

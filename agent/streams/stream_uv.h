@@ -66,6 +66,8 @@ int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migr
 /* From now on nobody stands still for this stream: its terms are {0, PACE_AWAITED}; no such stream:
  * nothing happens. */
 void streams_calm_migration(struct streams *streams, uint64_t migration);
+/* It was undone: the stream by which it leaves this node, if there is one, breaks. */
+void streams_end_migration(struct streams *streams, uint64_t migration);
 /* All streams to the node that may be held back share this from now on. */
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps);
 int streams_open_checkpoint(struct streams *streams, uint64_t node, uint64_t created,

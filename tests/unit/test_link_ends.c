@@ -94,6 +94,25 @@ static void an_abort_by_the_user_is_a_cut_for_the_peer(void **state)
     assert_int_equal(c->end_status, -EPIPE);
 }
 
+static void a_link_is_ended_by_its_serial(void **state)
+{
+    struct bench *b = *state;
+    struct node *a = &b->nodes[A], *c = &b->nodes[B];
+
+    meet(b);
+    link_end(a->link, a->peer.serial + 1); /* not this one */
+    say(a->fd, "still");
+    expect_bytes(b, c->fd, "still");
+    assert_int_equal(a->n_ended, 0);
+    link_end(a->link, a->peer.serial);
+    RUN_UNTIL(b, a->n_ended == 1 && c->n_ended == 1);
+    assert_int_equal(a->end_status, -ECANCELED);
+    assert_true(c->end_status < 0);
+    expect_end(b, c->fd);
+    link_end(a->link, a->peer.serial);
+    assert_int_equal(a->n_ended, 1);
+}
+
 static void nobody_there_is_told_soon(void **state)
 {
     struct bench *b = *state;
@@ -163,6 +182,7 @@ int main(void)
         TEST(a_callee_with_another_key_is_found_out),
         TEST(removal_cuts_a_live_link),
         TEST(an_abort_by_the_user_is_a_cut_for_the_peer),
+        TEST(a_link_is_ended_by_its_serial),
         cmocka_unit_test_setup_teardown(nobody_there_is_told_soon, setup_hasty, teardown),
         TEST(closing_ends_calls_in_flight),
         TEST(strangers_cannot_crowd_out_members),

@@ -109,7 +109,7 @@ begin_move() {
 }
 # struck STEP WHO DEED kept|anew|any EVENT
 struck() {
-    local name="$3 of the $2, $1" victim=$a began=$SECONDS
+    local name="$3 of the $2, $1" victim=$a began=$SECONDS limit=300
     case $3 in link | cancel) name="$3, $1" ;; esac
     [ "$2" != target ] || victim=$b
     held='' since=$(date +%s%3N) home=$a
@@ -121,8 +121,9 @@ struck() {
     must "$name: events say so" wait_until 120 told "$5"
     release
     mend "$victim" "$3"
-    must "$name: it is well again" wait_until 300 is_well
-    is_well || bail 'it does not get well any more'
+    [ "$3" != cancel ] || limit=60    # the copy would take two minutes
+    must "$name: it is well again" wait_until $limit is_well
+    wait_until 240 is_well || bail 'it does not get well any more'
     wait "$asker" 2>/dev/null
     case $4 in
         kept) must "$name: it goes on with its memory" wait_until 120 goes_on ;;
