@@ -1,6 +1,5 @@
 #include "migrate/lazy_criu.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,29 +110,42 @@ struct fetching {
     int faults[MAX_FAULTS]; /* copies of run's userfaultfds, by their number there; -1 */
 };
 
+/* The same file, by a descriptor here and a path there. */
+static bool is_copy(int fd, const char *path)
+{
+    struct stat own, its;
+
+    return fstat(fd, &own) == 0 && stat(path, &its) == 0 && own.st_ino == its.st_ino;
+}
+
 /* As long as there is a copy of them a page that is missing is waited for, whatever becomes of
- * criu.
- */
+ * criu. What criu itself has closed is done with, or forked and gone: nobody would hear of it any
+ * more, and what waits there would wait for ever. */
+static void follow_fault(struct fetching *f, int number)
+{
+    char path[64], target[64];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", f->run.pid, number);
+    n = readlink(path, target, sizeof(target) - 1);
+    target[n > 0 ? n : 0] = '\0';
+    if (f->faults[number] >= 0 && !is_copy(f->faults[number], path)) {
+        snprintf(path, sizeof(path), "/proc/%d/fd/3", f->run.pid);
+        if (access(path, F_OK) < 0)
+            return; /* it has died: all of them are closed */
+        close(f->faults[number]);
+        f->faults[number] = -1;
+    }
+    if (f->faults[number] < 0 && strcmp(target, "anon_inode:[userfaultfd]") == 0)
+        f->faults[number] = (int)syscall(SYS_pidfd_getfd, f->pidfd, number, 0);
+}
+
 static void hold_faults(void *context)
 {
     struct fetching *f = context;
-    char path[64], target[64];
-    struct dirent *entry;
-    DIR *directory;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", f->run.pid);
-    directory = opendir(path);
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        ssize_t n = readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
-        int number = atoi(entry->d_name);
-
-        target[n > 0 ? n : 0] = '\0';
-        if (number < MAX_FAULTS && f->faults[number] < 0 &&
-            strcmp(target, "anon_inode:[userfaultfd]") == 0)
-            f->faults[number] = (int)syscall(SYS_pidfd_getfd, f->pidfd, number, 0);
-    }
-    if (directory != NULL)
-        closedir(directory);
+    for (int number = 0; number < MAX_FAULTS; number++)
+        follow_fault(f, number);
 }
 
 static const char *words_of(enum relay_end end)
