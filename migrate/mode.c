@@ -103,7 +103,7 @@ static void say_why_not_post(const struct weighed *w, struct look *look)
                  w->look->can_lazy ? "target" : "source");
     else if (!w->can_post && look->forks)
         look_add(look, "forks", false,
-                 "post-copy: its processes start others, and criu may leave one without memory");
+                 "post-copy: its processes start others all the time: tried too seldom so far");
     else if (!w->can_post)
         look_add(look, "no-post-copy", false,
                  "post-copy: it would not come back from a loss meanwhile (restart: never)");
