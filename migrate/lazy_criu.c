@@ -20,6 +20,8 @@
 
 #define PIPE_LIMIT "/proc/sys/fs/pipe-max-size"
 
+#define ITS_SOCKET "3" /* to the relay, in criu lazy-pages: what it inherits (run_criu.h) */
+
 enum { PIPE_NEEDED = 4 * 1024 * 1024, MAX_FAULTS = 256, FAULTS_MS = 50, PROGRESS_MS = 100 };
 
 int lazy_make_room(struct err *err)
@@ -130,7 +132,7 @@ static void follow_fault(struct fetching *f, int number)
     n = readlink(path, target, sizeof(target) - 1);
     target[n > 0 ? n : 0] = '\0';
     if (f->faults[number] >= 0 && !is_copy(f->faults[number], path)) {
-        snprintf(path, sizeof(path), "/proc/%d/fd/3", f->run.pid);
+        snprintf(path, sizeof(path), "/proc/%d/fd/" ITS_SOCKET, f->run.pid);
         if (access(path, F_OK) < 0)
             return; /* it has died: all of them are closed */
         close(f->faults[number]);
@@ -216,7 +218,7 @@ static int start_daemon(struct fetching *f, int its_end, struct err *err)
         .directory = f->paths->images,
         .inherited = its_end,
         .says_ready = ready[1],
-        .arguments = {"--page-server", "--ps-socket", "3", "--status-fd", "4"},
+        .arguments = {"--page-server", "--ps-socket", ITS_SOCKET, "--status-fd", "4"},
     };
     r = criu_start(&f->run, err);
     close(ready[1]);

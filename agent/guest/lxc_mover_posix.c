@@ -28,7 +28,8 @@ static int check(const struct mover_guest *guest, struct err *err)
     return rc < 0 ? rc : mover_check(&inside, err);
 }
 
-/* A container runs many programs: one that forks while its memory follows may wait for ever. */
+/* Its memory does not follow it: a container runs many programs, which that was tried too seldom
+ * with (ROADMAP.md). */
 static int look(const struct mover_guest *guest, struct look *ret, struct err *err)
 {
     struct mover_guest inside;

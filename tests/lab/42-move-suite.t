@@ -3,30 +3,11 @@
 # each move: threads, children, memory, signals, files, locks, channels, timers, connections to a guest that stays.
 # limit: 600
 . "$(dirname "$0")/lib.sh"
+. "$scenarios/selfcheck.sh"
 build=$("$skein_root/deploy/build")
 
-logged() { on 1 skein guest logs "$1" | grep -q "$2"; }
 is_at() { [ "$(json 1 '"\(.node) \(.state)"' skein guest show full)" = "$1 running" ]; }
 move() { is_at "$1" || on 1 skein guest migrate full --to "$1" --timeout 60s; }
-# What a move has made on node K beyond what a guest has
-leftovers() {
-    on "$1" sh -c 'find /run/skein/guests /var/lib/skein/guests -maxdepth 2 \( -name "checkpoint*" -o -name "*.new" \)
-        grep -E "checkpoint" /proc/self/mounts; pgrep -x criu; true'
-}
-is_clean() { [ -z "$(leftovers 1; leftovers 2)" ]; }
-# look WHEN: every check of the guest is a point
-look() {
-    local line n=0
-    on 1 skein guest exec full -- /bin/selfcheck ask >"$work/answers" 2>&1
-    while read -r line; do
-        case $line in
-            'ok '*) point ok "$1: ${line#ok * - }" ;;
-            'not ok '*) point no "$1: ${line#not ok * - }" ;;
-            1..*) n=${line#1..} ;;
-        esac
-    done <"$work/answers"
-    ok "$1: it has looked at all" test "$n" -gt 25 || sed 's/^/#   /' "$work/answers"
-}
 
 ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/root"

@@ -5,28 +5,15 @@
 # limit: 600
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
+. "$scenarios/selfcheck.sh"
 build=$("$skein_root/deploy/build")
 
-logged() { on 1 skein guest logs "$1" | grep -q "$2"; }
 logged_last() { on "${1#n}" grep -q "$3" "/var/log/skein/guests/$2.log"; }
 is_at() { [ "$(json 1 '"\(.node) \(.state)"' skein guest show "$1")" = "$2 running" ]; }
 move() { is_at "$1" "$2" || on 1 skein guest migrate "$1" --to "$2" --timeout 60s; }
 # counted: the last number that the guest's shell said
 counted() { on 1 skein guest logs full | tr -d '\r' | sed -n 's/^count //p' | tail -n 1; }
 counts_on() { local n; n=$(counted) && [ "${n:-0}" -gt "$1" ]; }
-# look WHEN: every check of the guest is a point
-look() {
-    local line n=0
-    on 1 skein guest exec full -- /bin/selfcheck ask >"$work/answers" 2>&1
-    while read -r line; do
-        case $line in
-            'ok '*) point ok "$1: ${line#ok * - }" ;;
-            'not ok '*) point no "$1: ${line#not ok * - }" ;;
-            1..*) n=${line#1..} ;;
-        esac
-    done <"$work/answers"
-    ok "$1: it has looked at all" test "$n" -gt 25 || sed 's/^/#   /' "$work/answers"
-}
 # Its terminal gives back what is written to it; the console stays open until somebody leaves it.
 answered() { grep -q 'is anybody there' "$work/console"; }
 answer() {
@@ -34,12 +21,7 @@ answer() {
     (echo 'is anybody there'; wait_until 20 answered; printf '\035') | on 1 timeout 60 skein guest console full >"$work/console"
     answered
 }
-# What a move made on node K beyond what a guest has, and what is left of a guest that went
-leftovers() {
-    on "$1" sh -c 'find /run/skein/guests /var/lib/skein/guests -maxdepth 2 \( -name "checkpoint*" -o -name "*.new" \)
-        grep checkpoint /proc/self/mounts; pgrep -x criu; true'
-}
-is_clean() { [ -z "$(leftovers 1; leftovers 2)" ]; }
+# What is left of a guest that went
 left_on() { on "$1" sh -c 'ls -d /run/skein/guests/'"$2"' /run/skein/netns/'"$2"' /sys/fs/cgroup/*/skein/*/'"$2"'
     find /sys/fs/cgroup -name "lxc.*.'"$2"'*"' 2>/dev/null; }
 

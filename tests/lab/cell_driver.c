@@ -142,18 +142,12 @@ static int clean_up(const struct words *w, struct err *err)
 static void make_mover_guest(const struct words *w, struct guest_paths *paths,
                              struct mover_guest *ret)
 {
-    *ret = (struct mover_guest){
-        .name = w->word[0],
-        .pid = w->n > 2 ? atoi(w->word[1]) : 0,
-        .image_root = paths->image_root,
-        .upper = paths->upper,
-        .work = paths->work,
-        .merged = paths->merged,
-        .netns = paths->netns,
-        .checkpoint = paths->checkpoint,
-        .log = paths->log,
-        .freezer = w->n > 2 ? w->word[2] : "",
-    };
+    static struct guest_run run;
+
+    snprintf(run.spec.name, sizeof(run.spec.name), "%s", w->word[0]);
+    guest_mover_init(ret, &run, paths);
+    ret->pid = w->n > 2 ? atoi(w->word[1]) : 0;
+    ret->freezer = w->n > 2 ? w->word[2] : "";
 }
 
 /* NAME or NAME PID FREEZER, and no image. */
