@@ -56,7 +56,6 @@ void look_encode(const struct look *look, struct writer *w)
     write_u64(w, look->files_bytes);
     write_u64(w, look->dirty_bytes_per_s);
     write_u32(w, look->n_processes);
-    write_bool(w, look->forks);
     write_bool(w, look->can_track_dirty);
     write_bool(w, look->can_pre);
     write_bool(w, look->can_lazy);
@@ -78,7 +77,6 @@ int look_decode(const void *data, size_t size, struct look *ret)
     look.files_bytes = read_u64(&r);
     look.dirty_bytes_per_s = read_u64(&r);
     look.n_processes = read_u32(&r);
-    look.forks = read_bool(&r);
     look.can_track_dirty = read_bool(&r);
     look.can_pre = read_bool(&r);
     look.can_lazy = read_bool(&r);

@@ -31,7 +31,6 @@ struct look {
     uint64_t files_bytes;       /* what it wrote: moves along, while it stands still */
     uint64_t dirty_bytes_per_s; /* how fast it writes to its memory, as far as that can be seen */
     uint32_t n_processes;
-    bool forks;           /* its processes start others all the time */
     bool can_track_dirty; /* the kernel here knows which pages were written: pre-copy */
     bool can_pre;         /* and the mover can make use of it */
     bool can_lazy;        /* the kernel here lets pages come later: post-copy */

@@ -107,7 +107,6 @@ struct looking {
     struct look *look;
     struct look_sockets sockets;
     pid_t pids[DIRTY_MAX_PIDS];
-    unsigned long long reaped[DIRTY_MAX_PIDS]; /* as proc_reaped had it */
     size_t n_pids;
 };
 
@@ -164,10 +163,8 @@ static bool look_at_process(pid_t pid, void *context)
     proc_name(pid, name);
     snprintf(who, sizeof(who), "process %llu (%s)", proc_number(pid, "status", "NSpid"), name);
     l->look->n_processes++;
-    if (l->n_pids < DIRTY_MAX_PIDS) {
-        l->reaped[l->n_pids] = proc_reaped(pid);
+    if (l->n_pids < DIRTY_MAX_PIDS)
         l->pids[l->n_pids++] = pid;
-    }
     l->look->memory_bytes += memory_of(pid);
     if (proc_number(pid, "status", "TracerPid") != 0)
         look_add(l->look, "ptrace", true, "%s is being traced (ptrace)", who);
@@ -175,24 +172,6 @@ static bool look_at_process(pid_t pid, void *context)
     look_at_namespaces(l, pid, who);
     look_at_files(pid, &l->sockets, l->look);
     return true;
-}
-
-/* A process that was not there before, or that has waited for one since. What others started in
- * the guest (an exec, a health check) has its parent elsewhere. */
-static bool look_for_forks(pid_t pid, void *context)
-{
-    struct looking *l = context;
-    size_t at = 0;
-
-    if (!is_inside(pid, l->guest))
-        return true;
-    while (at < l->n_pids && l->pids[at] != pid)
-        at++;
-    if (at < l->n_pids)
-        l->look->forks = proc_reaped(pid) != l->reaped[at];
-    else
-        l->look->forks = l->n_pids < DIRTY_MAX_PIDS && is_inside(proc_parent(pid), l->guest);
-    return !l->look->forks;
 }
 
 struct summing {
@@ -234,7 +213,6 @@ int mover_look(const struct mover_guest *guest, struct look *ret, struct err *er
     look_at_unix(guest, &l.sockets, ret);
     free(l.sockets.inodes);
     ret->dirty_bytes_per_s = dirty_rate(l.pids, l.n_pids);
-    proc_each(look_for_forks, &l); /* since dirty_rate began */
     ret->files_bytes = upper_bytes(guest) + volume_bytes(guest) + shm_bytes(guest);
     return 0;
 }

@@ -47,13 +47,13 @@ static void weigh_pre(struct weighed *w)
 
 static void weigh(const struct mode_wish *wish, const struct look *look, struct weighed *ret)
 {
-    bool is_asked = wish->terms.mode == MOVE_POST, may = wish->allows_post && !look->forks;
+    bool is_asked = wish->terms.mode == MOVE_POST;
 
     *ret = (struct weighed){.wish = wish, .look = look, .kbps = copy_kbps(wish)};
     ret->stop_ms = MODE_BASE_MS + copy_ms(ret, look->memory_bytes + look->files_bytes);
     ret->post_ms = MODE_BASE_MS + MODE_POST_MS + copy_ms(ret, look->files_bytes);
     ret->can_pre = look->can_pre;
-    ret->can_post = look->can_lazy && wish->target_can_lazy && (may || is_asked);
+    ret->can_post = look->can_lazy && wish->target_can_lazy && (wish->allows_post || is_asked);
     weigh_pre(ret);
 }
 
@@ -101,9 +101,6 @@ static void say_why_not_post(const struct weighed *w, struct look *look)
     if (!w->look->can_lazy || !w->wish->target_can_lazy)
         look_add(look, "no-post-copy", false, "post-copy: the %s cannot let memory come later",
                  w->look->can_lazy ? "target" : "source");
-    else if (!w->can_post && look->forks)
-        look_add(look, "forks", false,
-                 "post-copy: its processes start others all the time: tried too seldom so far");
     else if (!w->can_post)
         look_add(look, "no-post-copy", false,
                  "post-copy: it would not come back from a loss meanwhile (restart: never)");

@@ -16,39 +16,20 @@ ino_t proc_namespace(pid_t pid, const char *kind)
     return stat(path, &status) < 0 ? 0 : status.st_ino;
 }
 
-/* What /proc/PID/stat says behind the process's name, as proc_pid_stat(5) has it. */
-struct stat_fields {
-    int parent;
-    unsigned long long minor_reaped, major_reaped;
-};
-
-static struct stat_fields read_stat(pid_t pid)
+pid_t proc_parent(pid_t pid)
 {
-    struct stat_fields fields = {0};
     char path[64], line[512], *after_name;
+    int parent = 0;
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     file = fopen(path, "re");
     if (file == NULL)
-        return fields;
+        return 0;
     if (fgets(line, sizeof(line), file) != NULL && (after_name = strrchr(line, ')')) != NULL)
-        sscanf(after_name, ") %*c %d %*d %*d %*d %*d %*u %*u %llu %*u %llu", &fields.parent,
-               &fields.minor_reaped, &fields.major_reaped);
+        sscanf(after_name, ") %*c %d", &parent);
     fclose(file);
-    return fields;
-}
-
-pid_t proc_parent(pid_t pid)
-{
-    return read_stat(pid).parent;
-}
-
-unsigned long long proc_reaped(pid_t pid)
-{
-    struct stat_fields fields = read_stat(pid);
-
-    return fields.minor_reaped + fields.major_reaped;
+    return parent;
 }
 
 /* "Key:   1  23 kB" -> 23 */

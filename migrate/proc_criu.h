@@ -11,8 +11,6 @@
 ino_t proc_namespace(pid_t pid, const char *kind);
 /* 0: it is gone. */
 pid_t proc_parent(pid_t pid);
-/* Page faults of the children that it has waited for: each makes it more. */
-unsigned long long proc_reaped(pid_t pid);
 /* A number of /proc/PID/FILE behind "KEY:", the last on its line; 0 when there is none. */
 unsigned long long proc_number(pid_t pid, const char *file, const char *key);
 /* Its name, as in /proc/PID/comm; "?" when it is gone. */

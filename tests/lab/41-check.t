@@ -46,12 +46,6 @@ becomes 'its memory counts, and the link' true counted
 unnoted() { check big --downtime 100s | jq '[.reasons[].code] | index("downtime")'; }
 becomes 'a long enough downtime says no more of it' null unnoted
 
-# Processes that come and go are not for post-copy.
-ok 'a guest that starts processes all the time' run busy --image web -- /bin/sh -c '/bin/counter 7000 24 0 & while :; do sleep 0.05; done'
-forks() { check busy --downtime 1ms | jq '.mode == "stop-and-copy" and ((.can_post_copy | not) or any(.reasons[]; .code == "forks"))'; }
-becomes 'it is not moved by post-copy unless that is insisted on' true forks
-ok 'it is stopped again' on 1 skein guest stop busy
-
 # A command that was put into it.
 on 1 skein guest exec free -- /bin/sh -c 'until [ -e /tmp/end ]; do sleep 0.1; done' >/dev/null 2>&1 &
 names() { [ "$(codes "$1")" = "$2" ]; }

@@ -42,7 +42,6 @@ static void test_codec(void **unused)
                         .files_bytes = 2,
                         .dirty_bytes_per_s = 9,
                         .n_processes = 3,
-                        .forks = true,
                         .can_lazy = true};
     struct look back;
     struct writer w;
@@ -61,7 +60,6 @@ static void test_codec(void **unused)
     assert_int_equal(back.n_reasons, LOOK_MAX_REASONS);
     assert_int_equal(back.files_bytes, 2);
     assert_int_equal(back.dirty_bytes_per_s, 9);
-    assert_true(back.forks);
     assert_true(back.can_lazy);
     assert_false(back.can_track_dirty);
     assert_string_equal(back.reasons[5].text, look.reasons[5].text);

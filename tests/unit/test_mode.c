@@ -96,24 +96,6 @@ static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
     assert_true(has_reason(&look, "no-post-copy"));
 }
 
-static void a_guest_that_forks_goes_by_post_copy_only_when_that_is_insisted_on(void **unused)
-{
-    struct mode_wish wish = {.terms = {MOVE_AUTO, 100, 0},
-                             .link_kbps = 100000,
-                             .target_can_lazy = true,
-                             .allows_post = true};
-    struct look look = {.memory_bytes = 64 * MIB, .can_lazy = true, .forks = true};
-    struct mode_verdict verdict;
-
-    (void)unused;
-    mode_pick(&wish, &look, &verdict);
-    assert_int_equal(verdict.mode, MOVE_STOP);
-    assert_true(has_reason(&look, "forks"));
-    wish.terms.mode = MOVE_POST;
-    mode_pick(&wish, &look, &verdict);
-    assert_int_equal(verdict.mode, MOVE_POST);
-}
-
 static void what_moves_have_shown_counts(void **unused)
 {
     struct mode_wish wish = {
@@ -214,7 +196,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mode_follows_from_the_facts),
         cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
-        cmocka_unit_test(a_guest_that_forks_goes_by_post_copy_only_when_that_is_insisted_on),
         cmocka_unit_test(what_moves_have_shown_counts),
         cmocka_unit_test(a_live_copy_ends_by_post_copy),
         cmocka_unit_test(the_last_round_takes_a_part_of_the_downtime),

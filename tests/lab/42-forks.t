@@ -1,7 +1,7 @@
 #!/bin/bash
 # A guest whose processes start others all the time goes by post-copy, to and fro: each of them finds its memory.
 # limit: 300
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 
 ok 'a cluster of three' lab up -n 3 --conf profile=wan --join --backhaul 1000mbit || bail 'no cluster'
 "$skein_root/deploy/make-image" "$work/web.tar"
