@@ -73,7 +73,7 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
     return r < 0 ? r : tree_remove(paths.new_log, err);
 }
 
-static int await(const struct mover_guest *guest, struct err *err)
+int mover_await(const struct mover_guest *guest, struct err *err)
 {
     struct mover_paths paths;
     int r = mover_paths_init(&paths, guest, err);
@@ -97,7 +97,7 @@ const struct mover_ops mover_criu_ops = {
     .receive = mover_receive,
     .ahead = mover_ahead,
     .activate = mover_activate,
-    .await = await,
+    .await = mover_await,
     .resume = resume,
     .checkpoint = mover_checkpoint,
     .send = mover_send,

@@ -59,5 +59,8 @@ int mover_ahead(const struct mover_guest *guest, struct err *err); /* restore_cr
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 /* Of activate only this: lets go of what ahead restored. 1: it runs; 0: there was nothing. */
 int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
+/* What activate of one that runs gives back. 1: its memory is still on its way; 0: it is here. */
+int mover_memory_follows(const struct mover_guest *guest, struct err *err);
+int mover_await(const struct mover_guest *guest, struct err *err); /* mover_criu.c */
 
 #endif

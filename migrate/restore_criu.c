@@ -288,6 +288,14 @@ int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *er
     return r < 0 ? r : 1;
 }
 
+int mover_memory_follows(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    return r < 0 ? r : lazy_is_awaited(&paths);
+}
+
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
 {
     struct mover_paths paths;

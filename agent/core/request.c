@@ -165,7 +165,7 @@ static bool complete_start(struct core *core, uint64_t ticket, struct command *c
 
 bool core_allows_post(const struct guest_spec *spec)
 {
-    return spec->kind != KIND_LXC && spec->restart != RESTART_NEVER;
+    return spec->restart != RESTART_NEVER;
 }
 
 /* A mode that is insisted on is looked at before anything is reserved; what only the guest itself
@@ -182,9 +182,6 @@ static bool mode_is_possible(struct core *core, uint64_t ticket, const struct gu
 
     if (guest->spec.kind != KIND_VM && mode == MOVE_PRE)
         snprintf(text, sizeof(text), "guest %s is a %s, which pre-copy does not move yet",
-                 guest->spec.name, guest_kind_name(guest->spec.kind));
-    else if (guest->spec.kind == KIND_LXC && mode == MOVE_POST)
-        snprintf(text, sizeof(text), "guest %s is a %s, which post-copy does not move",
                  guest->spec.name, guest_kind_name(guest->spec.kind));
     else if (mode == MOVE_POST && lacks != NULL)
         snprintf(text, sizeof(text),

@@ -28,18 +28,12 @@ static int check(const struct mover_guest *guest, struct err *err)
     return rc < 0 ? rc : mover_check(&inside, err);
 }
 
-/* Its memory does not follow it: a container runs many programs, which that was tried too seldom
- * with (ROADMAP.md). */
 static int look(const struct mover_guest *guest, struct look *ret, struct err *err)
 {
     struct mover_guest inside;
     int rc = see_inside(guest, &inside, err);
 
-    if (rc == 0)
-        rc = mover_look(&inside, ret, err);
-    if (rc == 0)
-        ret->can_lazy = false;
-    return rc;
+    return rc < 0 ? rc : mover_look(&inside, ret, err);
 }
 
 static int ready(const struct mover_guest *guest, struct err *err)
@@ -87,7 +81,7 @@ static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err 
         rc = err_set(err, -ESRCH, "the container's first process has ended");
     if (rc == 0)
         rc = keeper_start(LXC_PROGRAM, "restore", guest->run, -1, ret_pid, err);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : mover_memory_follows(guest, err);
 }
 
 const struct mover_ops mover_lxc_ops = {
@@ -99,6 +93,7 @@ const struct mover_ops mover_lxc_ops = {
     .receive = receive,
     .ahead = ahead,
     .activate = activate,
+    .await = mover_await,
     .resume = mover_remove_checkpoint,
     .discard = mover_remove_checkpoint,
 };
