@@ -20,6 +20,7 @@
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
+#include "migrate/neighbours_linux.h"
 #include "migrate/pages_criu.h"
 #include "migrate/presence_posix.h"
 #include "migrate/run_criu.h"
@@ -337,6 +338,7 @@ int mover_ready(const struct mover_guest *guest, struct err *err)
         r = criu_run(&warming, err);
     if (r < 0)
         return r;
+    neighbours_keep(guest->pid, paths.images);
     progress_begin(&progress, paths.progress, mover_memory(guest));
     progress_end(&progress);
     return 0;

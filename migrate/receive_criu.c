@@ -16,6 +16,7 @@
 #include "migrate/console_criu.h"
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
+#include "migrate/neighbours_linux.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -240,6 +241,7 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         (void)mover_remove_checkpoint(guest, NULL);
         return result;
     }
+    neighbours_know(guest->netns, r->paths.images);
     *ret = (struct mover_report){.bytes = r->in.n_bytes,
                                  .handed_over_us = mover_now_us(),
                                  .mode = r->in.grammar.is_lazy ? MOVE_POST : MOVE_STOP};
