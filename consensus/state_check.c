@@ -153,7 +153,7 @@ static bool protection_is_sane(const struct state *s, const struct guest *guest)
 static bool volumes_are_sane(const struct guest *guest)
 {
     return (guest->placement.node == 0 || guest->home == guest->placement.node) &&
-           (guest->spec.n_volumes == 0 || guest->spec.kind == KIND_CELL);
+           (guest->spec.n_volumes == 0 || !guest_spec_boots(&guest->spec));
 }
 
 static int check_guests(const struct state *s, struct err *err)

@@ -132,7 +132,7 @@ static bool refuse_volumes(struct entry *e, const struct guest_spec *spec)
 {
     struct err err;
 
-    if (spec->n_volumes > 0 && spec->kind != KIND_CELL)
+    if (spec->n_volumes > 0 && guest_spec_boots(spec))
         refuse(e, -EINVAL, "guest %s: a %s has no volumes", spec->name,
                guest_kind_name(spec->kind));
     else if (volumes_check(spec->volumes, spec->n_volumes, &err) < 0)

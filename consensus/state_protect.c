@@ -39,7 +39,7 @@ bool refuse_protection(struct entry *e, const struct guest_spec *spec, uint32_t 
 {
     if (protect_ms == 0)
         return false;
-    if (spec->kind != KIND_CELL)
+    if (guest_spec_boots(spec))
         refuse(e, -EINVAL, "guest %s: no checkpoint can be taken of kind %s", spec->name,
                guest_kind_name(spec->kind));
     else if (spec->on[0] != '\0')

@@ -19,6 +19,7 @@
 #include "base/digest_sodium.h"
 #include "base/tree_posix.h"
 #include "migrate/connections.h"
+#include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/proc_criu.h"
@@ -93,12 +94,14 @@ static int check_memory(const struct mover_guest *guest, struct err *err)
                    guest->name, h.kib / 1024, CHECKPOINT_FREEZE_MS, limit_mib);
 }
 
-static int dump(const struct mover_guest *guest, const char *images, struct err *err)
+static int dump(const struct mover_guest *guest, const struct mover_paths *paths, struct err *err)
 {
     char pid[16], network[64];
     struct volume_words volumes;
+    struct console_words console;
     struct stat status;
     struct criu_run run;
+    int r;
 
     if (stat(guest->netns, &status) < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
@@ -107,7 +110,7 @@ static int dump(const struct mover_guest *guest, const char *images, struct err 
     snprintf(network, sizeof(network), "net[%llu]:net", (unsigned long long)status.st_ino);
     run = (struct criu_run){
         .what = "dump",
-        .directory = images,
+        .directory = paths->images,
         .inherited = -1,
         .arguments = {"--tree", pid, "--external", network, "--external", "mnt[" GROUND_DEV "]:dev",
                       "--external", "mnt[" GROUND_SHM "]:shm", "--external",
@@ -116,7 +119,8 @@ static int dump(const struct mover_guest *guest, const char *images, struct err 
                       "--leave-running", "--freeze-cgroup", guest->freezer},
     };
     volumes_name_to_dump(guest, &volumes, &run);
-    return criu_run(&run, err);
+    r = console_name_to_dump(guest, paths, &console, &run, err);
+    return r < 0 ? r : criu_run(&run, err);
 }
 
 static int copy_file(const char *from, int to, struct err *err)
@@ -171,7 +175,17 @@ static int spool_archive(void *context, const void *data, size_t size, struct er
     return 0;
 }
 
-static int spool_part(int snapshot, const struct part *part, uint64_t until_us, struct err *err)
+static int spool_log(const struct mover_guest *guest, int to, struct err *err)
+{
+    int r = copy_file(guest->log, to, err);
+
+    if (r == 0)
+        console_copy_rest(guest, to);
+    return r;
+}
+
+static int spool_part(const struct mover_guest *guest, int snapshot, const struct part *part,
+                      uint64_t until_us, struct err *err)
 {
     cleanup_close int directory = -1;
     cleanup_close int fd =
@@ -181,7 +195,7 @@ static int spool_part(int snapshot, const struct part *part, uint64_t until_us, 
     if (fd < 0)
         return err_set(err, -errno, "cannot write %s: %s", part->name, strerror(errno));
     if (part->tree == 0)
-        return copy_file(part->path, fd, err);
+        return spool_log(guest, fd, err);
     directory = open(part->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return err_set(err, -errno, "cannot read %s: %s", part->path, strerror(errno));
@@ -192,22 +206,22 @@ static int keep(const struct mover_guest *guest, int snapshot, struct err *err)
 {
     cleanup_close int images = openat(snapshot, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct part parts[MAX_PARTS];
+    struct mover_paths paths;
     uint64_t until_us;
-    char path[256];
     uint32_t n;
     int r;
 
     if (images < 0)
         return err_set(err, -errno, "cannot read the snapshot: %s", strerror(errno));
-    snprintf(path, sizeof(path), "%s/images", guest->snapshot);
+    snprintf(paths.images, sizeof(paths.images), "%s/images", guest->snapshot);
     r = list_parts(guest, parts, &n, err);
     if (r == 0)
-        r = dump(guest, path, err);
+        r = dump(guest, &paths, err);
     if (r == 0)
         r = note_connections(guest, images, err);
     until_us = mover_now_us() + CHECKPOINT_FREEZE_MS * 1000ull;
     for (uint32_t i = 0; r == 0 && i < n; i++)
-        r = spool_part(snapshot, &parts[i], until_us, err);
+        r = spool_part(guest, snapshot, &parts[i], until_us, err);
     return r;
 }
 

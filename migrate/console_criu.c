@@ -15,6 +15,7 @@
 
 #include "base/clean.h"
 #include "migrate/ground_criu.h"
+#include "migrate/terminal_posix.h"
 
 static int failed(const struct mover_guest *guest, const char *what, struct err *err)
 {
@@ -123,6 +124,19 @@ void console_save_rest(const struct mover_guest *guest)
         if (write(log, chunk, (size_t)n) != n)
             return;
     }
+}
+
+void console_copy_rest(const struct mover_guest *guest, int log)
+{
+    cleanup_close int end = guest->has_console ? find_end(guest) : -1, terminal = -1;
+    char path[64];
+
+    if (end < 0)
+        return;
+    snprintf(path, sizeof(path), "/proc/%d/root" GROUND_CONSOLE, guest->pid);
+    terminal = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (terminal >= 0)
+        terminal_peek(end, terminal, log);
 }
 
 int console_name_to_restore(const struct mover_guest *guest, const struct mover_paths *paths,

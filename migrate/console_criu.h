@@ -25,6 +25,8 @@ int console_name_to_dump(const struct mover_guest *guest, const struct mover_pat
 /* Of one that stands still, whose keeper does so too: what it said and nobody has read yet goes
  * into its log, which travels. What cannot be had stays behind. */
 void console_save_rest(const struct mover_guest *guest);
+/* Likewise of one that goes on here, into `log`, a copy of its log; its keeper still reads it. */
+void console_copy_rest(const struct mover_guest *guest, int log);
 /* To a restore; run->terminal is the caller's to close then. */
 int console_name_to_restore(const struct mover_guest *guest, const struct mover_paths *paths,
                             struct console_words *words, struct criu_run *run, struct err *err);

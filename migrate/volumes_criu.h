@@ -1,4 +1,4 @@
-/* volumes_criu: a moving cell's volumes: directories of the node that are mounted into it. To CRIU
+/* volumes_criu: a moving guest's volumes: directories of the node that are mounted into it. To CRIU
  * they are external mounts, and their content travels as trees of the stream.
  */
 #ifndef SKEIN_MIGRATE_VOLUMES_CRIU_H

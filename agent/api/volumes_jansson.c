@@ -17,8 +17,8 @@ int volumes_of_json(const json_t *params, struct guest_spec *ret, struct err *er
         return err_set(err, -EINVAL, "volume: a guest has at most %d", MAX_VOLUMES);
     if (n == 0)
         return 0;
-    if (ret->kind != KIND_CELL)
-        return err_set(err, -EINVAL, "volume: a %s has none; a cell can have some",
+    if (guest_spec_boots(ret))
+        return err_set(err, -EINVAL, "volume: a %s has none; a cell and an lxc can have some",
                        guest_kind_name(ret->kind));
     ret->volumes = calloc(n, sizeof(*ret->volumes));
     if (ret->volumes == NULL)

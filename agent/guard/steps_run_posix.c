@@ -40,7 +40,7 @@ enum step check_run(struct operation *op)
                               run->spec.n_cores);
     if (run->vni != 0 && (run->port < FABRIC_FIRST_PORT || run->port > FABRIC_LAST_PORT))
         return operation_fail(op, -EINVAL, "%u is no guest's port", run->port);
-    if (run->spec.n_volumes > 0 && run->spec.kind != KIND_CELL)
+    if (run->spec.n_volumes > 0 && guest_spec_boots(&run->spec))
         return operation_fail(op, -EINVAL, "a %s has no volumes", guest_kind_name(run->spec.kind));
     return STEP_NEXT;
 }

@@ -93,7 +93,7 @@ static int become_init(const struct start *start, struct err *err)
     if (r == 0)
         r = cell_root_enter(start->paths, err);
     if (r == 0)
-        r = cell_volumes_mount(start->run, volumes, err);
+        r = cell_volumes_mount(start->run, "/", volumes, err);
     if (r == 0)
         r = arrange_descriptors(start->status, err);
     if (r == 0)

@@ -61,10 +61,10 @@ int cell_volumes_open(const struct guest_run *run, const struct guest_paths *pat
     return 0;
 }
 
-/* Goes down from the root, part by part. */
-static int open_point(const char *path)
+/* Goes down from the guest's root, part by part. */
+static int open_point(const char *root, const char *path)
 {
-    int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int at = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     while (at >= 0 && *path == '/') {
         size_t size = strcspn(++path, "/");
@@ -81,10 +81,10 @@ static int open_point(const char *path)
     return at;
 }
 
-static int mount_volume(const struct volume *volume, int tree, struct err *err)
+static int mount_volume(const struct volume *volume, const char *root, int tree, struct err *err)
 {
     struct mount_attr safe = {.attr_set = MOUNT_ATTR_NODEV, .propagation = MS_PRIVATE};
-    cleanup_close int point = open_point(volume->path);
+    cleanup_close int point = open_point(root, volume->path);
 
     if (point < 0)
         return err_set(err, -errno,
@@ -97,11 +97,12 @@ static int mount_volume(const struct volume *volume, int tree, struct err *err)
     return 0;
 }
 
-int cell_volumes_mount(const struct guest_run *run, const int volumes[MAX_VOLUMES], struct err *err)
+int cell_volumes_mount(const struct guest_run *run, const char *root,
+                       const int volumes[MAX_VOLUMES], struct err *err)
 {
     int r = 0;
 
     for (uint32_t i = 0; r == 0 && i < run->spec.n_volumes; i++)
-        r = mount_volume(&run->spec.volumes[i], volumes[i], err);
+        r = mount_volume(&run->spec.volumes[i], root, volumes[i], err);
     return r;
 }

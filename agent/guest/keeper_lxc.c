@@ -1,6 +1,6 @@
 /* skein-lxc: the first process of an lxc guest (lxc.h), and its only tie to liblxc.
  *
- *   skein-lxc start|restore|ahead SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
+ *   skein-lxc start|restore|ahead|resume SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
  *
  * It was put into the guest's cgroups before it started, and so is all that it starts. A child of
  * it is liblxc's monitor, whose child is the container's init; of a container that moved here,
@@ -28,6 +28,7 @@
 #include "agent/guest/cell_env.h"
 #include "agent/guest/cell_init.h"
 #include "agent/guest/cell_root.h"
+#include "agent/guest/cell_volumes.h"
 #include "agent/guest/console_posix.h"
 #include "agent/guest/keeper_posix.h"
 #include "agent/guest/lxc.h"
@@ -240,6 +241,21 @@ static int start_container(struct keeper *k, struct err *err)
     return await_command(k, read_end, err);
 }
 
+/* Below its root, of which liblxc takes a copy with all that is mounted there. */
+static int mount_volumes(const struct keeper *k, struct err *err)
+{
+    int volumes[MAX_VOLUMES];
+    int rc = cell_volumes_open(&k->run, &k->paths, volumes, err);
+
+    if (rc == 0)
+        rc = cell_volumes_mount(&k->run, k->paths.merged, volumes, err);
+    for (size_t i = 0; i < MAX_VOLUMES; i++) {
+        if (volumes[i] >= 0)
+            close(volumes[i]);
+    }
+    return rc;
+}
+
 /* In the mount namespace of this process. */
 static int make_ground(struct keeper *k, struct err *err)
 {
@@ -250,6 +266,8 @@ static int make_ground(struct keeper *k, struct err *err)
                                err);
     if (rc == 0)
         rc = cell_root_write_init(k->paths.merged, err);
+    if (rc == 0)
+        rc = mount_volumes(k, err);
     if (rc == 0)
         rc = tree_make(k->lxc.dev, 0755, err);
     if (rc == 0)
@@ -267,18 +285,20 @@ static int start(struct keeper *k, struct err *err)
 }
 
 /* Who restores it ends, and leaves its init to this process: at once, or, ahead, when it is let go.
+ * A checkpoint that was kept is resumed.
  */
-static int restore(struct keeper *k, bool is_ahead, struct err *err)
+static int restore(struct keeper *k, const char *how, struct err *err)
 {
     struct mover_guest guest;
 
     guest_mover_init(&guest, &k->run, &k->paths);
     guest.has_console = true;
     guest.terminal = k->terminal;
+    guest.is_kept = strcmp(how, "resume") == 0;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return failed(err, "become the container's parent");
-    return is_ahead ? mover_criu_ops.ahead(&guest, err)
-                    : mover_criu_ops.activate(&guest, &k->child, err);
+    return strcmp(how, "ahead") == 0 ? mover_criu_ops.ahead(&guest, err)
+                                     : mover_criu_ops.activate(&guest, &k->child, err);
 }
 
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
@@ -292,8 +312,7 @@ static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
     unlink(k->lxc.errors);
     rc = open_terminal(k, err);
     if (rc == 0)
-        rc = strcmp(argv[1], "start") == 0 ? start(k, err)
-                                           : restore(k, strcmp(argv[1], "ahead") == 0, err);
+        rc = strcmp(argv[1], "start") == 0 ? start(k, err) : restore(k, argv[1], err);
     return rc < 0 ? rc : keeper_watch_signals(&k->signals, err);
 }
 

@@ -1,6 +1,6 @@
 /* lxc_mover: moves a container by liblxc as a cell is moved (migrate/mover_criu.h): what CRIU dumps
  * begins at the container's own first process; skein-lxc and liblxc's monitor stay, frozen with it.
- * At the target another skein-lxc restores it, and keeps it. See lxc.h.
+ * Where it goes on another skein-lxc restores it, and keeps it. See lxc.h.
  */
 #include <errno.h>
 
@@ -53,6 +53,14 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     return rc < 0 ? rc : mover_capture(&inside, fd, order, ret, err);
 }
 
+static int checkpoint(const struct mover_guest *guest, struct mover_report *ret, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    return rc < 0 ? rc : mover_checkpoint(&inside, ret, err);
+}
+
 /* ---- target */
 
 static int receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
@@ -62,6 +70,15 @@ static int receive(const struct mover_guest *guest, int fd, struct mover_report 
 
     coming.has_console = true;
     return mover_receive(&coming, fd, ret, err);
+}
+
+static int receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
+                        struct mover_report *ret, struct err *err)
+{
+    struct mover_guest coming = *guest;
+
+    coming.has_console = true;
+    return mover_receive_kept(&coming, fd, digest, ret, err);
 }
 
 static int ahead(const struct mover_guest *guest, struct err *err)
@@ -80,7 +97,8 @@ static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err 
     if (rc == 1 && (*ret_pid = proc_parent(init)) == 0)
         rc = err_set(err, -ESRCH, "the container's first process has ended");
     if (rc == 0)
-        rc = keeper_start(LXC_PROGRAM, "restore", guest->run, -1, ret_pid, err);
+        rc = keeper_start(LXC_PROGRAM, guest->is_kept ? "resume" : "restore", guest->run, -1,
+                          ret_pid, err);
     return rc < 0 ? rc : mover_memory_follows(guest, err);
 }
 
@@ -95,5 +113,9 @@ const struct mover_ops mover_lxc_ops = {
     .activate = activate,
     .await = mover_await,
     .resume = mover_remove_checkpoint,
+    .checkpoint = checkpoint,
+    .send = mover_send,
+    .receive_kept = receive_kept,
+    .reset_peers = mover_reset_peers,
     .discard = mover_remove_checkpoint,
 };

@@ -6,6 +6,7 @@
 #include "agent/guest/cell_exec.h"
 #include "agent/guest/cell_netns.h"
 #include "agent/guest/cell_root.h"
+#include "agent/guest/cell_volumes.h"
 #include "agent/guest/console_posix.h"
 #include "agent/guest/keeper_posix.h"
 #include "agent/guest/lxc.h"
@@ -27,8 +28,9 @@ static int lxc_prepare(const struct guest_run *run, const struct guest_paths *pa
 static int lxc_start(const struct guest_run *run, const struct guest_paths *paths, pid_t *ret_pid,
                      struct err *err)
 {
-    (void)paths;
-    return keeper_start(LXC_PROGRAM, "start", run, -1, ret_pid, err);
+    int rc = cell_volumes_prepare(run, paths, err);
+
+    return rc < 0 ? rc : keeper_start(LXC_PROGRAM, "start", run, -1, ret_pid, err);
 }
 
 static int lxc_exec(pid_t pid, const struct guest_run *run, char *const argv[], const int stdio[3],

@@ -140,10 +140,12 @@ static void run_with_a_volume_for_devices(struct guard_request *r)
     run_with_a_volume(r, "/dev/shm");
 }
 
-static void run_of_an_lxc_with_a_volume(struct guard_request *r)
+static void run_of_a_vm_with_a_volume(struct guard_request *r)
 {
     run_with_a_volume(r, "/srv");
-    r->run.spec.kind = KIND_LXC;
+    r->run.spec.kind = KIND_VM;
+    free(r->run.spec.argv[0]);
+    r->run.spec.n_argv = 0;
 }
 
 static void run_with_a_descriptor(struct guard_request *r)
@@ -275,7 +277,7 @@ const struct attempt attempts[][MAX_TRIES] = {
                      {"a volume that leads out of the root", run_with_a_way_out, false, true},
                      {"a volume's name that leads out", run_with_a_name_that_leads_out, false, true},
                      {"a volume over its devices", run_with_a_volume_for_devices, false, true},
-                     {"an lxc with a volume", run_of_an_lxc_with_a_volume, false, false}},
+                     {"a vm with a volume", run_of_a_vm_with_a_volume, false, false}},
     [GUARD_STOP] = {{"a descriptor with it", with_a_file, false, false},
                     {"on the lease connection", of_another_epoch, true, false}},
     [GUARD_FREEZE] = {{"nobody", of_nobody, false, false},
@@ -298,7 +300,7 @@ const struct attempt attempts[][MAX_TRIES] = {
                        {"an image that is not there", run_of_no_image, false, false},
                        {"a descriptor with it", run_with_a_descriptor, false, false},
                        {"a volume that leads out of the root", run_with_a_way_out, false, true},
-                       {"an lxc with a volume", run_of_an_lxc_with_a_volume, false, false}},
+                       {"a vm with a volume", run_of_a_vm_with_a_volume, false, false}},
     [GUARD_CAPTURE] = {{"nobody", of_nobody, false, false},
                        {"another epoch", of_another_epoch, false, false},
                        {"a file for a stream", with_a_file, false, false}},

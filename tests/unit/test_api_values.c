@@ -226,8 +226,8 @@ static void wrong_wishes_are_named(void **context)
          "volume: '/srv/../etc' must", -EINVAL},
         {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"a:/a\",\"b:/a\"]}",
          "volume: volumes a and b", -EINVAL},
-        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"kind\":\"lxc\",\"volume\":[\"a:/a\"]}",
-         "volume: a lxc has none", -EINVAL},
+        {"guest.run", "{\"name\":\"a\",\"image\":\"i\",\"kind\":\"vm\",\"volume\":[\"a:/a\"]}",
+         "volume: a vm has none", -EINVAL},
         {"guest.run",
          "{\"name\":\"a\",\"image\":\"i\",\"volume\":[\"a:/a\",\"b:/b\",\"c:/c\",\"d:/d\","
          "\"e:/e\",\"f:/f\",\"g:/g\",\"h:/h\",\"i:/i\"]}",

@@ -219,6 +219,37 @@ static void restore_and_a_period_go_together(void **state)
     assert_int_equal(create(c, &command), 0);
 }
 
+static int run(struct cluster *c, const char *name, enum guest_kind kind)
+{
+    char *argv[] = {"server"};
+    struct command command = {.type = COMMAND_GUEST_CREATE,
+                              .guest_create = {.spec = {.kind = kind,
+                                                        .image = "web",
+                                                        .memory_mib = 16,
+                                                        .restart = RESTART_ALWAYS,
+                                                        .failover = FAILOVER_RESTORE,
+                                                        .protect_ms = 5000,
+                                                        .n_argv = kind == KIND_VM ? 0 : 1,
+                                                        .argv = argv},
+                                               .placement = cluster_place(c, "n2", 0, 0)}};
+
+    snprintf(command.guest_create.spec.name, NAME_SIZE, "%s", name);
+    return cluster_apply(c, &command);
+}
+
+static void a_container_is_protected_as_a_cell_is_and_no_machine(void **state)
+{
+    struct cluster *c = *state;
+
+    for (size_t i = 0; i < c->state.n_nodes; i++)
+        c->state.nodes[i].facts.kinds |= KIND_BIT(KIND_LXC) | KIND_BIT(KIND_VM);
+    assert_int_equal(run(c, "box", KIND_LXC), 0);
+    assert_int_equal(protect(c, "box", 0), 0);
+    assert_int_equal(protect(c, "box", 1000), 0);
+    run(c, "vm1", KIND_VM);
+    assert_refused(c, -EINVAL, "guest vm1: no checkpoint can be taken of kind vm");
+}
+
 static void they_survive_a_snapshot(void **state)
 {
     struct cluster *c = *state;
@@ -253,6 +284,7 @@ int main(void)
         protect_test(a_removed_node_holds_none),
         protect_test(a_running_guest_is_protected_and_not_any_more),
         protect_test(restore_and_a_period_go_together),
+        protect_test(a_container_is_protected_as_a_cell_is_and_no_machine),
         protect_test(they_survive_a_snapshot),
     };
 

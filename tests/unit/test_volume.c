@@ -200,6 +200,18 @@ static void what_cannot_have_volumes_is_refused(void **state)
     assert_int_equal(c->state.n_guests, 0);
 }
 
+static void a_container_has_them_as_a_cell_has(void **state)
+{
+    struct volume data = {"data", "/var/lib/data"};
+    struct cluster *c = *state;
+
+    for (size_t i = 0; i < c->state.n_nodes; i++)
+        c->state.nodes[i].facts.kinds |= KIND_BIT(KIND_LXC);
+    assert_int_equal(create(c, KIND_LXC, &data, 1), 0);
+    stop(c);
+    assert_goes_to(c, "n2");
+}
+
 static void a_stopped_guest_starts_where_its_volumes_are(void **state)
 {
     struct cluster *c = *state;
@@ -316,6 +328,7 @@ int main(void)
         cmocka_unit_test(what_is_lost_when),
         cmocka_unit_test(no_wrong_volume_is_decoded),
         TEST(what_cannot_have_volumes_is_refused),
+        TEST(a_container_has_them_as_a_cell_has),
         TEST(a_stopped_guest_starts_where_its_volumes_are),
         TEST(a_guest_without_volumes_starts_anywhere),
         TEST(after_a_reboot_it_goes_back_and_after_a_loss_elsewhere),
