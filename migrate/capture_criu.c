@@ -34,37 +34,51 @@
 /* A dump under way, and what its arguments point into. */
 struct dump {
     struct criu_run run;
-    char pid[16], network[64];
-    /* POST: it says when all but the memory is written, and then gives that out. Else -1. */
-    int ready, socket;
+    char pid[16], network[64], gate[256];
+    int go;     /* a byte lets it pass its gate; -1: it did */
+    int ready;  /* it says that it is at its gate; POST: and when all but the memory is written */
+    int socket; /* POST: that is given out here. Else -1 */
     struct progress progress;
     struct volume_words volumes;
     struct console_words console;
 };
 
-/* Starts it with our ends of a socket and a pipe kept. */
+/* Starts it with our ends of two pipes kept. */
+static int start_at_gate(struct dump *d, struct err *err)
+{
+    int ready[2], go[2], r;
+
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    d->ready = ready[0];
+    d->run.says_ready = ready[1];
+    r = pipe2(go, O_CLOEXEC) < 0 ? err_set(err, -errno, "cannot make a pipe: %s", strerror(errno))
+                                 : 0;
+    if (r == 0) {
+        d->go = go[1];
+        d->run.go = go[0];
+        r = criu_start(&d->run, err);
+        close(go[0]);
+    }
+    close(ready[1]);
+    return r;
+}
+
+/* Likewise, with our end of a socket. */
 static int start_lazy(struct dump *d, struct err *err)
 {
     static const char *const lazily[] = {"--lazy-pages", "--ps-socket", "3", "--status-fd", "4"};
-    int pair[2], ready[2], r = lazy_make_room(err);
+    int pair[2], r = lazy_make_room(err);
 
     if (r < 0)
         return r;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
     d->socket = pair[0];
-    r = pipe2(ready, O_CLOEXEC) < 0
-            ? err_set(err, -errno, "cannot make a pipe: %s", strerror(errno))
-            : 0;
-    if (r == 0) {
-        d->ready = ready[0];
-        d->run.inherited = pair[1];
-        d->run.says_ready = ready[1];
-        for (size_t i = 0; i < sizeof(lazily) / sizeof(lazily[0]); i++)
-            criu_add_argument(&d->run, lazily[i]);
-        r = criu_start(&d->run, err);
-        close(ready[1]);
-    }
+    d->run.inherited = pair[1];
+    for (size_t i = 0; i < sizeof(lazily) / sizeof(lazily[0]); i++)
+        criu_add_argument(&d->run, lazily[i]);
+    r = start_at_gate(d, err);
     close(pair[1]);
     return r;
 }
@@ -75,24 +89,48 @@ static void dump_deinit(struct dump *d)
         close(steal_fd(&d->socket));
     if (d->ready >= 0)
         close(steal_fd(&d->ready));
+    if (d->go >= 0)
+        close(steal_fd(&d->go));
     progress_end(&d->progress);
 }
 
+/* What went wrong with the dump is the better reason. Its socket's end ends a lazy one. */
+static int finish_dump(struct dump *d, int r, struct err *err)
+{
+    struct err failure;
+    int dumped;
+
+    dump_deinit(d);
+    dumped = criu_finish(&d->run, &failure);
+    return dumped < 0 ? err_set(err, dumped, "%s", failure.text) : r;
+}
+
+/* One that has not passed its gate: that it ends is no failure of its own. */
+static int finish_undone(struct dump *d, int r)
+{
+    (void)finish_dump(d, r, NULL);
+    return r;
+}
+
+/* Up to its gate, where it looks at the guest's freezer: until then the guest runs. */
 static int start_dump(struct dump *d, const struct mover_guest *guest,
                       const struct mover_paths *paths, bool is_lazy, struct err *err)
 {
     struct stat status;
+    char byte;
     int r;
 
     if (stat(guest->netns, &status) < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
                        guest->netns);
+    snprintf(d->gate, sizeof(d->gate), "%s/", guest->freezer);
     snprintf(d->pid, sizeof(d->pid), "%d", guest->pid);
     snprintf(d->network, sizeof(d->network), "net[%llu]:net", (unsigned long long)status.st_ino);
     d->run = (struct criu_run){
         .what = "dump",
         .directory = paths->images,
         .inherited = -1,
+        .gate = d->gate,
         .arguments = {"--tree",
                       d->pid,
                       "--external",
@@ -121,8 +159,11 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
     d->run.presence = presence_begin(paths->dumper, err);
     if (d->run.presence < 0)
         return d->run.presence;
-    r = is_lazy ? start_lazy(d, err) : criu_start(&d->run, err);
+    r = is_lazy ? start_lazy(d, err) : start_at_gate(d, err);
     close(d->run.presence);
+    if (r == 0 && read(d->ready, &byte, 1) != 1)
+        r = finish_dump(d, err_set(err, -EIO, "criu does not wait for the guest to stand still"),
+                        err);
     return r;
 }
 
@@ -171,17 +212,6 @@ static int send_small_images(struct stream_out *out, DIR *images, const struct p
             r = send_file(out, dirfd(images), entry->d_name, err);
     }
     return r;
-}
-
-/* What went wrong with the dump is the better reason. Its socket's end ends a lazy one. */
-static int finish_dump(struct dump *d, int r, struct err *err)
-{
-    struct err failure;
-    int dumped;
-
-    dump_deinit(d);
-    dumped = criu_finish(&d->run, &failure);
-    return dumped < 0 ? err_set(err, dumped, "%s", failure.text) : r;
 }
 
 static int send_archive(void *context, const void *data, size_t size, struct err *err)
@@ -255,40 +285,50 @@ static int send_trees(struct stream_out *out, const struct mover_guest *guest, s
     return r < 0 ? r : stream_out_flush(out, err); /* to be unpacked meanwhile */
 }
 
+/* Checked once more: who came into it from outside meanwhile would stay behind. */
+static int freeze(const struct mover_guest *guest, struct mover_report *report, struct err *err)
+{
+    int r;
+
+    report->frozen_us = mover_now_us();
+    r = freezer_freeze(guest->freezer, err);
+    return r < 0 ? r : mover_check(guest, err);
+}
+
 /* Files while it is dumped, memory as it comes, the rest when the dump is done, or as far as it
  * goes before it is asked for memory: then it is left running in `d`, else it was waited for. */
 static int dump_and_send(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
-                         const struct mover_paths *paths, bool is_lazy, struct err *err)
+                         DIR *images, bool is_lazy, struct err *err)
 {
-    DIR *images = opendir(paths->images);
+    int ready = is_lazy ? d->ready : -1, r;
     struct pages pages;
+
+    (void)!write(d->go, "\n", 1);
+    close(steal_fd(&d->go));
+    r = send_trees(out, guest, err);
+    if (r == 0)
+        r = pages_send(&pages, dirfd(images), &d->run, ready, out, &d->progress, err);
+    if (r < 0 || !is_lazy || !criu_is_ready(ready))
+        r = finish_dump(d, r, err);
+    return r < 0 ? r : send_small_images(out, images, &pages, err);
+}
+
+static int send_all(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
+                    const struct mover_paths *paths, const struct mover_order *order,
+                    struct mover_report *report, struct err *err)
+{
+    bool is_lazy = order->mode == MOVE_POST;
+    DIR *images = opendir(paths->images);
     int r;
 
     if (images == NULL)
         return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
     r = start_dump(d, guest, paths, is_lazy, err);
     if (r == 0) {
-        r = send_trees(out, guest, err);
-        if (r == 0)
-            r = pages_send(&pages, dirfd(images), &d->run, d->ready, out, &d->progress, err);
-        if (r < 0 || !is_lazy || !criu_is_ready(d->ready))
-            r = finish_dump(d, r, err);
+        r = freeze(guest, report, err);
+        r = r < 0 ? finish_undone(d, r) : dump_and_send(d, out, guest, images, is_lazy, err);
     }
-    if (r == 0)
-        r = send_small_images(out, images, &pages, err);
     closedir(images);
-    return r;
-}
-
-static int send_all(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
-                    const struct mover_paths *paths, int fd, const struct mover_order *order,
-                    struct err *err)
-{
-    bool is_lazy = order->mode == MOVE_POST;
-    int r = stream_out_start(out, fd, order->rate_kbps, guest->name, err);
-
-    if (r == 0)
-        r = dump_and_send(d, out, guest, paths, is_lazy, err);
     if (r == 0 && is_lazy)
         r = stream_out_lazy(out, err);
     return r < 0 ? r : stream_out_end(out, err);
@@ -299,14 +339,16 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
 {
     cleanup_free struct stream_out *out = malloc(sizeof(*out));
     void (*old)(int) = signal(SIGPIPE, SIG_IGN);
-    struct dump dump = {.ready = -1, .socket = -1, .progress = {.fd = -1}};
+    struct dump dump = {.ready = -1, .go = -1, .socket = -1, .progress = {.fd = -1}};
     int r = -ENOMEM;
 
     progress_begin(&dump.progress, paths->progress, report->total_bytes);
     if (out == NULL)
         err_set(err, r, "no memory to send guest %s", guest->name);
     else
-        r = send_all(&dump, out, guest, paths, fd, order, err);
+        r = stream_out_start(out, fd, order->rate_kbps, guest->name, err);
+    if (r == 0)
+        r = send_all(&dump, out, guest, paths, order, report, err);
     if (r == 0 && dump.socket >= 0)
         r = lazy_serve(guest, paths, dump.socket, fd, order->rate_kbps, &dump.progress, err);
     if (r < 0 && dump.socket >= 0)
@@ -344,20 +386,6 @@ int mover_ready(const struct mover_guest *guest, struct err *err)
     return 0;
 }
 
-/* Checked once more: who came into it from outside meanwhile would stay behind. */
-static int freeze_and_send(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
-                           const struct mover_order *order, struct mover_report *report,
-                           struct err *err)
-{
-    int r;
-
-    report->frozen_us = mover_now_us();
-    r = freezer_freeze(guest->freezer, err);
-    if (r == 0)
-        r = mover_check(guest, err);
-    return r < 0 ? r : send_guest(guest, paths, fd, order, report, err);
-}
-
 int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
                   struct mover_report *ret, struct err *err)
 {
@@ -373,7 +401,7 @@ int mover_capture(const struct mover_guest *guest, int fd, const struct mover_or
         return r;
     (void)progress_read(paths.progress, &counted);
     report.total_bytes = counted.total_bytes;
-    r = freeze_and_send(guest, &paths, fd, order, &report, err);
+    r = send_guest(guest, &paths, fd, order, &report, err);
     if (r < 0) {
         if (!was_frozen)
             (void)freezer_thaw(guest->freezer, NULL);

@@ -178,6 +178,7 @@ static int restore_held(struct holding *h, struct err *err)
         return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
     h->run.says_ready = h->ready[1];
     h->run.go = h->go[0];
+    h->run.is_held = true;
     r = start(h->guest, h->paths, &h->run, err);
     if (r < 0)
         return r;

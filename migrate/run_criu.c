@@ -14,7 +14,7 @@
 
 #define LOG "%s.log"
 
-enum { PRELOADED = 200, HOLDER = 210 }; /* descriptors, out of the way of criu's own */
+enum { PRELOADED = 200, GATE = 201, HOLDER = 210 }; /* descriptors, out of the way of criu's own */
 
 /* An action script (criu(8)): the others pass by, this one waits. criu has closed its descriptors,
  * not those of criu itself. */
@@ -22,8 +22,9 @@ static const char hold_script[] = "#!/bin/sh\n"
                                   "[ \"$CRTOOLS_SCRIPT_ACTION\" = post-restore ] || exit 0\n"
                                   "printf . >/proc/$PPID/fd/4 && read -r go </proc/$PPID/fd/6\n";
 
-/* conntrack_criu.c and sockopt_criu.c, compiled */
+/* conntrack_criu.c, lazy_poll_criu.c and sockopt_criu.c; gate_criu.c; compiled */
 extern const uint8_t preloaded_image[], preloaded_image_end[];
+extern const uint8_t gate_image[], gate_image_end[];
 
 /* A file that only this process tree has, at `to` or above. */
 static int own_file(const char *name, const void *content, size_t size, int to)
@@ -38,17 +39,28 @@ static int own_file(const char *name, const void *content, size_t size, int to)
     return copy >= 0 && write(copy, content, size) == (ssize_t)size ? copy : -1;
 }
 
-/* For a dump, and for lazy-pages: what else criu does is about the node too. Without the library it
+/* Of a dump, and of lazy-pages: what else criu does is about the node too. Without the library it
  * still moves what has no sockets, so failing is not worth an error. */
-static void preload(const char *what, char *ret_variable, size_t size)
+static int preloaded_file(const char *what)
 {
-    size_t length = (size_t)(preloaded_image_end - preloaded_image);
-    bool is_wanted = strcmp(what, "dump") == 0 || strcmp(what, "lazy-pages") == 0;
-    int fd = is_wanted ? own_file("preloaded", preloaded_image, length, PRELOADED) : -1;
+    if (strcmp(what, "dump") != 0 && strcmp(what, "lazy-pages") != 0)
+        return -1;
+    return own_file("preloaded", preloaded_image, (size_t)(preloaded_image_end - preloaded_image),
+                    PRELOADED);
+}
 
-    ret_variable[0] = '\0';
+static void preload(const struct criu_run *run, char *ret_variable, size_t size)
+{
+    int n = snprintf(ret_variable, size, "LD_PRELOAD="), fd = preloaded_file(run->what);
+
     if (fd >= 0)
-        snprintf(ret_variable, size, "LD_PRELOAD=/proc/self/fd/%d", fd);
+        n += snprintf(ret_variable + n, size - (size_t)n, "/proc/self/fd/%d:", fd);
+    if (run->gate == NULL)
+        return;
+    fd = own_file("gate", gate_image, (size_t)(gate_image_end - gate_image), GATE);
+    if (fd < 0)
+        _exit(1); /* nobody would say that it is there */
+    snprintf(ret_variable + n, size - (size_t)n, "/proc/self/fd/%d", fd);
 }
 
 /* They become 3, 4 ..., in this order; 0 or less: there is none. */
@@ -69,8 +81,9 @@ static void keep_only(const int *kept, int n)
 static void become_criu(const struct criu_run *run)
 {
     char log[32];
-    char preloaded[64], script[64];
-    const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded, NULL};
+    char preloaded[64], gate[300] = "SKEIN_GATE=", script[64];
+    const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded,
+                                 run->gate != NULL ? gate : NULL, NULL};
     const char *argv[CRIU_MAX_ARGUMENTS + 10] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
     const int kept[] = {run->inherited, run->says_ready, run->presence, run->go, run->terminal};
@@ -82,8 +95,10 @@ static void become_criu(const struct criu_run *run)
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd);
     keep_only(kept, sizeof(kept) / sizeof(kept[0]));
-    preload(run->what, preloaded, sizeof(preloaded));
-    if (run->go > 0) {
+    preload(run, preloaded, sizeof(preloaded));
+    if (run->gate != NULL)
+        snprintf(gate, sizeof(gate), "SKEIN_GATE=%s", run->gate);
+    if (run->is_held) {
         snprintf(script, sizeof(script), "/proc/%d/fd/%d", (int)getpid(),
                  own_file("hold", hold_script, sizeof(hold_script) - 1, HOLDER));
         argv[n++] = "--action-script";

@@ -13,12 +13,15 @@ struct criu_run {
     const char *what;      /* "dump", "restore": for errors */
     const char *directory; /* of image files; the log (what.log) is written there too */
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
-    int says_ready;        /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
-    int presence;          /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
-    int go; /* becomes descriptor 6: a restore says on descriptor 4 that all of the guest is there
-             * but runs none of its own code yet, and waits for a line here; when its other end is
-             * closed instead it takes everything back. 0: it does not wait */
-    int terminal;                              /* becomes descriptor CRIU_TERMINAL; 0 or -1: none */
+    const char *gate; /* it stops before it opens the first path that begins so (gate_criu.c), says
+                       * so on descriptor 4, and waits for a line on 6. NULL: it does not */
+    int says_ready;   /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
+    int presence;     /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
+    int go;           /* becomes descriptor 6; when its other end is closed while criu waits there, it
+                       * takes back what it has done, and ends. 0: none */
+    bool is_held;     /* a restore says on descriptor 4 that all of the guest is there but runs none of
+                       * its own code yet, and waits for a line on 6 */
+    int terminal;     /* becomes descriptor CRIU_TERMINAL; 0 or -1: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;

@@ -198,7 +198,7 @@ wait $intruder
 receive_cut() { head -c "$1" "$work/stream" | driver 2 receive web; }
 size=$(stat -c %s "$work/stream")
 for part in 0 7 1000 $((size / 2)) $((size - 1)); do fails "a stream of $part bytes of $size is refused" receive_cut $part; done
-receive_damaged() { { head -c 300000 "$work/stream"; printf XX; tail -c +300003 "$work/stream"; } | driver 2 receive web; }
+receive_damaged() { { head -c $((size / 2)) "$work/stream"; printf XX; tail -c +$((size / 2 + 3)) "$work/stream"; } | driver 2 receive web; }
 fails 'a damaged stream is refused' receive_damaged
 receive_as() { driver 2 receive other <"$work/stream"; }
 fails 'a stream for another guest is refused' receive_as
