@@ -4,6 +4,9 @@
 skein_source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 skein_cache=${SKEIN_CACHE:-/var/cache/skein}
 skein_program=${0##*/}
+SKEIN_BOARD=${SKEIN_BOARD:-}
+board_image=${SKEIN_BOARD%%:*}     # in a board (deploy/board) these two are there, and are not made
+board_build=${SKEIN_BOARD##*:}
 image_needs_mib=3000     # a whole image and a build
 build_needs_mib=300      # a build when the image is there
 
@@ -27,10 +30,12 @@ take_root() {
 # Prints the packages that the host lacks for the commands in deploy/.
 host_lacks() {
     local pair
-    for pair in mmdebstrap:mmdebstrap ip:iproute2 tc:iproute2 unshare:util-linux nsenter:util-linux flock:util-linux \
-        mount:mount awk:mawk sha256sum:coreutils; do
+    for pair in ip:iproute2 tc:iproute2 unshare:util-linux nsenter:util-linux flock:util-linux mount:mount awk:mawk \
+        sha256sum:coreutils; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
+    [ -z "$board_image" ] || return 0
+    command -v mmdebstrap >/dev/null || echo mmdebstrap
     [ -e /usr/share/keyrings/debian-archive-trixie-stable.gpg ] ||
         [ -e /usr/share/keyrings/debian-archive-trixie-stable.pgp ] || echo debian-archive-keyring
 }

@@ -19,7 +19,11 @@ struct machine {
     bool has_lxc;                   /* likewise containers by liblxc */
 };
 
-/* Never fails: what cannot be found is 0 or "". */
+/* Of it, what is tried out with privileges: without them /proc/self is closed to who had some. Once,
+ * before they are dropped. */
+void machine_try(struct machine *ret);
+
+/* All else; never fails: what cannot be found is 0 or "". */
 void machine_read(const struct config *config, struct machine *ret);
 
 /* The node's name: the setting, or the host's if it is a fit name, or "". */

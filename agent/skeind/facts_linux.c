@@ -101,13 +101,18 @@ static bool has_vm(const char *arch)
     return access(path, X_OK) == 0;
 }
 
+void machine_try(struct machine *ret)
+{
+    ret->can_track_dirty = kernel_tracks_dirty();
+}
+
 void machine_read(const struct config *config, struct machine *ret)
 {
     char guard[CONFIG_PATH_SIZE + 16];
     struct utsname uts;
     struct sysinfo info;
 
-    *ret = (struct machine){0};
+    *ret = (struct machine){.can_track_dirty = ret->can_track_dirty};
     if (uname(&uts) == 0) {
         snprintf(ret->host_name, sizeof(ret->host_name), "%.63s", uts.nodename);
         snprintf(ret->arch, sizeof(ret->arch), "%.15s", uts.machine);
@@ -120,6 +125,5 @@ void machine_read(const struct config *config, struct machine *ret)
     ret->has_guard = access(guard, F_OK) == 0;
     ret->has_vm = has_vm(ret->arch);
     ret->has_lxc = lies_beside_us(LXC_PROGRAM);
-    ret->can_track_dirty = kernel_tracks_dirty();
     ret->can_lazy = kernel_has_userfaultfd();
 }

@@ -103,6 +103,7 @@ int main(int argc, char *argv[])
     }
     log_setup("skeind", (enum log_level)s.config.log_level);
     signal(SIGPIPE, SIG_IGN);
+    machine_try(&s.machine);
     if (privileges_prepare(&s.config, &err) < 0 || skeind_guard_take_key(&s, &err) < 0 ||
         privileges_drop(&s.config, &err) < 0) {
         log_error("%s", err.text);
