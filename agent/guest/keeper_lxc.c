@@ -119,6 +119,7 @@ static int set_fields(struct keeper *k, struct err *err)
         {"lxc.log.file", k->lxc.errors},
         {"lxc.rootfs.path", root},
         {"lxc.uts.name", spec->name},
+        {"lxc.cgroup.relative", "1"}, /* to its own, not to the node's first process's */
         {"lxc.namespace.share.net", k->paths.netns},
         {"lxc.mount.auto", "proc:mixed sys:ro"},
         {"lxc.autodev", "0"}, /* a cell's, with the terminal */

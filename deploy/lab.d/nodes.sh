@@ -17,8 +17,9 @@ node_boot() {
         cgroup_enter "$lab_name/n$k"
         exec 9<&-
         exec setsid env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-            node="$k" nodes="$conf_nodes" cores="$conf_cores" backhaul="$conf_backhaul" settings="$conf_settings" subnet="$lab_subnet" \
-            underlay="$lab_underlay" image="$conf_image" build="$conf_build" disk="$disk" pid_file="$lab_state/n$k.pid" \
+            node="$k" nodes="$conf_nodes" cores="$conf_cores" backhaul="$conf_backhaul" cgroups="$conf_cgroups" \
+            settings="$conf_settings" subnet="$lab_subnet" underlay="$lab_underlay" image="$conf_image" \
+            build="$conf_build" disk="$disk" pid_file="$lab_state/n$k.pid" \
             unshare --pid --fork --mount --net --uts --ipc --cgroup --propagation private \
             bash "$deploy/lab.d/boot"
     ) </dev/null >"$lab_state/n$k.log" 2>&1 &
