@@ -91,7 +91,7 @@ while [ "$1" != --images-dir ]; do shift; done
 echo '(00.1) Error (criu/fault.c:1): it was made to fail' >"$2/restore.log"
 exit 1
 S
-refused 'a move whose restore fails' 1 'made to fail' on 1 skein guest migrate full --to n1 --timeout 60s
+refused 'a move whose restore fails' 1 'made to fail' on 1 skein guest migrate full --to n1 --mode stop --timeout 60s
 ok 'it runs on where it was' wait_until 60 is_at full n2
 look 'after the failure'
 on 1 mv /usr/sbin/criu.real /usr/sbin/criu

@@ -68,7 +68,6 @@ answer() {
 ok 'its console' wait_until 60 answer
 
 # Refused, with the reason, and nothing is changed
-
 refused 'a command that is not there' 1 'cannot run /bin/nowhere' run none --kind lxc --image web -- /bin/nowhere
 ok 'nor is such a guest any more' on 1 sh -c 'skein guest stop none && skein guest rm none'
 becomes 'it runs as before' "n2 $pid" look_running counter

@@ -17,7 +17,7 @@ another_id() { local new; new=$(id) && [ -n "$new" ] && [ "$new" != "$first_id" 
 # How many copies of the guest run on the node, and how many elsewhere
 copies() { look_running counter | awk -v n="n$out" '{ $1 == n ? a++ : b++ } END { print a + 0, b + 0 }'; }
 # What the guest holds in its memory: one that was started anew holds nothing.
-mark() { here skein guest exec web -- /bin/cat /dev/shm/mark; }
+mark() { here skein guest exec "${1:-web}" -- /bin/cat /dev/shm/mark; }
 
 ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
 watcher=1
@@ -30,15 +30,18 @@ ok 'one leads' wait_until 60 leads
 for k in 1 2 3; do [ "n$k" = "$lead" ] || { out=$k; break; }; done
 for k in 1 2 3; do [ "$k" = "$out" ] || on 1 skein node cordon "n$k" >/dev/null; done
 ok "a guest on n$out" on 1 skein guest run web --image web --slice red --cores 1 --memory 32m -- /bin/counter 7000
+ok 'and a container beside it' on 1 skein guest run box --kind lxc --image web --slice red --memory 32m --volume data:/srv -- \
+    /bin/sh -c 'while :; do sleep 0.1; done'
 for k in 1 2 3; do on 1 skein node uncordon "n$k" >/dev/null; done
 watcher=${lead#n} third=$((6 - ${lead#n} - out))
 others=$(printf '%s\n' "$lead" "n$third" | sort | paste -sd' ')
 first_id=$(id)
 ok 'which holds something in its memory' here skein guest exec web -- /bin/sh -c 'echo the same >/dev/shm/mark'
+ok 'as does the container, and in a volume' here skein guest exec box -- /bin/sh -c 'echo the same >/dev/shm/mark; echo kept >/srv/mark'
 
 refused 'an unknown node' 1 'no node' here skein node remove n9
-becomes 'a dry run says where the guest would go' web \
-    json "$watcher" '[.guests[] | select(.goes) | .guest] | join(" ")' skein node remove "n$out" --dry-run
+becomes 'a dry run says that the guests would go' 'box web' \
+    json "$watcher" '[.guests[] | select(.goes) | .guest] | sort | join(" ")' skein node remove "n$out" --dry-run
 becomes 'and changes nothing' up state
 
 # A follower with a running guest. A removal is refused, and asked for again, while one of the other voters is not heard.
@@ -46,6 +49,11 @@ ok 'a follower is removed' wait_until 60 here skein node remove "n$out"
 becomes 'it is gone' "$others" names "$watcher"
 becomes 'its guest runs elsewhere, once' '0 1' copies
 becomes 'and was not started anew' 'the same' mark
+becomes 'nor was the container' 'the same' mark box
+is 'which has its volume' "$(here skein guest exec box -- /bin/cat /srv/mark)" kept
+left() { on "$out" sh -c 'ls -d /run/skein/guests/* /run/skein/netns/* /var/lib/skein/volumes/*; pgrep -x skein-lxc' 2>/dev/null; }
+becomes 'nothing of them stays on it' '' left
+ok 'the container is not needed any more' here sh -c 'skein guest stop box && skein guest rm box'
 ok 'the board has no cluster' wait_until 60 is_out "$out"
 is 'and says why' "$(json "$out" .reason skein status | grep -c removed)" 1
 ok 'it joins again' rejoin

@@ -2,7 +2,7 @@
 # Containers by liblxc whose memory follows them (post-copy): insisted on and picked, to and fro, with every page read again after
 # each, one connection kept and the console there; and with either end lost while it follows, when the guest starts again.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 
 show() { json "${watcher:-1}" "$2" skein guest show "$1"; }

@@ -2,7 +2,7 @@
 # What containers by liblxc keep: their volumes, over a stop, an end in place, moves by both modes, a move that fails, and a power-off of
 # the node; and, protected, all else, from a checkpoint at their buddy, with their peers' connections reset.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 
 run() { on 3 skein guest run "$@"; }
