@@ -83,13 +83,14 @@ struct mover_ops {
      * live that process is the guest's own, which then stands still without being frozen. */
     int (*capture)(const struct mover_guest *guest, int fd, const struct mover_order *order,
                    struct mover_report *ret, struct err *err);
+    /* Before receive: has somebody stand by, who does what activate would as soon as all has been
+     * received, up to where the guest's own code would run; discard takes it back. Its port is
+     * down. The caller has joined the guest's cgroups. It may fail, or be left out: then activate
+     * does all. NULL: this mover cannot. */
+    int (*stand_by)(const struct mover_guest *guest, struct err *err);
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);
-    /* After receive: does beforehand what activate would, up to where the guest's own code would
-     * run; discard takes it back. Its port is down. The caller has joined the guest's cgroups. It
-     * may fail, or be left out: then activate does all. NULL: this mover cannot. */
-    int (*ahead)(const struct mover_guest *guest, struct err *err);
     /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
      * guest's cgroups before, so the guest is in them when it runs, which it does on return. Its
      * port comes up after that: before, the kernel would answer for connections that are not there

@@ -20,7 +20,7 @@ struct mover_paths {
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
-    char holder[256];    /* target: somebody holds what was restored ahead (presence_posix.h) */
+    char holder[256];    /* target: somebody restores it ahead, and holds it (presence_posix.h) */
     char let_go[256];    /* of the one who held it: empty, or what went wrong when he let go */
     char progress[256];  /* source: how far it is (progress_posix.h) */
     char new_upper[256]; /* UPPER.new and the like: until the stream is verified */
@@ -49,15 +49,18 @@ int mover_capture(const struct mover_guest *guest, int fd, const struct mover_or
                   struct mover_report *ret, struct err *err); /* capture_criu.c */
 int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
                   struct err *err); /* receive_criu.c */
+/* What it fills, empty, and its mounts, among those of the caller. */
+int receive_make_places(const struct mover_guest *guest, const struct mover_paths *paths,
+                        struct err *err);
 int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret,
                      struct err *err); /* checkpoint_criu.c, and down to mover_reset_peers */
 int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err);
 int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
                        struct mover_report *ret, struct err *err);
 int mover_reset_peers(const struct mover_guest *guest, struct err *err);
-int mover_ahead(const struct mover_guest *guest, struct err *err); /* restore_criu.c */
+int mover_stand_by(const struct mover_guest *guest, struct err *err); /* restore_criu.c */
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
-/* Of activate only this: lets go of what ahead restored. 1: it runs; 0: there was nothing. */
+/* Of activate only this: lets go of what was restored ahead. 1: it runs; 0: there was nothing. */
 int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 /* What activate of one that runs gives back. 1: its memory is still on its way; 0: it is here. */
 int mover_memory_follows(const struct mover_guest *guest, struct err *err);

@@ -50,6 +50,20 @@ int presence_wait(const char *path, bool asks, int limit_ms, struct err *err)
     return 1;
 }
 
+bool presence_is_there(const char *path)
+{
+    cleanup_close int fd = open_present(path);
+
+    return fd >= 0;
+}
+
+int presence_say(const char *path, char word)
+{
+    cleanup_close int fd = open_present(path);
+
+    return fd >= 0 && write(fd, &word, 1) == 1;
+}
+
 int presence_tell(const char *path, char word)
 {
     cleanup_close int fd = open_present(path);

@@ -17,6 +17,7 @@
 #include "migrate/ground_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/neighbours_linux.h"
+#include "migrate/restore_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -162,27 +163,28 @@ static int receive_all(struct receiving *r, int fd, struct err *err)
     return result < 0 ? result : check_trees(r, err);
 }
 
-static int make_places(struct receiving *r, struct err *err)
+int receive_make_places(const struct mover_guest *guest, const struct mover_paths *paths,
+                        struct err *err)
 {
-    int result = mover_remove_checkpoint(r->guest, err);
+    int result = mover_remove_checkpoint(guest, err);
 
     if (result == 0)
-        result = tree_make(r->paths.images, 0700, err);
+        result = tree_make(paths->images, 0700, err);
     if (result == 0)
-        result = tree_make(r->paths.dev, 0755, err);
+        result = tree_make(paths->dev, 0755, err);
     if (result == 0)
-        result = tree_make(r->paths.shm, 0755, err);
+        result = tree_make(paths->shm, 0755, err);
     if (result == 0)
-        result = tree_make(r->paths.new_upper, 0755, err);
-    if (result == 0 && r->guest->n_volumes > 0)
-        result = tree_make(r->paths.new_volumes, 0700, err);
+        result = tree_make(paths->new_upper, 0755, err);
+    if (result == 0 && guest->n_volumes > 0)
+        result = tree_make(paths->new_volumes, 0700, err);
     if (result == 0)
-        result = tree_make_above(r->paths.new_log, 0755, err);
+        result = tree_make_above(paths->new_log, 0755, err);
     if (result == 0)
-        result = ground_mount_dev(r->paths.dev, err);
-    if (result == 0 && r->guest->has_console)
-        result = console_make_points(r->paths.dev, err);
-    return result < 0 ? result : ground_mount_shm(r->paths.shm, err);
+        result = ground_mount_dev(paths->dev, err);
+    if (result == 0 && guest->has_console)
+        result = console_make_points(paths->dev, err);
+    return result < 0 ? result : ground_mount_shm(paths->shm, err);
 }
 
 static int put_tree_in_place(const char *from, const char *to, struct err *err)
@@ -222,7 +224,8 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
     if (result < 0)
         return result;
     old = signal(SIGPIPE, SIG_IGN);
-    result = make_places(r, err);
+    if (!restore_stands_by(&r->paths)) /* else whoever does has made them */
+        result = receive_make_places(guest, &r->paths, err);
     if (result == 0 && criu_needs_warming(&warming, r->paths.images))
         is_warming = criu_start(&warming, NULL) == 0;
     if (result == 0)
@@ -241,6 +244,7 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         (void)mover_remove_checkpoint(guest, NULL);
         return result;
     }
+    restore_begin(&r->paths);
     neighbours_know(guest->netns, r->paths.images);
     *ret = (struct mover_report){.bytes = r->in.n_bytes,
                                  .handed_over_us = mover_now_us(),

@@ -1,7 +1,8 @@
 /* Target of a migration: what was received is restored, in one go, or ahead of the word that it may
- * run. Ahead, criu stops where all of the guest is there and none of its own code has run yet; a
- * process of ours that outlives the job holds it there (presence_posix.h), until it is told to let
- * go or to take everything back.
+ * run, by a process of ours that stands by from before it is received (presence_posix.h): in the
+ * guest's cgroups already, with a criu whose own start is over. When all has come it has the guest
+ * restored, up to where none of its own code has run yet; there criu is held, until the process is
+ * told to let go or to take everything back.
  */
 #include "migrate/mover_criu.h"
 
@@ -28,7 +29,7 @@
 #include "migrate/run_criu.h"
 #include "migrate/volumes_criu.h"
 
-enum { LET_GO = 'g', TAKEN_BACK_MS = 10000 };
+enum { RECEIVED = 'r', LET_GO = 'g', TAKEN_BACK_MS = 10000 };
 
 /* What cannot be mended is restored as it is: criu says what is wrong with it. */
 static void mend_files(const struct mover_paths *paths)
@@ -92,27 +93,37 @@ static int name_all(const struct mover_guest *guest, const struct mover_paths *p
     return r < 0 ? r : console_name_to_restore(guest, paths, &words->console, run, err);
 }
 
-/* From here on this process has a mount namespace of its own, which ends with it: the restored
- * guest has another. */
+/* It ends with this process: the restored guest has another. */
+static int own_mounts(struct err *err)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
+    return 0;
+}
+
+/* Of what was received, among this process's mounts. */
+static int make_root(const struct mover_guest *guest, const struct mover_paths *paths,
+                     struct err *err)
+{
+    int r = make_ground(guest, err);
+
+    mend_files(paths);
+    return r < 0 ? r
+                 : ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged,
+                                     err);
+}
+
 static int start(const struct mover_guest *guest, const struct mover_paths *paths,
                  struct criu_run *run, struct err *err)
 {
-    cleanup_close int netns = -1;
-    int r = make_ground(guest, err);
+    cleanup_close int netns = run->inherited = open(guest->netns, O_RDONLY | O_CLOEXEC);
+    int r;
 
-    if (r < 0)
-        return r;
-    netns = run->inherited = open(guest->netns, O_RDONLY | O_CLOEXEC);
     if (netns < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s: %s", guest->name,
                        guest->netns, strerror(errno));
     unlink(paths->pid_file);
-    mend_files(paths);
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return err_set(err, -errno, "cannot make a mount namespace: %s", strerror(errno));
-    r = ground_mount_root(guest->image_root, guest->upper, guest->work, guest->merged, err);
-    if (r == 0)
-        r = criu_start(run, err);
+    r = criu_start(run, err);
     if (run->terminal > 0)
         close(steal_fd(&run->terminal));
     return r;
@@ -125,8 +136,12 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
 {
     struct words words;
     struct criu_run run;
-    int r = name_all(guest, paths, &words, &run, err);
+    int r = own_mounts(err);
 
+    if (r == 0)
+        r = make_root(guest, paths, err);
+    if (r == 0)
+        r = name_all(guest, paths, &words, &run, err);
     if (r == 0)
         r = start(guest, paths, &run, err);
     return r < 0 ? r : criu_finish(&run, err);
@@ -163,82 +178,138 @@ struct holding {
     const struct mover_paths *paths;
     struct words words;
     struct criu_run run;
-    int present; /* as presence_begin gave it */
-    int ready[2], go[2];
+    bool is_at_gate;
+    int ready, go; /* criu says where it waits, and hears that it may go on; -1 */
 };
 
-static int restore_held(struct holding *h, struct err *err)
+/* It waits next at its gate, or with the guest restored. */
+static int await_criu(struct holding *h, struct err *err)
 {
-    int r = name_all(h->guest, h->paths, &h->words, &h->run, err);
     char byte;
+    int r;
 
-    if (r < 0)
-        return r;
-    if (pipe2(h->ready, O_CLOEXEC) < 0 || pipe2(h->go, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    h->run.says_ready = h->ready[1];
-    h->run.go = h->go[0];
-    h->run.is_held = true;
-    r = start(h->guest, h->paths, &h->run, err);
-    if (r < 0)
-        return r;
-    close(h->ready[1]);
-    close(h->go[0]);
-    if (read(h->ready[0], &byte, 1) == 1)
+    if (read(h->ready, &byte, 1) == 1)
         return 0;
     r = criu_finish(&h->run, err);
     return r < 0 ? r : err_set(err, -EIO, "criu does not wait before the guest runs");
 }
 
-/* In the process that holds it; what became of the restore is told through `told`. Who holds
- * nothing is gone before that is known: it must not be told to let go. */
-static void hold(struct holding *h, int told)
+static void go_on(struct holding *h)
 {
-    struct err failure = {0};
-    bool is_let_go;
-
-    if (restore_held(h, &failure) < 0)
-        failure.code = failure.code < 0 ? failure.code : -EIO;
-    if (failure.code < 0)
-        close(h->present);
-    (void)!write(told, &failure, sizeof(failure));
-    close(told);
-    if (failure.code < 0)
-        _exit(1);
-    is_let_go = presence_listen(h->paths->holder) == LET_GO;
-    if (is_let_go)
-        (void)!write(h->go[1], "\n", 1);
-    close(h->go[1]);
-    (void)criu_finish(&h->run, &failure);
-    if (is_let_go)
-        presence_leave_word(h->paths->let_go, failure.code < 0 ? failure.text : "");
-    _exit(0);
+    (void)!write(h->go, "\n", 1);
 }
 
-int mover_ahead(const struct mover_guest *guest, struct err *err)
+static int start_held(struct holding *h, const char *gate, struct err *err)
 {
-    struct mover_paths paths;
-    struct holding holding = {.guest = guest, .paths = &paths};
-    struct err failure = {0};
-    int r = mover_paths_init(&paths, guest, err), told[2];
-    cleanup_close int present = -1;
-    pid_t pid;
+    int r = name_all(h->guest, h->paths, &h->words, &h->run, err), ready[2], go[2];
 
     if (r < 0)
         return r;
-    present = holding.present = presence_begin(paths.holder, err);
+    if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    h->ready = ready[0];
+    h->go = go[1];
+    h->run.says_ready = ready[1];
+    h->run.go = go[0];
+    h->run.gate = gate;
+    h->run.is_held = true;
+    r = start(h->guest, h->paths, &h->run, err);
+    close(ready[1]);
+    close(go[0]);
+    return r;
+}
+
+/* One that waits takes everything back. */
+static void end_held(struct holding *h)
+{
+    close(steal_fd(&h->go));
+    (void)criu_finish(&h->run, NULL);
+    close(steal_fd(&h->ready));
+}
+
+/* Before it is known what comes. What is restored with the terminal of another node's guest is named
+ * by what that one's settings were: such a criu is started when all is there. */
+static int stand_by(struct holding *h, struct err *err)
+{
+    int r = own_mounts(err);
+
+    if (r < 0 || h->guest->has_console)
+        return r;
+    r = start_held(h, "inventory.img", err);
+    if (r == 0)
+        r = await_criu(h, err);
+    h->is_at_gate = r == 0;
+    return r;
+}
+
+/* All has come. */
+static int restore_held(struct holding *h, struct err *err)
+{
+    int r = make_root(h->guest, h->paths, err);
+
+    if (h->is_at_gate && lazy_is_awaited(h->paths)) { /* that is one more of criu's options */
+        end_held(h);
+        h->is_at_gate = false;
+    }
+    if (r == 0 && !h->is_at_gate)
+        r = start_held(h, NULL, err);
+    if (r == 0 && h->is_at_gate)
+        go_on(h);
+    return r < 0 ? r : await_criu(h, err);
+}
+
+/* In the process that holds it. One that cannot is not there any more, and then ACTIVATE does all
+ * (see let_go()). */
+static void hold(struct holding *h)
+{
+    struct err failure = {0};
+    char word = PRESENCE_END;
+
+    if (stand_by(h, &failure) == 0)
+        word = presence_listen(h->paths->holder);
+    if (word == RECEIVED)
+        word = restore_held(h, &failure) == 0 ? presence_listen(h->paths->holder) : PRESENCE_END;
+    if (failure.code < 0)
+        unlink(h->paths->holder);
+    if (word == LET_GO) {
+        go_on(h);
+        presence_leave_word(h->paths->let_go,
+                            criu_finish(&h->run, &failure) < 0 ? failure.text : "");
+    } else if (failure.code == 0 && h->go >= 0) {
+        end_held(h);
+    }
+    _exit(0);
+}
+
+int mover_stand_by(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_paths paths;
+    struct holding holding = {.guest = guest, .paths = &paths, .ready = -1, .go = -1};
+    int r = mover_paths_init(&paths, guest, err);
+    cleanup_close int present = -1;
+    pid_t pid;
+
+    if (r == 0)
+        r = receive_make_places(guest, &paths, err);
+    if (r < 0)
+        return r;
+    present = presence_begin(paths.holder, err);
     if (present < 0)
         return present;
-    if (pipe2(told, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    pid = presence_fork((const int[]){present, told[1]}, 2);
+    pid = presence_fork(&present, 1);
     if (pid == 0)
-        hold(&holding, told[1]);
-    close(told[1]);
-    if (pid < 0 || read(told[0], &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
-        failure = (struct err){-ECHILD, "the process that restores the guest died"};
-    close(told[0]);
-    return failure.code < 0 ? err_set(err, failure.code, "%s", failure.text) : 0;
+        hold(&holding);
+    return pid < 0 ? err_set(err, -errno, "cannot fork: %s", strerror(errno)) : 0;
+}
+
+bool restore_stands_by(const struct mover_paths *paths)
+{
+    return presence_is_there(paths->holder);
+}
+
+void restore_begin(const struct mover_paths *paths)
+{
+    (void)presence_say(paths->holder, RECEIVED);
 }
 
 int restore_take_back(const struct mover_paths *paths, struct err *err)
@@ -264,7 +335,8 @@ static int read_pid(const char *path, pid_t *ret, struct err *err)
     return 0;
 }
 
-/* 1: it was there, and runs now; 0: nobody holds it. */
+/* 1: it was there, and runs now; 0: nobody holds it, or could hold it, and has said so by taking the
+ * name away that he was told by. */
 static int let_go(const struct mover_paths *paths, struct err *err)
 {
     char word[PRESENCE_WORD_SIZE];
@@ -272,7 +344,9 @@ static int let_go(const struct mover_paths *paths, struct err *err)
     if (presence_tell(paths->holder, LET_GO) == 0)
         return 0;
     if (!presence_read_word(paths->let_go, word))
-        return err_set(err, -ECHILD, "the process that held the guest died");
+        return access(paths->holder, F_OK) < 0
+                   ? 0
+                   : err_set(err, -ECHILD, "the process that held the guest died");
     return word[0] == '\0' ? 1 : err_set(err, -ENOTSUP, "%s", word);
 }
 

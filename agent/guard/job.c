@@ -13,7 +13,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_CONSOLE] = "console", [JOB_CLEAN_UP] = "clean-up",
     [JOB_PREPARE] = "prepare", [JOB_CAPTURE] = "capture",
     [JOB_RECEIVE] = "receive", [JOB_ACTIVATE] = "activate",
-    [JOB_AHEAD] = "ahead",
+    [JOB_STAND_BY] = "stand-by",
     [JOB_RESUME] = "resume",   [JOB_DISCARD] = "discard",
     [JOB_UNPACK] = "unpack",   [JOB_DROP_IMAGE] = "drop-image",
     [JOB_SETUP] = "setup",     [JOB_APPLY] = "apply",

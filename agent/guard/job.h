@@ -16,8 +16,8 @@ enum job_kind {
                      * keep_upper, what was kept for this one */
     JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: ready for CAPTURE, it runs on */
     JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
+    JOB_STAND_BY,   /* run: does what ACTIVATE would before the guest runs, once it is received */
     JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
-    JOB_AHEAD,      /* run: as far as ACTIVATE gets before the guest runs */
     JOB_ACTIVATE,   /* run -> pid; mode POST: its memory follows */
     JOB_AWAIT,      /* run: all of its memory is here */
     JOB_RESUME,     /* run, pid */

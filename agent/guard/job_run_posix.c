@@ -315,11 +315,11 @@ static int receive(struct scene *s, struct job_result *ret, struct err *err)
     return rc;
 }
 
-static int ahead(struct scene *s, struct err *err)
+static int stand_by(struct scene *s, struct err *err)
 {
     int rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
 
-    return rc < 0 ? rc : s->kind->mover->ahead(&s->mover, err);
+    return rc < 0 ? rc : s->kind->mover->stand_by(&s->mover, err);
 }
 
 static int activate(struct scene *s, struct job_result *ret, struct err *err)
@@ -369,7 +369,7 @@ static int receive_kept(struct scene *s, struct job_result *ret, struct err *err
 static bool is_move(enum job_kind kind)
 {
     return kind == JOB_SURVEY || kind == JOB_CAPTURE || kind == JOB_AWAIT || kind == JOB_RECEIVE ||
-           kind == JOB_AHEAD || kind == JOB_ACTIVATE || kind == JOB_RESUME || kind == JOB_DISCARD;
+           kind == JOB_STAND_BY || kind == JOB_ACTIVATE || kind == JOB_RESUME || kind == JOB_DISCARD;
 }
 
 /* True of those that need one that keeps checkpoints. */
@@ -416,8 +416,8 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     case JOB_RECEIVE:
         signal(SIGPIPE, SIG_IGN);
         return receive(s, ret, err);
-    case JOB_AHEAD:
-        return ahead(s, err);
+    case JOB_STAND_BY:
+        return stand_by(s, err);
     case JOB_ACTIVATE:
         return activate(s, ret, err);
     case JOB_CHECKPOINT:

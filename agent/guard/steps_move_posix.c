@@ -214,6 +214,23 @@ static enum step receive_check(struct work *work, struct operation *op)
     return STEP_NEXT;
 }
 
+static bool can_stand_by(const struct operation *op)
+{
+    const struct guest_kind_ops *kind = job_kind_of_guest(op->guest->record.run.spec.kind);
+
+    return kind != NULL && kind->mover != NULL && kind->mover->stand_by != NULL;
+}
+
+/* Nothing of the guest's own runs before ACTIVATE says so. Whoever stood by frozen would be in the
+ * way. */
+static enum step receive_stand_by(struct work *work, struct operation *op)
+{
+    if (!can_stand_by(op) || roster_is_lapsed(work->config.roster))
+        return STEP_NEXT;
+    op->is_soft = true; /* then ACTIVATE does it all */
+    return move_job(work, op, JOB_STAND_BY);
+}
+
 static enum step receive_job(struct work *work, struct operation *op)
 {
     return move_job(work, op, JOB_RECEIVE);
@@ -241,42 +258,15 @@ static enum step receive_probe(struct work *work, struct operation *op)
     return operation_job(work, op, &work->config.fabric, &job);
 }
 
-/* Word of it is on its way, and may take as long as a restore. Nothing of the guest's own runs:
- * that is for ACTIVATE to say, which comes behind this. Frozen, it would be in the way for as long.
- */
-static enum step ahead_check(struct work *work, struct operation *op)
-{
-    bool is_received = op->guest->record.state == GUEST_RECEIVED;
-
-    return is_received && !roster_is_lapsed(work->config.roster) ? STEP_NEXT : step_to_end(op);
-}
-
-static enum step ahead_job(struct work *work, struct operation *op)
-{
-    op->is_soft = true; /* then ACTIVATE does it all */
-    return move_job(work, op, JOB_AHEAD);
-}
-
-static const step_fn steps_ahead[] = {ahead_check, ahead_job, NULL};
-
-static bool can_be_ahead(const struct operation *op)
-{
-    const struct guest_kind_ops *kind = job_kind_of_guest(op->guest->record.run.spec.kind);
-
-    return kind != NULL && kind->mover != NULL && kind->mover->ahead != NULL;
-}
-
 static enum step receive_done(struct work *work, struct operation *op)
 {
     reply_report(op);
     op->guest->record.state = GUEST_RECEIVED;
-    if (can_be_ahead(op))
-        begin_behind(work, op->guest->name, steps_ahead);
     return save_record(work, op);
 }
 
-const step_fn steps_receive[] = {receive_check, receive_job,  receive_await_switch,
-                                 receive_probe, receive_done, NULL};
+const step_fn steps_receive[] = {receive_check,        receive_stand_by, receive_job,
+                                 receive_await_switch, receive_probe,    receive_done, NULL};
 
 /* ---- target: it owns the guest now and brings it to life */
 
@@ -455,11 +445,11 @@ static enum step discard_check(struct work *work, struct operation *op)
 const step_fn steps_clear[] = {step_kill,          discard_job, step_unplug, step_clean_up,
                                step_remove_cgroup, step_forget, NULL};
 
-/* A restore ahead is taken back by who made it, who leaves nothing behind, before the rest is
- * killed. */
+/* What was restored ahead is taken back by who stood by, who leaves nothing behind, before the rest
+ * is killed. */
 static enum step discard_ahead(struct work *work, struct operation *op)
 {
-    bool is_ahead = op->guest->record.state == GUEST_RECEIVED && can_be_ahead(op);
+    bool is_ahead = guest_record_is_target(&op->guest->record) && can_stand_by(op);
 
     return is_ahead && !roster_is_lapsed(work->config.roster) ? discard_job(work, op) : STEP_NEXT;
 }

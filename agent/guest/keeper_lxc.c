@@ -1,6 +1,6 @@
 /* skein-lxc: the first process of an lxc guest (lxc.h), and its only tie to liblxc.
  *
- *   skein-lxc start|restore|ahead|resume SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
+ *   skein-lxc start|restore|stand-by|resume SHARED_CPUS GUEST_CPUS       (keeper_posix.h)
  *
  * It was put into the guest's cgroups before it started, and so is all that it starts. A child of
  * it is liblxc's monitor, whose child is the container's init; of a container that moved here,
@@ -285,7 +285,7 @@ static int start(struct keeper *k, struct err *err)
     return rc < 0 ? rc : start_container(k, err);
 }
 
-/* Who restores it ends, and leaves its init to this process: at once, or, ahead, when it is let go.
+/* Who restores it ends, and leaves its init to this process: at once, or when it is let go.
  * A checkpoint that was kept is resumed.
  */
 static int restore(struct keeper *k, const char *how, struct err *err)
@@ -298,7 +298,7 @@ static int restore(struct keeper *k, const char *how, struct err *err)
     guest.is_kept = strcmp(how, "resume") == 0;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return failed(err, "become the container's parent");
-    return strcmp(how, "ahead") == 0 ? mover_criu_ops.ahead(&guest, err)
+    return strcmp(how, "stand-by") == 0 ? mover_criu_ops.stand_by(&guest, err)
                                      : mover_criu_ops.activate(&guest, &k->child, err);
 }
 

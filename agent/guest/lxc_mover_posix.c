@@ -81,11 +81,11 @@ static int receive_kept(const struct mover_guest *guest, int fd, const uint8_t d
     return mover_receive_kept(&coming, fd, digest, ret, err);
 }
 
-static int ahead(const struct mover_guest *guest, struct err *err)
+static int stand_by(const struct mover_guest *guest, struct err *err)
 {
     pid_t keeper;
 
-    return keeper_start(LXC_PROGRAM, "ahead", guest->run, -1, &keeper, err);
+    return keeper_start(LXC_PROGRAM, "stand-by", guest->run, -1, &keeper, err);
 }
 
 /* A skein-lxc that restored it ahead is its parent since it was let go; else one does that now. */
@@ -108,8 +108,8 @@ const struct mover_ops mover_lxc_ops = {
     .look = look,
     .ready = ready,
     .capture = capture,
+    .stand_by = stand_by,
     .receive = receive,
-    .ahead = ahead,
     .activate = activate,
     .await = mover_await,
     .resume = mover_remove_checkpoint,

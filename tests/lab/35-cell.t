@@ -207,14 +207,14 @@ fails 'a stream that finds no room is refused' fill_disk
 is 'nothing of them stays' "$(leftovers 2)" ''
 
 # The move
-# move FROM TO [ahead]: prints the pid that it has there
+# move FROM TO [stand-by]: prints the pid that it has there
 move() {
+    [ -z "${3:-}" ] || joined "$2" "$3" web "$digest" || return
     capture "$1" 2>"$work/captured" | {
         driver "$2" receive web 2>"$work/received" || { cat "$work/captured" "$work/received"; exit; }
         for node in 3 "$2"; do    # the others are told that it moves
             for table in self master; do on $node bridge fdb del 02:5c:0a:07:00:02 dev cells-vx $table; done
         done 2>/dev/null
-        [ "${3:-}" != ahead ] || joined "$2" ahead web "$digest" || exit
         joined "$2" activate web "$digest" 2>"$work/activated" || cat "$work/activated"
         on "$2" ip link set cells-port up
         driver "$2" discard web
@@ -249,7 +249,7 @@ ok 'the namespace for its way back' make_netns 1 10.7.0.2 02
 in_guest 2 'rm /root/dir/x /var/y; echo later >/root/later'
 written='cat /root/later /dev/shm/shm; find /root /var /etc | sort'
 before=$(in_guest 2 "$written")
-pid=$(move 2 1 ahead)
+pid=$(move 2 1 stand-by)
 ok 'a guest moves a second time, restored ahead' on 1 test -d "/proc/$pid"
 ok 'the client counts on, over the same connection' goes_on
 is 'no answer was lost' "$(lost)" ''
@@ -281,15 +281,20 @@ writes() { [ "$(size_of_log 1)" != "$(size_of_log 2)" ]; }
 capture_noisy() { on 2 /run/cells/cell-driver capture web "$pid" "$freezer" >"$work/noisy"; }
 ok 'a shell that writes all the time is captured' capture_noisy
 on 1 sh -c 'mkdir -p /run/skein/netns; touch /run/skein/netns/web; unshare --net mount --bind /proc/self/ns/net /run/skein/netns/web'
+ok 'somebody stands by' joined 1 stand-by web "$digest"
 ok 'received' received
-ok 'restored ahead' joined 1 ahead web "$digest"
-ok 'its processes are there' held
+ok 'its processes are there' wait_until 60 held
 is 'nothing of its own has run' "$(size_of_log 1)" "$(size_of_log 2)"
 ok 'taken back' driver 1 discard web
 ok 'no process of it stays' wait_until 60 nobody
 is 'nothing that it was restored from stays' "$(leftovers 1; on 1 sh -c 'ls -d /tmp/.criu*' 2>/dev/null)" ''
+ok 'somebody stands by again' joined 1 stand-by web "$digest"
+ok 'who stands by goes when nothing comes' driver 1 discard web
+ok 'no process of it stays' wait_until 60 nobody
+is 'nor anything else' "$(leftovers 1)" ''
+ok 'somebody stands by once more' joined 1 stand-by web "$digest"
 ok 'received again' received
-ok 'restored ahead again' joined 1 ahead web "$digest"
+ok 'its processes are there again' wait_until 60 held
 is 'still nothing of its own has run' "$(size_of_log 1)" "$(size_of_log 2)"
 ok 'it may run' joined 1 activate web "$digest"
 ok 'it writes' wait_until 60 writes

@@ -9,7 +9,7 @@
  *   cell-driver check NAME PID FREEZER
  *   cell-driver capture NAME PID FREEZER     the stream to stdout, times to stderr
  *   cell-driver receive NAME                 the stream from stdin
- *   cell-driver ahead NAME DIGEST            all that activate does before the guest runs
+ *   cell-driver stand-by NAME DIGEST         before receive: what activate does before the guest runs
  *   cell-driver activate NAME DIGEST         -> pid
  *   cell-driver resume NAME
  *   cell-driver discard NAME
@@ -204,7 +204,7 @@ static int receive(const struct words *w, struct err *err)
     return done(r, err);
 }
 
-static int ahead(const struct words *w, struct err *err)
+static int stand_by(const struct words *w, struct err *err)
 {
     uint8_t digest[DIGEST_SIZE];
     struct guest_paths paths;
@@ -213,7 +213,7 @@ static int ahead(const struct words *w, struct err *err)
     read_digest(w->word[1], digest);
     guest_paths_init(&paths, w->word[0], digest);
     make_mover_guest(w, &paths, &guest);
-    return done(mover_criu_ops.ahead(&guest, err), err);
+    return done(mover_criu_ops.stand_by(&guest, err), err);
 }
 
 static int activate(const struct words *w, struct err *err)
@@ -274,7 +274,7 @@ static const struct {
     {"terminate", 1, terminate},   {"clean-up", 1, clean_up}, {"check", 3, check},
     {"capture", 3, capture},       {"receive", 1, receive},   {"activate", 2, activate},
     {"resume", 1, resume},         {"discard", 1, discard},   {"await", 1, await},
-    {"start-with", 4, start_with}, {"ahead", 2, ahead},
+    {"start-with", 4, start_with}, {"stand-by", 2, stand_by},
 };
 
 int main(int argc, char **argv)
