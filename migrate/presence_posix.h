@@ -21,8 +21,8 @@ int presence_wait(const char *path, bool asks, int limit_ms, struct err *err);
 
 enum { PRESENCE_END = 0 }; /* what presence_wait asks with; other words are the process's own */
 
-/* 1: somebody was there, and it was said; 0: nobody. presence_tell also waits until nobody is present
- * any more, without limit. */
+/* 1: somebody was there, and it was said; 0: nobody. presence_tell also waits until nobody is
+ * present any more, without limit. */
 int presence_say(const char *path, char word);
 int presence_tell(const char *path, char word);
 bool presence_is_there(const char *path);

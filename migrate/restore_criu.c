@@ -227,8 +227,8 @@ static void end_held(struct holding *h)
     close(steal_fd(&h->ready));
 }
 
-/* Before it is known what comes. What is restored with the terminal of another node's guest is named
- * by what that one's settings were: such a criu is started when all is there. */
+/* Before it is known what comes. What is restored with the terminal of another node's guest is
+ * named by what that one's settings were: such a criu is started when all is there. */
 static int stand_by(struct holding *h, struct err *err)
 {
     int r = own_mounts(err);
@@ -335,8 +335,8 @@ static int read_pid(const char *path, pid_t *ret, struct err *err)
     return 0;
 }
 
-/* 1: it was there, and runs now; 0: nobody holds it, or could hold it, and has said so by taking the
- * name away that he was told by. */
+/* 1: it was there, and runs now; 0: nobody holds it, or could hold it, and has said so by taking
+ * the name away that he was told by. */
 static int let_go(const struct mover_paths *paths, struct err *err)
 {
     char word[PRESENCE_WORD_SIZE];

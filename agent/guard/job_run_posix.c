@@ -369,7 +369,8 @@ static int receive_kept(struct scene *s, struct job_result *ret, struct err *err
 static bool is_move(enum job_kind kind)
 {
     return kind == JOB_SURVEY || kind == JOB_CAPTURE || kind == JOB_AWAIT || kind == JOB_RECEIVE ||
-           kind == JOB_STAND_BY || kind == JOB_ACTIVATE || kind == JOB_RESUME || kind == JOB_DISCARD;
+           kind == JOB_STAND_BY || kind == JOB_ACTIVATE || kind == JOB_RESUME ||
+           kind == JOB_DISCARD;
 }
 
 /* True of those that need one that keeps checkpoints. */

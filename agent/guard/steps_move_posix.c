@@ -265,8 +265,8 @@ static enum step receive_done(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_receive[] = {receive_check,        receive_stand_by, receive_job,
-                                 receive_await_switch, receive_probe,    receive_done, NULL};
+const step_fn steps_receive[] = {receive_check, receive_stand_by, receive_job, receive_await_switch,
+                                 receive_probe, receive_done,     NULL};
 
 /* ---- target: it owns the guest now and brings it to life */
 

@@ -30,24 +30,26 @@ static int listen_at(const char *path, struct err *err)
     return fd;
 }
 
-static int open_log(struct console *c, const char *path, struct err *err)
+static int open_log(struct console *c, struct err *err)
 {
     struct stat st;
-    int rc = tree_make_above(path, 0750, err);
+    int rc = tree_make_above(c->log_path, 0750, err);
 
     if (rc < 0)
         return rc;
-    c->log = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    c->log = open(c->log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (c->log < 0 || fstat(c->log, &st) < 0)
-        return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+        return err_set(err, -errno, "cannot open %s: %s", c->log_path, strerror(errno));
     c->log_size = (size_t)st.st_size;
     return 0;
 }
 
 int console_open(struct console *c, const char *log, const char *path, struct err *err)
 {
-    int rc = open_log(c, log, err);
+    int rc;
 
+    c->log_path = log;
+    rc = open_log(c, err);
     c->guest = c->guest_listener = -1;
     for (int i = 0; i < CONSOLE_MAX_CLIENTS; i++)
         c->clients[i] = -1;
@@ -55,6 +57,12 @@ int console_open(struct console *c, const char *log, const char *path, struct er
         return rc;
     c->listener = listen_at(path, err);
     return c->listener < 0 ? c->listener : 0;
+}
+
+void console_leave_log(struct console *c)
+{
+    close(c->log);
+    c->log = -1;
 }
 
 int console_listen(struct console *c, const char *path, uint32_t uid, struct err *err)
@@ -122,6 +130,8 @@ static void from_guest(struct console *c)
         drop(&c->guest);
     if (n <= 0)
         return;
+    if (c->log < 0)
+        (void)open_log(c, NULL); /* else what it says is for those who are attached */
     if (write(c->log, chunk, (size_t)n) == n)
         c->log_size += (size_t)n;
     if (c->log_size > CONSOLE_LOG_MAX)

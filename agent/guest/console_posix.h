@@ -17,7 +17,8 @@ enum {
 };
 
 struct console {
-    int log;
+    const char *log_path; /* borrowed */
+    int log;              /* -1: to be opened for what is said next */
     size_t log_size;
     int guest;          /* the guest's terminal; -1 = not yet, or gone */
     int guest_listener; /* where that comes from (console_listen); -1 = it is there already */
@@ -25,8 +26,11 @@ struct console {
     int clients[CONSOLE_MAX_CLIENTS];
 };
 
-/* With the log, and a socket at `path` for those who attach; both stand afterwards. */
+/* With the log (its path is kept), and a socket at `path` for those who attach; both stand
+ * afterwards. */
 int console_open(struct console *c, const char *log, const char *path, struct err *err);
+/* Another file takes the log's place before the guest says anything: that one is written to. */
+void console_leave_log(struct console *c);
 /* The guest's terminal will connect to a socket at `path`, as the user `uid`. */
 int console_listen(struct console *c, const char *path, uint32_t uid, struct err *err);
 

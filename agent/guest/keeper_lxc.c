@@ -298,8 +298,10 @@ static int restore(struct keeper *k, const char *how, struct err *err)
     guest.is_kept = strcmp(how, "resume") == 0;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return failed(err, "become the container's parent");
+    if (strcmp(how, "stand-by") == 0)
+        console_leave_log(&k->console); /* it comes with the container */
     return strcmp(how, "stand-by") == 0 ? mover_criu_ops.stand_by(&guest, err)
-                                     : mover_criu_ops.activate(&guest, &k->child, err);
+                                        : mover_criu_ops.activate(&guest, &k->child, err);
 }
 
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)

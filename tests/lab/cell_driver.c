@@ -9,7 +9,7 @@
  *   cell-driver check NAME PID FREEZER
  *   cell-driver capture NAME PID FREEZER     the stream to stdout, times to stderr
  *   cell-driver receive NAME                 the stream from stdin
- *   cell-driver stand-by NAME DIGEST         before receive: what activate does before the guest runs
+ *   cell-driver stand-by NAME DIGEST         before receive: for who restores it ahead
  *   cell-driver activate NAME DIGEST         -> pid
  *   cell-driver resume NAME
  *   cell-driver discard NAME
