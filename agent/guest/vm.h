@@ -10,7 +10,8 @@
 
 #include "agent/guest/guest.h"
 
-#define VM_PROGRAM         "skein-vm" /* lies beside skein-guard */
+#define VM_PROGRAM         "skein-vm"  /* lies beside skein-guard */
+#define VM_XEN_PROGRAM     "skein-xen" /* likewise, in its place where this is Xen's */
 #define VM_LIBVIRTD        "/usr/sbin/libvirtd"
 #define VM_EMULATOR_FORMAT "/usr/bin/qemu-system-%s"
 /* What libvirt found out about this machine's QEMU: takes seconds, so it is kept. */
@@ -26,6 +27,7 @@ enum { VM_UID_FIRST = 0x70000000, VM_UID_LAST = 0x7fffffff };
 
 struct vm_paths {
     char overlay[160]; /* what the guest wrote, over the image's disk */
+    char disk[160];    /* of Xen's: its disk whole, a copy of the image's to begin with */
     char seed[160];    /* cloud-init's NoCloud disk */
     char console[108]; /* socket that QEMU connects its serial port to */
     char clients[108]; /* socket for whoever attaches to the console */

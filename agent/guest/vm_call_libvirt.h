@@ -8,7 +8,10 @@
 
 #include "base/err.h"
 
+/* A program that is not QEMU's says which it is (meson.build). */
+#ifndef VM_LOCAL_URI
 #define VM_LOCAL_URI "qemu:///system"
+#endif
 
 struct vm_call {
     virConnectPtr connection;

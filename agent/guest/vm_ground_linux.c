@@ -25,7 +25,11 @@
 #define FAULTS   "/dev/userfaultfd"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
 #define DRIVERS  "/run/libvirt/drivers"
-#define DRIVER   "libvirt_driver_qemu.so"
+#ifdef VM_LIBVIRT_DRIVER /* skein-xen's */
+#define DRIVER VM_LIBVIRT_DRIVER
+#else
+#define DRIVER "libvirt_driver_qemu.so"
+#endif
 
 /* Of its own, empty: no network, pool or guest of the machine's own libvirt is in sight. */
 static const char *const own_directories[] = {"/run/libvirt", "/etc/libvirt", "/var/lib/libvirt",
@@ -94,9 +98,9 @@ static int share_cache(struct err *err)
     return rc;
 }
 
-/* Of libvirt's drivers QEMU's alone: those of networks, devices and pools would start programs of
- * their own, and be waited for at each start and each move. One that is not there libvirtd goes on
- * without (virModuleLoad, src/util/virmodule.c). */
+/* Of libvirt's drivers QEMU's alone, or Xen's: those of networks, devices and pools would start
+ * programs of their own, and be waited for at each start and each move. One that is not there
+ * libvirtd goes on without (virModuleLoad, src/util/virmodule.c). */
 static int pick_driver(struct err *err)
 {
     static const char driver[] = VM_LIBVIRT_DRIVERS "/" DRIVER;

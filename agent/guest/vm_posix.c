@@ -12,7 +12,9 @@
 #include "agent/guest/keeper_posix.h"
 #include "agent/guest/unpack_whole_posix.h"
 #include "agent/guest/vm.h"
+#include "agent/guest/vm_driver_posix.h"
 #include "agent/guest/vm_seed_archive.h"
+#include "agent/guest/vm_store_xen.h"
 #include "agent/streams/image_format.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
@@ -63,12 +65,49 @@ static int make_overlay(const char *path, const char *disk, const char *format, 
     return rc;
 }
 
+/* Xen's machines have no QEMU that reads anything but blocks: theirs is a whole disk. */
+static int copy_disk(const char *path, const char *disk, const char *format, struct err *err)
+{
+    char new_path[200];
+    const char *const argv[] = {"qemu-img", "convert", "-f",     format, "-O",
+                                "raw",      disk,      new_path, NULL};
+    int rc;
+
+    if (access(path, F_OK) == 0)
+        return 0;
+    snprintf(new_path, sizeof(new_path), "%s.new", path);
+    rc = run_program(argv, NULL, NULL, 0, err);
+    if (rc == 0 && rename(new_path, path) < 0)
+        rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+    return rc;
+}
+
+/* Nothing of Xen's looks for a kernel on a disk. */
+static int make_xen_disk(const struct guest_paths *paths, const struct vm_paths *vm,
+                         struct err *err)
+{
+    const char *format = NULL;
+    char file[200];
+    int rc;
+
+    if (!exists(paths->image_root, VM_KERNEL, file, sizeof(file)))
+        return err_set(err, -EINVAL,
+                       "its image holds no kernel (" VM_KERNEL
+                       "): this node runs machines by Xen, which needs one");
+    if (!exists(paths->image_root, UNPACK_DISK_NAME, file, sizeof(file)))
+        return 0;
+    rc = format_of_disk(file, &format, err);
+    return rc < 0 ? rc : copy_disk(vm->disk, file, format, err);
+}
+
 static int make_disk(const struct guest_paths *paths, const struct vm_paths *vm, struct err *err)
 {
     const char *format = NULL;
     char disk[200];
     int rc;
 
+    if (vm_driver_is_xen())
+        return make_xen_disk(paths, vm, err);
     if (exists(paths->image_root, UNPACK_DISK_NAME, disk, sizeof(disk))) {
         rc = format_of_disk(disk, &format, err);
         return rc < 0 ? rc : make_overlay(vm->overlay, disk, format, err);
@@ -148,13 +187,27 @@ static int vm_start(const struct guest_run *run, const struct guest_paths *paths
                     struct err *err)
 {
     (void)paths;
-    return keeper_start(VM_PROGRAM, "start", run, -1, ret_pid, err);
+    return keeper_start(vm_driver_is_xen() ? VM_XEN_PROGRAM : VM_PROGRAM, "start", run, -1, ret_pid,
+                        err);
+}
+
+/* The guest's name is that of the directory above `merged`. */
+static int forget_domain(const struct guest_paths *paths, struct err *err)
+{
+    char above[sizeof(paths->merged)];
+
+    snprintf(above, sizeof(above), "%s", paths->merged);
+    *strrchr(above, '/') = '\0';
+    return vm_store_forget(strrchr(above, '/') + 1, err);
 }
 
 static int vm_clean_up(const struct guest_paths *paths, bool keep_upper, struct err *err)
 {
     char above[sizeof(paths->upper)];
-    int rc = tree_remove(paths->merged, err);
+    int rc = forget_domain(paths, err);
+
+    if (rc == 0)
+        rc = tree_remove(paths->merged, err);
 
     if (rc == 0)
         rc = tree_remove(paths->checkpoint, err); /* of a move that was refused */

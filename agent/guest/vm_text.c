@@ -12,6 +12,7 @@
 void vm_paths_init(struct vm_paths *vm, const struct guest_paths *paths)
 {
     snprintf(vm->overlay, sizeof(vm->overlay), "%s/disk.qcow2", paths->upper);
+    snprintf(vm->disk, sizeof(vm->disk), "%s/disk.raw", paths->upper);
     snprintf(vm->seed, sizeof(vm->seed), "%.127s/seed.iso", paths->merged);
     snprintf(vm->console, sizeof(vm->console), "%.90s/qemu.sock", paths->merged);
     snprintf(vm->clients, sizeof(vm->clients), "%.90s/console.sock", paths->merged);
@@ -62,12 +63,26 @@ static void say_escaped(struct text *t, const char *words)
     }
 }
 
-static void say_identity(struct text *t, const struct guest_run *run)
+static void say_uuid(const struct guest_run *run, bool stays, char ret[VM_UUID_SIZE])
 {
-    say(t, "<name>%s</name>\n", run->spec.name);
-    /* The same wherever the guest is: it is the same machine. */
-    say(t, "<uuid>736b6569-6e00-4000-8000-%012llx</uuid>\n",
-        (unsigned long long)(run->created & 0xffffffffffffULL));
+    snprintf(ret, VM_UUID_SIZE, "736b6569-6e%02x-4000-8000-%012llx", stays,
+             (unsigned long long)(run->created & 0xffffffffffffULL));
+}
+
+/* The same wherever the guest is: it is the same machine. */
+void vm_uuid(const struct guest_run *run, char ret[VM_UUID_SIZE])
+{
+    say_uuid(run, false, ret);
+}
+
+void vm_xen_uuid(const struct guest_run *run, char ret[VM_UUID_SIZE])
+{
+    say_uuid(run, run->spec.failover == FAILOVER_STAY, ret);
+}
+
+static void say_identity(struct text *t, const struct guest_run *run, const char *uuid)
+{
+    say(t, "<name>%s</name>\n<uuid>%s</uuid>\n", run->spec.name, uuid);
     say(t, "<memory unit='MiB'>%u</memory>\n", run->spec.memory_mib);
 }
 
@@ -155,15 +170,95 @@ int vm_domain_xml(const struct guest_run *run, const struct vm_paths *paths,
                   const struct vm_ground *ground, char ret[VM_XML_SIZE], struct err *err)
 {
     struct text t = {.at = ret, .size = VM_XML_SIZE};
+    char uuid[VM_UUID_SIZE];
 
+    vm_uuid(run, uuid);
     say(&t, "<domain type='%s'>\n", ground->has_kvm ? "kvm" : "qemu");
-    say_identity(&t, run);
+    say_identity(&t, run, uuid);
     say_processors(&t, run);
     say_boot(&t, ground);
     say_behaviour(&t, ground);
     say_devices(&t, run, paths, ground);
     say(&t, "</domain>\n");
     return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its description is too long");
+}
+
+/* ---- XML for Xen */
+
+/* Its console comes last: there the guest's own words are. */
+static void say_xen_boot(struct text *t, const struct vm_xen_ground *ground)
+{
+    say(t, "<os><type arch='%s' machine='xenpv'>linux</type>\n<kernel>%s</kernel>\n", ground->arch,
+        ground->kernel);
+    if (ground->initrd != NULL)
+        say(t, "<initrd>%s</initrd>\n", ground->initrd);
+    say(t, "<cmdline>");
+    say_escaped(t, ground->cmdline != NULL ? ground->cmdline : "");
+    say(t, " console=hvc0</cmdline></os>\n");
+}
+
+static void say_xen_disk(struct text *t, const char *device, const char *target, bool is_fixed)
+{
+    say(t,
+        "<disk type='block' device='disk'><driver name='phy'/><source dev='%s'/>"
+        "<target dev='%s' bus='xen'/>%s</disk>\n",
+        device, target, is_fixed ? "<readonly/>" : "");
+}
+
+static void say_xen_devices(struct text *t, const struct guest_run *run,
+                            const struct vm_xen_ground *ground)
+{
+    uint8_t mac[MAC_SIZE];
+    char words[MAC_TEXT_SIZE];
+
+    say(t, "<devices>\n");
+    if (ground->disk != NULL)
+        say_xen_disk(t, ground->disk, "xvda", false);
+    say_xen_disk(t, ground->seed, "xvdb", true);
+    mac_of_guest(run->ip, mac);
+    if (run->vni != 0)
+        say(t, "<interface type='ethernet'><mac address='%s'/><script path='%s'/></interface>\n",
+            mac_format(mac, words), ground->script);
+    say(t, "<console type='pty'><target type='xen' port='0'/></console>\n</devices>\n");
+}
+
+/* Of a reboot nothing is left to the hypervisor's tools: they would let the new domain run. */
+int vm_xen_domain_xml(const struct guest_run *run, const struct vm_xen_ground *ground,
+                      char ret[VM_XML_SIZE], struct err *err)
+{
+    struct text t = {.at = ret, .size = VM_XML_SIZE};
+    char uuid[VM_UUID_SIZE];
+
+    vm_xen_uuid(run, uuid);
+    say(&t, "<domain type='xen'>\n");
+    say_identity(&t, run, uuid);
+    say(&t, "<vcpu placement='static'>%u</vcpu>\n<cputune>\n", run->n_cores > 0 ? run->n_cores : 1);
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        say(&t, "<vcpupin vcpu='%u' cpuset='%u'/>\n", i, run->cores[i]);
+    say(&t, "</cputune>\n");
+    say_xen_boot(&t, ground);
+    say(&t, "<clock offset='utc'/>\n<on_poweroff>destroy</on_poweroff>"
+            "<on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>\n");
+    say_xen_devices(&t, run, ground);
+    say(&t, "</domain>\n");
+    return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its description is too long");
+}
+
+bool vm_xen_terminal(const char *xml, char *ret, size_t size)
+{
+    static const char opening[] = "tty='";
+    const char *from = strstr(xml, opening);
+    size_t length;
+
+    if (from == NULL)
+        return false;
+    from += strlen(opening);
+    length = strcspn(from, "'");
+    if (from[length] != '\'' || length >= size || strncmp(from, "/dev/pts/", 9) != 0)
+        return false;
+    memcpy(ret, from, length);
+    ret[length] = '\0';
+    return true;
 }
 
 int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err)

@@ -23,7 +23,29 @@ struct vm_ground {
 /* The domain of libvirt. -EMSGSIZE when it does not fit. */
 int vm_domain_xml(const struct guest_run *run, const struct vm_paths *paths,
                   const struct vm_ground *ground, char ret[VM_XML_SIZE], struct err *err);
-/* What differs from node to node: the guest's processors, and behind a slash the system's: "5,7/0,1".
+/* What a domain of Xen is made of: its devices are paths of the node. */
+struct vm_xen_ground {
+    const char *arch;
+    const char *kernel, *initrd; /* paths; initrd NULL = none */
+    const char *cmdline;         /* as of struct vm_ground */
+    const char *disk, *seed;     /* block devices; disk NULL = none */
+    const char *script;          /* what libvirt runs when its network's end is there */
+};
+
+/* The UUID of a guest's machine. Of Xen it is the domain's handle, by which the guard knows it:
+ * domctl.h. */
+enum { VM_UUID_SIZE = 37 };
+void vm_uuid(const struct guest_run *run, char ret[VM_UUID_SIZE]);
+void vm_xen_uuid(const struct guest_run *run, char ret[VM_UUID_SIZE]);
+/* The domain of libvirt as Xen's (paravirtualised): its virtual processors are pinned to the
+ * guest's cores by Xen, which counts them as the node does. -EMSGSIZE when it does not fit. */
+int vm_xen_domain_xml(const struct guest_run *run, const struct vm_xen_ground *ground,
+                      char ret[VM_XML_SIZE], struct err *err);
+/* Path of the terminal that Xen's console of the domain ends in, from its description. False:
+ * it says none. */
+bool vm_xen_terminal(const char *xml, char *ret, size_t size);
+/* What differs from node to node: the guest's processors, and behind a slash the system's:
+ * "5,7/0,1".
  */
 int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err);
 /* A domain as libvirt describes it, with the processors that another node wrote down. -EBADMSG:

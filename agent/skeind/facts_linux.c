@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "agent/guest/lxc.h"
-#include "agent/guest/vm.h"
+#include "agent/guest/vm_driver_posix.h"
 #include "agent/skeind/facts.h"
 #include "base/clean.h"
 #include "base/kernel_linux.h"
@@ -95,7 +95,11 @@ static bool has_vm(const char *arch)
 {
     char path[256];
 
-    if (!lies_beside_us(VM_PROGRAM) || access(VM_LIBVIRTD, X_OK) < 0)
+    if (access(VM_LIBVIRTD, X_OK) < 0)
+        return false;
+    if (vm_driver_is_xen())
+        return lies_beside_us(VM_XEN_PROGRAM);
+    if (!lies_beside_us(VM_PROGRAM))
         return false;
     snprintf(path, sizeof(path), VM_EMULATOR_FORMAT, arch);
     return access(path, X_OK) == 0;

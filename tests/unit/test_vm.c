@@ -155,11 +155,8 @@ static void test_orders_and_answers_survive_the_way(void **state)
                                        .post_after = 2,
                                        .last_round_ms = 300,
                                        .rate_kbps = 90000};
-    const struct vm_reply reply = {.answer = VM_ANSWER_MOVED,
-                                   .bytes = 1,
-                                   .frozen_us = 2,
-                                   .handed_over_us = 3,
-                                   .text = "x"};
+    const struct vm_reply reply = {
+        .answer = VM_ANSWER_MOVED, .bytes = 1, .frozen_us = 2, .handed_over_us = 3, .text = "x"};
     struct vm_request request_back;
     struct vm_reply reply_back;
     uint8_t bytes[VM_PACKET_MAX];
@@ -232,6 +229,63 @@ static void test_a_move_takes_its_stream_and_its_progress_along(void **state)
     unlink(vm.control);
 }
 
+static void write_xen_domain(const struct guest_run *run, const struct vm_xen_ground *ground,
+                             char xml[VM_XML_SIZE])
+{
+    struct err err;
+
+    assert_int_equal(vm_xen_domain_xml(run, ground, xml, &err), 0);
+}
+
+/* Its cores are counted by Xen: not those that the control domain has. */
+static void test_a_domain_of_xen_is_pinned_to_its_cores(void **state)
+{
+    const struct vm_xen_ground ground = {
+        .arch = "x86_64", .kernel = "/r/vmlinuz", .seed = "/dev/loop1", .script = "/s"};
+    struct guest_run run = machine();
+    char xml[VM_XML_SIZE];
+
+    (void)state;
+    write_xen_domain(&run, &ground, xml);
+    assert_true(says(xml, "<domain type='xen'>"));
+    assert_true(says(xml, "<vcpupin vcpu='0' cpuset='1'/>"));
+    assert_true(says(xml, "<vcpupin vcpu='1' cpuset='3'/>"));
+    assert_true(says(xml, "<on_reboot>destroy</on_reboot>"));
+    assert_true(says(xml, "<script path='/s'/>"));
+    assert_true(says(xml, "<source dev='/dev/loop1'/><target dev='xvdb' bus='xen'/><readonly/>"));
+    assert_false(says(xml, "xvda"));
+    assert_false(says(xml, "<initrd>"));
+    run.vni = 0;
+    run.n_cores = 0;
+    write_xen_domain(&run, &ground, xml);
+    assert_false(says(xml, "<interface"));
+    assert_true(says(xml, "<vcpu placement='static'>1</vcpu>"));
+}
+
+static void test_a_domain_of_xen_speaks_through_its_console(void **state)
+{
+    const struct vm_xen_ground ground = {.arch = "x86_64",
+                                         .kernel = "/r/vmlinuz",
+                                         .initrd = "/r/initrd",
+                                         .cmdline = "a<b console=ttyS0",
+                                         .disk = "/dev/loop2",
+                                         .seed = "/dev/loop1",
+                                         .script = "/s"};
+    struct guest_run run = machine();
+    char xml[VM_XML_SIZE], path[16];
+
+    (void)state;
+    write_xen_domain(&run, &ground, xml);
+    assert_true(says(xml, "<cmdline>a&lt;b console=ttyS0 console=hvc0</cmdline>"));
+    assert_true(says(xml, "<source dev='/dev/loop2'/><target dev='xvda' bus='xen'/></disk>"));
+    assert_false(vm_xen_terminal(xml, path, sizeof(path)));
+    assert_true(vm_xen_terminal("<console type='pty' tty='/dev/pts/7'>", path, sizeof(path)));
+    assert_string_equal(path, "/dev/pts/7");
+    assert_false(vm_xen_terminal("<console tty='/dev/pts/1234567'>", path, sizeof(path)));
+    assert_false(vm_xen_terminal("<console tty='/etc/x'>", path, sizeof(path)));
+    assert_false(vm_xen_terminal("<console tty='/dev/pts/7", path, sizeof(path)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +295,8 @@ int main(void)
         cmocka_unit_test(test_cloud_init_reads_name_and_address),
         cmocka_unit_test(test_its_processors_are_the_targets),
         cmocka_unit_test(test_its_user_is_nobody_else),
+        cmocka_unit_test(test_a_domain_of_xen_is_pinned_to_its_cores),
+        cmocka_unit_test(test_a_domain_of_xen_speaks_through_its_console),
         cmocka_unit_test(test_orders_and_answers_survive_the_way),
         cmocka_unit_test(test_a_move_takes_its_stream_and_its_progress_along),
     };
