@@ -16,6 +16,14 @@
 
 enum { EMPTY_LIMIT_MS = 10000, EMPTY_STEP_MS = 5 };
 
+static void destroy_domain(struct work *work, const char *guest, const struct domain_name *name)
+{
+    int rc = domain_destroy(work->config.domains, name);
+
+    if (rc < 0)
+        log_error("the domain of '%s' does not die: %s", guest, strerror(-rc));
+}
+
 static bool kill_and_wait(struct work *work, const char *name, bool stays)
 {
     struct timespec step = {.tv_nsec = EMPTY_STEP_MS * 1000000L};
@@ -29,11 +37,20 @@ static bool kill_and_wait(struct work *work, const char *name, bool stays)
     return false;
 }
 
+static void end_copy(struct work *work, const struct local_guest *guest)
+{
+    struct domain_name name = guest_domain(&guest->record);
+
+    kill_and_wait(work, guest->name, name.stays);
+    destroy_domain(work, guest->name, &name);
+}
+
 static void enter_roster(struct work *work, const struct local_guest *guest)
 {
     const struct guest_record *record = &guest->record;
     struct roster_entry entry = {.epoch = record->run.epoch,
                                  .port = record->run.port,
+                                 .created = record->run.created,
                                  .stays = guest_record_stays(record),
                                  .has_copy = !guest_record_is_target(record),
                                  .wants_port = record->state == GUEST_RUNNING};
@@ -66,7 +83,7 @@ static void back_to_received(struct work *work, struct local_guest *guest)
 {
     struct err err;
 
-    kill_and_wait(work, guest->name, guest_record_stays(&guest->record));
+    end_copy(work, guest);
     if (guest_follow_freezer(work, guest, &err) < 0) /* killing has frozen it */
         log_error("guest %s: %s", guest->name, err.text);
     guest->record.run.epoch = guest->record.migration;
@@ -93,7 +110,7 @@ static void take_up(void *context, struct guest_record *record)
     if (guest->record.state == GUEST_RUNNING || guest->record.state == GUEST_HANDED_OVER)
         take_up_process(work, guest);
     else if (!guest_record_is_target(&guest->record) && guest->record.state != GUEST_EXITED)
-        kill_and_wait(work, guest->name, guest_record_stays(&guest->record));
+        end_copy(work, guest);
 }
 
 static void broken_record(void *context, const char *guest, const struct err *err)
@@ -116,6 +133,42 @@ static void end_unnamed(void *context, const char *name, bool stays)
         cgroup_remove(work->config.cgroups, name, stays);
 }
 
+/* A domain of a guest that no record names, or a different one. */
+struct stray {
+    const struct work *work;
+    struct domain_name name; /* created 0 = none was found */
+};
+
+static void find_stray(void *context, const struct domain_name *name)
+{
+    struct stray *stray = context;
+
+    for (const struct local_guest *g = stray->work->guests.first; g != NULL; g = g->next) {
+        if (domain_is_of(name, g->record.run.created) &&
+            guest_record_stays(&g->record) == name->stays)
+            return;
+    }
+    stray->name = *name;
+}
+
+static void end_strays(struct work *work)
+{
+    struct stray stray;
+    int rc;
+
+    do {
+        stray = (struct stray){.work = work};
+        rc = domains_list(work->config.domains, find_stray, &stray);
+        if (rc == 0 && stray.name.created != 0) {
+            log_warn("a domain has no record (guest of %llu): it is ended",
+                     (unsigned long long)stray.name.created);
+            rc = domain_destroy(work->config.domains, &stray.name);
+        }
+    } while (rc == 0 && stray.name.created != 0);
+    if (rc < 0)
+        log_error("domains without a record cannot be ended: %s", strerror(-rc));
+}
+
 int adopt_guests(struct work *work, struct err *err)
 {
     int rc = records_read(work->config.run_dir, take_up, broken_record, work, err);
@@ -123,6 +176,7 @@ int adopt_guests(struct work *work, struct err *err)
     if (rc < 0)
         return rc;
     cgroups_list(work->config.cgroups, end_unnamed, work);
+    end_strays(work);
     roster_move_ports(work->config.roster);
     return 0;
 }

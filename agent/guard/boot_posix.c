@@ -38,6 +38,28 @@ static void kill_one(void *context, const char *name, bool stays)
         left->n++;
 }
 
+static void find_name(void *context, const struct domain_name *name)
+{
+    *(struct domain_name *)context = *name;
+}
+
+/* One after the other: what is destroyed is not listed any more. */
+static int destroy_earlier_domains(struct domains *domains, struct err *err)
+{
+    struct domain_name name;
+    int rc;
+
+    do {
+        name = (struct domain_name){0};
+        rc = domains_list(domains, find_name, &name);
+        if (rc == 0 && name.created != 0)
+            rc = domain_destroy(domains, &name);
+    } while (rc == 0 && name.created != 0);
+    return rc < 0 ? err_set(err, rc, "a guest's domain of an earlier boot does not die: %s",
+                            strerror(-rc))
+                  : 0;
+}
+
 /* Kills every guest group and waits until all are gone. */
 static int end_earlier_guests(struct cgroups *cgroups, struct err *err)
 {
@@ -56,8 +78,8 @@ static int end_earlier_guests(struct cgroups *cgroups, struct err *err)
                    left.n);
 }
 
-static int take_nonce(const char *run_dir, struct cgroups *cgroups, struct boot *boot,
-                      struct err *err)
+static int take_nonce(const char *run_dir, struct cgroups *cgroups, struct domains *domains,
+                      struct boot *boot, struct err *err)
 {
     char path[BOOT_PATH_SIZE];
     struct nonce_file file, now = {0};
@@ -71,6 +93,8 @@ static int take_nonce(const char *run_dir, struct cgroups *cgroups, struct boot 
         return 0;
     }
     rc = end_earlier_guests(cgroups, err);
+    if (rc == 0)
+        rc = destroy_earlier_domains(domains, err);
     if (rc < 0)
         return rc;
     if (getrandom(now.nonce, NONCE_SIZE, 0) != NONCE_SIZE)
@@ -95,11 +119,12 @@ static int take_run(const char *run_dir, struct boot *boot, struct err *err)
     return file_write(path, text, (size_t)n, err);
 }
 
-int boot_begin(const char *run_dir, struct cgroups *cgroups, struct boot *ret, struct err *err)
+int boot_begin(const char *run_dir, struct cgroups *cgroups, struct domains *domains,
+               struct boot *ret, struct err *err)
 {
     int rc;
 
     memset(ret, 0, sizeof(*ret));
-    rc = take_nonce(run_dir, cgroups, ret, err);
+    rc = take_nonce(run_dir, cgroups, domains, ret, err);
     return rc < 0 ? rc : take_run(run_dir, ret, err);
 }

@@ -2,7 +2,8 @@
  *
  * The boot nonce is made once a boot and lies in RUN_DIR/boot_nonce. A node with a new nonce says
  * "nothing of an earlier boot lives here", and the cluster starts its guests elsewhere at once: so
- * a new nonce is made only after every guest group of before is killed and empty.
+ * a new nonce is made only after every guest group of before is killed and empty, and every guest's
+ * domain destroyed.
  */
 #ifndef SKEIN_AGENT_GUARD_BOOT_POSIX_H
 #define SKEIN_AGENT_GUARD_BOOT_POSIX_H
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "agent/guard/cgroup.h"
+#include "agent/guard/domains_xen.h"
 #include "base/limits.h"
 
 struct boot {
@@ -19,6 +21,7 @@ struct boot {
     bool is_new; /* the nonce was made now: records of before mean nothing */
 };
 
-int boot_begin(const char *run_dir, struct cgroups *cgroups, struct boot *ret, struct err *err);
+int boot_begin(const char *run_dir, struct cgroups *cgroups, struct domains *domains,
+               struct boot *ret, struct err *err);
 
 #endif

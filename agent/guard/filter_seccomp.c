@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "agent/guard/hypercall_xen.h"
+
 static const int allowed[] = {
     /* files: records, cgroups, logs for clients */
     SCMP_SYS(read),
@@ -94,6 +96,7 @@ static const int forbidden[] = {
 /* Interfaces go up and down through a Unix socket; the network is not this process's affair. */
 static int add_conditional(scmp_filter_ctx filter)
 {
+    const scmp_datum_t hypercall = HYPERCALL_REQUEST;
     int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                               SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 
@@ -103,6 +106,9 @@ static int add_conditional(scmp_filter_ctx filter)
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
                               SCMP_A1(SCMP_CMP_EQ, SIOCSIFFLAGS));
+    if (rc == 0) /* the domains of Xen, where this is its control domain */
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, hypercall));
     if (rc == 0) /* no memory that can be run */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));

@@ -96,3 +96,9 @@ void guest_report(const struct local_guest *guest, bool is_lapsed, struct guard_
     if (ret->state == GUEST_RUNNING && ret->frozen_by != 0)
         ret->state = GUEST_FROZEN;
 }
+
+struct domain_name guest_domain(const struct guest_record *record)
+{
+    return (struct domain_name){.created = record->run.created,
+                                .stays = guest_record_stays(record)};
+}

@@ -6,6 +6,7 @@
 #ifndef SKEIN_AGENT_GUARD_GUESTS_POSIX_H
 #define SKEIN_AGENT_GUARD_GUESTS_POSIX_H
 
+#include "agent/guard/domctl.h"
 #include "agent/guard/record.h"
 
 struct operation;
@@ -39,5 +40,6 @@ void guests_deinit(struct guests *guests);
 void guest_clear(struct local_guest *guest);
 void guest_report(const struct local_guest *guest, bool is_lapsed, struct guard_report *ret);
 bool guest_runs(const struct local_guest *guest);
+struct domain_name guest_domain(const struct guest_record *record);
 
 #endif

@@ -79,7 +79,7 @@ static void expire(struct lease_thread *t)
 {
     uint64_t begin = clock_now_us(), frozen, down;
     bool is_over;
-    int rc;
+    int rc, paused;
 
     pthread_mutex_lock(&t->config.roster->lock);
     is_over = holder_expire(&t->config.roster->holder, begin);
@@ -87,22 +87,24 @@ static void expire(struct lease_thread *t)
     if (!is_over)
         return;
     rc = cgroups_set_frozen(t->config.cgroups, true);
-    frozen = clock_now_us();
     if (rc < 0)
         kill_everything(t);
+    paused = domains_pause(t->config.domains); /* behind it: nothing makes a domain any more */
+    frozen = clock_now_us();
     roster_move_ports(t->config.roster);
     down = clock_now_us();
     pthread_mutex_lock(&t->config.roster->lock);
     t->notes.n_lapses++;
     t->notes.freeze_us = (uint32_t)(frozen - begin);
     t->notes.ports_us = (uint32_t)(down - begin);
-    t->notes.freeze_rc = rc;
+    t->notes.freeze_rc = rc < 0 ? rc : paused;
     pthread_mutex_unlock(&t->config.roster->lock);
     notify(t);
 }
 
 /* Kills every copy that is not the node's own any more; it dies within its frozen group. Marked
- * first: who sees it end must not take that for an end of its own. */
+ * first: who sees it end must not take that for an end of its own, and a domain that is marked is
+ * never let run again; the work thread takes it apart. */
 static uint32_t destroy_others(struct lease_thread *t, const struct lease_ack *ack)
 {
     uint32_t n = 0;
@@ -135,6 +137,7 @@ static void lift(struct lease_thread *t, const struct lease_ack *ack)
         move_deadline(t);
         roster_move_ports(t->config.roster);
         cgroups_set_frozen(t->config.cgroups, false);
+        domains_unpause(t->config.domains, roster_may_run, t->config.roster);
         expire(t); /* the ports took their time: what was thawed too late freezes again */
     }
     pthread_mutex_lock(&t->config.roster->lock);
@@ -362,5 +365,6 @@ void lease_thread_stop(struct lease_thread *t)
     give(t, STOP);
     pthread_join(t->thread, NULL);
     cgroups_set_frozen(t->config.cgroups, true);
+    domains_pause(t->config.domains);
     watchdog_close(t->config.watchdog_fd);
 }

@@ -1,14 +1,16 @@
 /* lease_thread: the one thread of the guard that must never wait (shell: epoll, timerfd).
  *
  * It owns the lease connection and the lease's timer. When the lease ends it freezes by system
- * calls alone, with memory that it has since the start: no disk, no log, no allocation, nothing
- * that the work thread could hold up. The work thread hears of it through an eventfd.
+ * calls and hypercalls alone, with memory that it has since the start: no disk, no log, no
+ * allocation, nothing that the work thread could hold up. The work thread hears of it through an
+ * eventfd.
  */
 #ifndef SKEIN_AGENT_GUARD_LEASE_THREAD_POSIX_H
 #define SKEIN_AGENT_GUARD_LEASE_THREAD_POSIX_H
 
 #include "agent/guard/cgroup.h"
 #include "agent/guard/deadline_bpf.h"
+#include "agent/guard/domains_xen.h"
 #include "agent/guard/roster_posix.h"
 
 struct lease_thread;
@@ -16,6 +18,7 @@ struct lease_thread;
 struct lease_thread_config {
     struct roster *roster;           /* borrowed, outlive the thread */
     struct cgroups *cgroups;         /* likewise */
+    struct domains *domains;         /* likewise; NULL = none */
     const struct deadline *deadline; /* likewise; moved with the lease's end, and not by a lapse */
     int notify_fd;                   /* eventfd: written after each lapse and each lift */
     int watchdog_fd;                 /* -1 = none */

@@ -175,6 +175,35 @@ int roster_move_ports(struct roster *r)
     return rc;
 }
 
+void roster_set_run(struct roster *r, const char *guest, bool may_run)
+{
+    struct roster_entry *entry;
+
+    pthread_mutex_lock(&r->lock);
+    entry = find(r, guest);
+    if (entry != NULL)
+        entry->wants_run = may_run;
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool roster_may_run(void *context, const struct domain_name *name)
+{
+    struct roster *r = context;
+    bool may_run = false;
+
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < MAX_NODE_GUESTS; i++) {
+        const struct roster_entry *entry = &r->entries[i];
+
+        if (entry->guest[0] != '\0' && entry->stays == name->stays &&
+            domain_is_of(name, entry->created))
+            may_run =
+                entry->wants_run && !entry->is_destroyed && (!r->holder.lapsed || entry->stays);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return may_run;
+}
+
 void roster_copy(struct roster *r, struct roster_entry ret[MAX_NODE_GUESTS])
 {
     pthread_mutex_lock(&r->lock);

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "agent/guard/domctl.h"
 #include "agent/guard/holder.h"
 #include "base/err.h"
 
@@ -18,9 +19,11 @@ struct roster_entry {
     uint64_t epoch;
     uint8_t cluster[NONCE_SIZE]; /* that the epoch is of */
     uint16_t port;               /* 0 = no network */
+    uint64_t created;            /* of the guest: names its domain */
     bool stays;
-    bool has_copy;     /* something of (guest, epoch) may exist; false: a migration's target */
-    bool wants_port;   /* up whenever the lease lives */
+    bool has_copy;   /* something of (guest, epoch) may exist; false: a migration's target */
+    bool wants_port; /* up whenever the lease lives */
+    bool wants_run;  /* its domain may, whenever the lease lives: it stands, and nobody froze it */
     bool is_destroyed; /* by a lift; the work thread clears away the rest */
 };
 
@@ -50,6 +53,10 @@ void roster_remove(struct roster *r, const char *guest);
 int roster_set_port(struct roster *r, const char *guest, bool is_up, struct err *err);
 /* Moves every wanted port as the lease says. Returns the last error. */
 int roster_move_ports(struct roster *r);
+/* Wants the guest's domain to run or not; it is the caller's to have it follow. */
+void roster_set_run(struct roster *r, const char *guest, bool may_run);
+/* Whether a domain may run now: the contract of domains_unpause (context: the roster). */
+bool roster_may_run(void *context, const struct domain_name *name);
 /* Copies all entries. */
 void roster_copy(struct roster *r, struct roster_entry ret[MAX_NODE_GUESTS]);
 /* Marks the copy destroyed; its port stays down. */

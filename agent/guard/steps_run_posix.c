@@ -10,6 +10,7 @@
 #include "agent/guard/process_posix.h"
 #include "agent/guard/records_posix.h"
 #include "agent/guard/work_posix.h"
+#include "agent/guest/vm_driver_posix.h"
 #include "base/log.h"
 #include "consensus/capacity.h"
 
@@ -51,6 +52,7 @@ enum step step_start_check(struct work *work, struct operation *op)
     struct guest_run *run = &op->request.run;
     struct roster_entry entry = {.epoch = run->epoch,
                                  .port = run->port,
+                                 .created = run->created,
                                  .stays = run->spec.failover == FAILOVER_STAY,
                                  .has_copy = true};
     uint8_t cluster[NONCE_SIZE];
@@ -87,15 +89,21 @@ enum step step_start_check(struct work *work, struct operation *op)
 enum step step_make_cgroup(struct work *work, struct operation *op)
 {
     const struct guest_record *record = &op->guest->record;
-    bool has_system = record->run.spec.kind == KIND_VM; /* what runs it keeps off its cores */
+    bool is_vm = record->run.spec.kind == KIND_VM;
+    bool is_domain = is_vm && work->config.domains != NULL; /* its cores are Xen's affair … */
     char cpus[CPUS_TEXT_SIZE];
     struct cgroup_limits limits = {.memory_mib = capacity_guest_mib(&record->run.spec),
                                    .cpus = cpus,
                                    .n_cores = record->run.n_cores};
     struct err err;
 
-    if (cpus_list(&work->config.cpus, record->run.cores, record->run.n_cores, has_system, cpus,
-                  &err) < 0 ||
+    if (is_domain && record->state == GUEST_PREPARED)
+        return operation_fail(op, -ENOTSUP, "this node runs machines by Xen: none moves here");
+    if (is_vm && !is_domain && vm_driver_is_xen())
+        return operation_fail(op, -ENOTSUP, "the guard cannot stop domains of this Xen");
+    /* … and of any other machine what runs it keeps off its cores. */
+    if (cpus_list(&work->config.cpus, record->run.cores, is_domain ? 0 : record->run.n_cores, is_vm,
+                  cpus, &err) < 0 ||
         cgroup_make(work->config.cgroups, op->guest->name, guest_record_stays(record), &limits,
                     &err) < 0 ||
         guest_follow_freezer(work, op->guest, &err) < 0)
@@ -152,18 +160,32 @@ enum step step_port_up(struct work *work, struct operation *op)
     return STEP_NEXT;
 }
 
+/* A machine of the hypervisor's stands still until now: nobody else lets it go. */
+enum step step_let_run(struct work *work, struct operation *op)
+{
+    struct err err;
+
+    if (guest_follow_freezer(work, op->guest, &err) < 0)
+        return operation_fail(op, err.code, "%s", err.text);
+    return STEP_NEXT;
+}
+
 /* ---- going away */
 
-/* Nothing of it runs any more, nor ever will. */
+/* Nothing of it runs any more, nor ever will. Its processes first: they could make another domain.
+ */
 enum step step_kill(struct work *work, struct operation *op)
 {
-    bool stays = guest_record_stays(&op->guest->record);
+    struct domain_name name = guest_domain(&op->guest->record);
+    bool stays = name.stays;
     uint64_t now = clock_now_us();
     int n;
 
     if (op->until_us == 0)
         op->until_us = now + WORK_KILL_US;
     n = cgroup_kill(work->config.cgroups, op->guest->name, stays);
+    if (n == 0)
+        n = domain_destroy(work->config.domains, &name);
     if (n == 0)
         return STEP_NEXT;
     if (now > op->until_us)
@@ -224,8 +246,9 @@ enum step step_undo(struct work *work, struct operation *op)
     return op->has_begun ? STEP_NEXT : step_to_end(op);
 }
 
-const step_fn steps_start[] = {step_start_check, step_make_cgroup, start_prepare, step_plug,
-                               start_job,        step_take_pid,    step_port_up,  NULL};
+const step_fn steps_start[] = {step_start_check, step_make_cgroup, start_prepare,
+                               step_plug,        start_job,        step_take_pid,
+                               step_port_up,     step_let_run,     NULL};
 const step_fn undo_start[] = {step_undo,          step_kill,   step_unplug, step_clean_up,
                               step_remove_cgroup, step_forget, NULL};
 
@@ -374,10 +397,33 @@ const step_fn steps_destroy[] = {destroy_begin,      step_kill,   step_unplug, s
 
 /* ---- freezing by the user */
 
+static bool may_run(const struct guest_record *record)
+{
+    return record->frozen_by == 0 &&
+           (record->state == GUEST_RUNNING || record->state == GUEST_STOPPING);
+}
+
+/* Which of them run is the roster's word, under the domains' lock: behind a lapse none does. */
+static int follow_domain(struct work *work, const struct local_guest *guest)
+{
+    struct domain_name name = guest_domain(&guest->record);
+
+    roster_set_run(work->config.roster, guest->name, may_run(&guest->record));
+    if (!may_run(&guest->record))
+        return domain_pause(work->config.domains, &name);
+    return domains_unpause(work->config.domains, roster_may_run, work->config.roster);
+}
+
 int guest_follow_freezer(struct work *work, struct local_guest *guest, struct err *err)
 {
-    return cgroup_set_frozen(work->config.cgroups, guest->name, guest_record_stays(&guest->record),
-                             guest->record.frozen_by != 0, err);
+    bool is_frozen = guest->record.frozen_by != 0;
+    int rc = cgroup_set_frozen(work->config.cgroups, guest->name,
+                               guest_record_stays(&guest->record), is_frozen, err);
+
+    if (rc < 0)
+        return rc;
+    rc = follow_domain(work, guest);
+    return rc < 0 ? err_set(err, rc, "its domain does not follow: %s", strerror(-rc)) : 0;
 }
 
 static enum step freeze_or_thaw(struct work *work, struct operation *op, bool is_frozen)

@@ -321,7 +321,8 @@ static void log_notes(struct work *work)
         log_warn("the lease has lapsed: guests frozen after %u µs, ports down after %u µs",
                  notes.freeze_us, notes.ports_us);
     if (notes.freeze_rc < 0)
-        log_error("the freezer refused (%s): the guests were killed", strerror(-notes.freeze_rc));
+        log_error("the freezer refused (%s): what it could not stop was killed",
+                  strerror(-notes.freeze_rc));
     if (notes.n_lifts > 0 || notes.n_destroyed > 0)
         log_info("the lease is back: %u copies that live elsewhere were destroyed",
                  notes.n_destroyed);

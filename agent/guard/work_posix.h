@@ -65,6 +65,7 @@ struct operation {
 struct work_config {
     const char *run_dir, *log_dir;
     struct cgroups *cgroups;
+    struct domains *domains; /* NULL = none */
     struct roster *roster;
     struct cpus cpus;
     struct executor cells, fabric;
@@ -166,7 +167,8 @@ enum step step_kill(struct work *work, struct operation *op);
 enum step step_clean_up(struct work *work, struct operation *op);
 enum step step_remove_cgroup(struct work *work, struct operation *op);
 enum step step_forget(struct work *work, struct operation *op);
-/* Makes the guest's own freezer follow its record. */
+enum step step_let_run(struct work *work, struct operation *op);
+/* Makes the guest's own freezer follow its record, and its domain. */
 int guest_follow_freezer(struct work *work, struct local_guest *guest, struct err *err);
 
 /* ---- steps_beside_posix.c */
