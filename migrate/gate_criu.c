@@ -1,13 +1,21 @@
-/* gate_criu: a library that is preloaded into criu, which it stops where its own start is over and
- * nothing has been done about a guest yet: at the first path that begins with $SKEIN_GATE. It says so
- * by a byte on descriptor 4, and goes on when one comes on descriptor 6; when that is closed instead,
- * criu ends. So nobody stands still for criu's start (run_criu.h).
+/* gate_criu: a library that is preloaded into criu, which it stops at up to two places. There it
+ * says so by a byte on descriptor 4, and goes on when one comes on descriptor 6 (run_criu.h).
+ *
+ *   $SKEIN_GATE  before the first path is opened that begins so: where criu's own start is over,
+ * and nothing has been done about a guest yet, so that nobody stands still for it. When descriptor
+ * 6 is closed instead, criu ends. $SKEIN_HELD  before criu attaches to what it has restored
+ * (restore_root_task in its criu/cr-restore.c, 4.1): all of it is there, and none of its own code
+ * has run. When descriptor 6 is closed instead, criu is told that it cannot attach, and kills it
+ * all. An action script could stop it there too, but is started at seven places.
  */
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -16,17 +24,23 @@
 
 enum { SAYS = 4, HEARS = 6 };
 
-static bool has_passed;
+static bool has_passed, was_held;
+
+static bool may_go_on(void)
+{
+    char byte = '.';
+
+    return write(SAYS, &byte, 1) == 1 && read(HEARS, &byte, 1) == 1;
+}
 
 static void pass(const char *path)
 {
     const char *gate = getenv("SKEIN_GATE");
-    char byte = '.';
 
     if (has_passed || gate == NULL || strncmp(path, gate, strlen(gate)) != 0)
         return;
     has_passed = true;
-    if (write(SAYS, &byte, 1) != 1 || read(HEARS, &byte, 1) != 1)
+    if (!may_go_on())
         _exit(1);
 }
 
@@ -62,4 +76,27 @@ EXPORTED int openat64(int directory, const char *path, int flags, ...)
     mode = mode_of(flags, rest);
     va_end(rest);
     return open_at(directory, path, flags, mode);
+}
+
+EXPORTED long ptrace(enum __ptrace_request request, ...)
+{
+    long (*next)(enum __ptrace_request, pid_t, void *, void *) =
+        (long (*)(enum __ptrace_request, pid_t, void *, void *))dlsym(RTLD_NEXT, "ptrace");
+    void *address, *data;
+    va_list rest;
+    pid_t pid;
+
+    va_start(rest, request);
+    pid = va_arg(rest, pid_t);
+    address = va_arg(rest, void *);
+    data = va_arg(rest, void *);
+    va_end(rest);
+    if (request == PTRACE_SEIZE && !was_held && getenv("SKEIN_HELD") != NULL) {
+        was_held = true;
+        if (!may_go_on()) {
+            errno = EPERM;
+            return -1;
+        }
+    }
+    return next(request, pid, address, data);
 }

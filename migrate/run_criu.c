@@ -14,13 +14,7 @@
 
 #define LOG "%s.log"
 
-enum { PRELOADED = 200, GATE = 201, HOLDER = 210 }; /* descriptors, out of the way of criu's own */
-
-/* An action script (criu(8)): the others pass by, this one waits. criu has closed its descriptors,
- * not those of criu itself. */
-static const char hold_script[] = "#!/bin/sh\n"
-                                  "[ \"$CRTOOLS_SCRIPT_ACTION\" = post-restore ] || exit 0\n"
-                                  "printf . >/proc/$PPID/fd/4 && read -r go </proc/$PPID/fd/6\n";
+enum { PRELOADED = 200, GATE = 201 }; /* descriptors, out of the way of criu's own */
 
 /* conntrack_criu.c, lazy_poll_criu.c and sockopt_criu.c; gate_criu.c; compiled */
 extern const uint8_t preloaded_image[], preloaded_image_end[];
@@ -55,7 +49,7 @@ static void preload(const struct criu_run *run, char *ret_variable, size_t size)
 
     if (fd >= 0)
         n += snprintf(ret_variable + n, size - (size_t)n, "/proc/self/fd/%d:", fd);
-    if (run->gate == NULL)
+    if (run->gate == NULL && !run->is_held)
         return;
     fd = own_file("gate", gate_image, (size_t)(gate_image_end - gate_image), GATE);
     if (fd < 0)
@@ -81,13 +75,12 @@ static void keep_only(const int *kept, int n)
 static void become_criu(const struct criu_run *run)
 {
     char log[32];
-    char preloaded[64], gate[300] = "SKEIN_GATE=", script[64];
-    const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded,
-                                 run->gate != NULL ? gate : NULL, NULL};
+    char preloaded[64], gate[300];
+    const char *environment[5] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", preloaded};
     const char *argv[CRIU_MAX_ARGUMENTS + 10] = {
         "criu", run->what, "--images-dir", run->directory, "--log-file", log, "-v1"};
     const int kept[] = {run->inherited, run->says_ready, run->presence, run->go, run->terminal};
-    int null = open("/dev/null", O_RDWR), n = 7;
+    int null = open("/dev/null", O_RDWR), n = 7, n_variables = 2;
 
     snprintf(log, sizeof(log), LOG, run->what);
     for (int i = 0; run->arguments[i] != NULL; i++)
@@ -96,14 +89,11 @@ static void become_criu(const struct criu_run *run)
         dup2(null, fd);
     keep_only(kept, sizeof(kept) / sizeof(kept[0]));
     preload(run, preloaded, sizeof(preloaded));
+    snprintf(gate, sizeof(gate), "SKEIN_GATE=%s", run->gate != NULL ? run->gate : "");
     if (run->gate != NULL)
-        snprintf(gate, sizeof(gate), "SKEIN_GATE=%s", run->gate);
-    if (run->is_held) {
-        snprintf(script, sizeof(script), "/proc/%d/fd/%d", (int)getpid(),
-                 own_file("hold", hold_script, sizeof(hold_script) - 1, HOLDER));
-        argv[n++] = "--action-script";
-        argv[n++] = script;
-    }
+        environment[n_variables++] = gate;
+    if (run->is_held)
+        environment[n_variables++] = "SKEIN_HELD=1";
     signal(SIGPIPE, SIG_DFL);
     setsid();
     execve("/usr/sbin/criu", (char *const *)argv, (char *const *)environment);
