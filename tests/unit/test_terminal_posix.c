@@ -2,8 +2,10 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
@@ -34,6 +36,18 @@ static void close_ends(struct ends *e)
     close(e->copy);
 }
 
+/* The kernel carries it over in the background. */
+static void await_said(const struct ends *e, const char *words)
+{
+    int n = 0;
+
+    for (int i = 0; i < 5000 && n < (int)strlen(words); i++) {
+        poll(NULL, 0, 1);
+        assert_int_equal(ioctl(e->reading, FIONREAD, &n), 0);
+    }
+    assert_int_equal(n, strlen(words));
+}
+
 static void say(const struct ends *e, const char *words)
 {
     assert_int_equal(write(e->saying, words, strlen(words)), strlen(words));
@@ -50,7 +64,10 @@ static void assert_copy(const struct ends *e, const char *words)
 static void assert_read(const struct ends *e, const char *words)
 {
     char text[256] = "";
-    ssize_t n = read(e->reading, text, sizeof(text) - 1);
+    ssize_t n;
+
+    await_said(e, words);
+    n = read(e->reading, text, sizeof(text) - 1);
 
     assert_int_equal(n, strlen(words));
     assert_string_equal(text, words);
@@ -62,8 +79,10 @@ static void what_was_said_is_copied_and_stays(void **state)
 
     (void)state;
     say(&e, "one\ntwo\n");
+    await_said(&e, "one\r\ntwo\r\n");
     terminal_peek(e.reading, e.saying, e.copy);
     assert_copy(&e, "one\r\ntwo\r\n");
+    await_said(&e, "one\r\ntwo\r\n");
     terminal_peek(e.reading, e.saying, e.copy);
     assert_copy(&e, "one\r\ntwo\r\none\r\ntwo\r\n");
     assert_read(&e, "one\r\ntwo\r\n");
@@ -78,6 +97,7 @@ static void the_terminal_is_as_before(void **state)
     (void)state;
     assert_int_equal(tcgetattr(e.saying, &before), 0);
     say(&e, "one\n");
+    await_said(&e, "one\r\n");
     terminal_peek(e.reading, e.saying, e.copy);
     assert_int_equal(tcgetattr(e.saying, &after), 0);
     assert_memory_equal(&before, &after, sizeof(before));
