@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,10 +18,11 @@
 #include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
+#include "migrate/images_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/neighbours_linux.h"
-#include "migrate/pages_criu.h"
 #include "migrate/presence_posix.h"
+#include "migrate/rounds_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -34,7 +34,7 @@
 /* A dump under way, and what its arguments point into. */
 struct dump {
     struct criu_run run;
-    char pid[16], network[64], gate[256];
+    char pid[16], network[64], gate[256], parent[ROUND_NAME_SIZE + 4];
     int go;     /* a byte lets it pass its gate; -1: it did */
     int ready;  /* it says that it is at its gate; POST: and when all but the memory is written */
     int socket; /* POST: that is given out here. Else -1 */
@@ -112,6 +112,17 @@ static int finish_undone(struct dump *d, int r)
     return r;
 }
 
+/* Behind rounds of pre-copy only what was written since. */
+static void name_parent(struct dump *d, uint32_t n_rounds)
+{
+    if (n_rounds == 0)
+        return;
+    rounds_parent(0, n_rounds, d->parent);
+    criu_add_argument(&d->run, "--track-mem");
+    criu_add_argument(&d->run, "--prev-images-dir");
+    criu_add_argument(&d->run, d->parent);
+}
+
 /* Up to its gate, where it looks at the guest's freezer: until then the guest runs. */
 static int start_dump(struct dump *d, const struct mover_guest *guest,
                       const struct mover_paths *paths, bool is_lazy, struct err *err)
@@ -152,6 +163,7 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
                       "--freeze-cgroup",
                       guest->freezer},
     };
+    name_parent(d, rounds_count(paths));
     volumes_name_to_dump(guest, &d->volumes, &d->run);
     r = console_name_to_dump(guest, paths, &d->console, &d->run, err);
     if (r < 0)
@@ -164,53 +176,6 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
     if (r == 0 && read(d->ready, &byte, 1) != 1)
         r = finish_dump(d, err_set(err, -EIO, "criu does not wait for the guest to stand still"),
                         err);
-    return r;
-}
-
-static int send_content(struct stream_out *out, int fd, size_t size, struct err *err)
-{
-    void *content;
-    int r;
-
-    if (size == 0)
-        return 0;
-    content = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (content == MAP_FAILED)
-        return err_set(err, -errno, "cannot map a file of the guest: %s", strerror(errno));
-    r = stream_out_data(out, content, size, err);
-    munmap(content, size);
-    return r;
-}
-
-static int send_file(struct stream_out *out, int directory, const char *name, struct err *err)
-{
-    cleanup_close int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat status;
-    int r;
-
-    if (fd < 0 || fstat(fd, &status) < 0)
-        return err_set(err, -errno, "cannot read %s: %s", name, strerror(errno));
-    r = stream_out_file(out, name, err);
-    return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
-}
-
-static bool is_image(const char *name)
-{
-    size_t size = strlen(name);
-
-    return size > 4 && strcmp(name + size - 4, ".img") == 0;
-}
-
-static int send_small_images(struct stream_out *out, DIR *images, const struct pages *pages,
-                             struct err *err)
-{
-    struct dirent *entry;
-    int r = 0;
-
-    while (r == 0 && (entry = readdir(images)) != NULL) {
-        if (is_image(entry->d_name) && !pages_has_sent(pages, entry->d_name))
-            r = send_file(out, dirfd(images), entry->d_name, err);
-    }
     return r;
 }
 
@@ -266,7 +231,7 @@ static int send_log(struct stream_out *out, const struct mover_guest *guest, str
     if (fd < 0 || fstat(fd, &status) < 0)
         return err_set(err, -errno, "cannot read %s: %s", guest->log, strerror(errno));
     r = stream_out_log(out, err);
-    return r < 0 ? r : send_content(out, fd, (size_t)status.st_size, err);
+    return r < 0 ? r : images_send_content(out, fd, (size_t)status.st_size, err);
 }
 
 /* What it wrote to files, beside the dump: it stands still, and criu changes none of them. */
@@ -310,7 +275,7 @@ static int dump_and_send(struct dump *d, struct stream_out *out, const struct mo
         r = pages_send(&pages, dirfd(images), &d->run, ready, out, &d->progress, err);
     if (r < 0 || !is_lazy || !criu_is_ready(ready))
         r = finish_dump(d, r, err);
-    return r < 0 ? r : send_small_images(out, images, &pages, err);
+    return r < 0 ? r : images_send_small(out, images, &pages, err);
 }
 
 static int send_all(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
@@ -334,6 +299,19 @@ static int send_all(struct dump *d, struct stream_out *out, const struct mover_g
     return r < 0 ? r : stream_out_end(out, err);
 }
 
+/* Where copy left it, if it was begun by that. */
+static int begin_stream(struct stream_out *out, const struct mover_guest *guest,
+                        const struct mover_paths *paths, int fd, const struct mover_order *order,
+                        struct err *err)
+{
+    int r;
+
+    if (order->mode != MOVE_PRE && access(paths->stream, F_OK) < 0)
+        return stream_out_start(out, fd, order->rate_kbps, guest->name, err);
+    r = stream_out_go_on(out, fd, order->rate_kbps, paths->stream, err);
+    return r < 0 ? r : stream_out_round(out, 0, err);
+}
+
 static int send_guest(const struct mover_guest *guest, const struct mover_paths *paths, int fd,
                       const struct mover_order *order, struct mover_report *report, struct err *err)
 {
@@ -343,10 +321,11 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
     int r = -ENOMEM;
 
     progress_begin(&dump.progress, paths->progress, report->total_bytes);
+    dump.progress.value.round = report->round;
     if (out == NULL)
         err_set(err, r, "no memory to send guest %s", guest->name);
     else
-        r = stream_out_start(out, fd, order->rate_kbps, guest->name, err);
+        r = begin_stream(out, guest, paths, fd, order, err);
     if (r == 0)
         r = send_all(&dump, out, guest, paths, order, report, err);
     if (r == 0 && dump.socket >= 0)
@@ -401,6 +380,7 @@ int mover_capture(const struct mover_guest *guest, int fd, const struct mover_or
         return r;
     (void)progress_read(paths.progress, &counted);
     report.total_bytes = counted.total_bytes;
+    report.round = counted.round;
     r = send_guest(guest, &paths, fd, order, &report, err);
     if (r < 0) {
         if (!was_frozen)

@@ -10,6 +10,12 @@
 
 #include "base/clean.h"
 
+/* Of an entry of /proc/PID/pagemap: marked as written, and there (in memory, or swapped out). */
+#define IS_MARKED  (1ull << 55)
+#define IS_PRESENT (3ull << 62)
+
+enum { ENTRIES = 512 };
+
 enum { PAGE = 4096, MAX_SAMPLES = 2048, MAX_REGIONS = 4096 };
 
 struct region {
@@ -131,4 +137,46 @@ uint64_t dirty_rate(const pid_t *pids, size_t n)
     for (size_t i = 0; s != NULL && i < s->n_mems; i++)
         close(s->mems[i]);
     return rate;
+}
+
+/* ---- marks */
+
+static uint64_t count_marked(int pagemap, uint64_t begin, uint64_t end)
+{
+    uint64_t entries[ENTRIES], pages = 0;
+
+    for (uint64_t at = begin / PAGE; at < end / PAGE;) {
+        uint64_t n = end / PAGE - at < ENTRIES ? end / PAGE - at : ENTRIES;
+        ssize_t got = pread(pagemap, entries, n * sizeof(*entries), (off_t)(at * sizeof(*entries)));
+
+        if (got <= 0)
+            break;
+        n = (uint64_t)got / sizeof(*entries);
+        for (uint64_t i = 0; i < n; i++)
+            pages += (entries[i] & IS_MARKED) != 0 && (entries[i] & IS_PRESENT) != 0;
+        at += n;
+    }
+    return pages;
+}
+
+uint64_t dirty_marked(pid_t pid)
+{
+    cleanup_close int pagemap = -1;
+    unsigned long begin, end;
+    char path[64], line[512], rights[8];
+    uint64_t pages = 0;
+    FILE *maps;
+
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+    pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+    maps = pagemap < 0 ? NULL : fopen(path, "re");
+    while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%lx-%lx %7s", &begin, &end, rights) == 3 &&
+            strncmp(rights, "rw-p", 4) == 0)
+            pages += count_marked(pagemap, begin, end);
+    }
+    if (maps != NULL)
+        fclose(maps);
+    return pages * PAGE;
 }

@@ -12,6 +12,10 @@
 /* In bytes a second, counting whole pages; 0 when nothing could be read. Takes DIRTY_WINDOW_MS. */
 uint64_t dirty_rate(const pid_t *pids, size_t n);
 
+/* What of its memory the kernel marked as written since its marks were cleared (soft-dirty), in
+ * whole pages; 0 where the kernel does not mark. */
+uint64_t dirty_marked(pid_t pid);
+
 enum { DIRTY_WINDOW_MS = 250, DIRTY_MAX_PIDS = 64 };
 
 #endif

@@ -27,7 +27,7 @@ static void look_at_node(struct look *look)
 {
     struct err why;
 
-    look->can_track_dirty = kernel_tracks_dirty();
+    look->can_pre = look->can_track_dirty = kernel_tracks_dirty();
     look->can_lazy = kernel_has_userfaultfd();
     if (look->can_lazy && lazy_make_room(&why) < 0) {
         look->can_lazy = false;
@@ -193,6 +193,23 @@ uint64_t mover_memory(const struct mover_guest *guest)
     struct summing sum = {.guest = guest};
 
     proc_each(add_memory, &sum);
+    return sum.bytes;
+}
+
+static bool add_written(pid_t pid, void *context)
+{
+    struct summing *sum = context;
+
+    if (is_inside(pid, sum->guest))
+        sum->bytes += dirty_marked(pid);
+    return true;
+}
+
+uint64_t mover_written(const struct mover_guest *guest)
+{
+    struct summing sum = {.guest = guest};
+
+    proc_each(add_written, &sum);
     return sum.bytes;
 }
 

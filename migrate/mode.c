@@ -194,6 +194,41 @@ uint32_t mode_last_round_ms(const struct mode_wish *wish)
     return downtime_ms > 1 ? downtime_ms / 2 : 1;
 }
 
+void mode_round_over(struct mode_rounds *rounds, uint64_t bytes, uint64_t us, uint64_t left_bytes)
+{
+    uint64_t kbps = bytes * 8000 / (us != 0 ? us : 1);
+
+    rounds->n++;
+    rounds->bytes = bytes;
+    rounds->left_bytes = left_bytes;
+    rounds->all_bytes += bytes;
+    rounds->all_us += us;
+    if (kbps > rounds->kbps)
+        rounds->kbps = kbps;
+}
+
+/* Is there room and time for another, and would less be left after it? */
+static bool is_worth_a_round(const struct mode_rounds *rounds, uint64_t memory_bytes)
+{
+    uint64_t most = memory_bytes * MODE_ROUNDS_FACTOR;
+
+    if (most < (uint64_t)MODE_ROUNDS_MIN_MIB << 20)
+        most = (uint64_t)MODE_ROUNDS_MIN_MIB << 20;
+    return rounds->n < MODE_MAX_ROUNDS && rounds->all_us < MODE_ROUNDS_MS * 1000ull &&
+           rounds->all_bytes + rounds->left_bytes <= most &&
+           rounds->left_bytes * 100 < rounds->bytes * MODE_CONVERGE_PERCENT;
+}
+
+enum mode_next mode_next(const struct mode_rounds *rounds, uint64_t memory_bytes,
+                         uint32_t last_round_ms, uint32_t post_after)
+{
+    if (rounds->left_bytes * 8 <= rounds->kbps * last_round_ms)
+        return MODE_HALT;
+    if (is_worth_a_round(rounds, memory_bytes))
+        return MODE_AGAIN;
+    return post_after != 0 ? MODE_FOLLOW : MODE_HALT;
+}
+
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 {
     write_u8(w, (uint8_t)wish->terms.mode);

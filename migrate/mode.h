@@ -17,6 +17,10 @@ enum {
     MODE_MEASURED_MIB = 16,     /* a move of less says little about it */
     MODE_MAX_ROUNDS = 10,       /* of pre-copy */
     MODE_CONVERGE_PERCENT = 80, /* of the rate: what is written faster is not caught up with */
+    MODE_ROUNDS_MS = 40000,     /* all rounds of a cell together, so that the rest has its time */
+    MODE_ROUNDS_FACTOR = 2,   /* they hold no more than so many times the guest's memory: the target
+                                 keeps all of them */
+    MODE_ROUNDS_MIN_MIB = 64, /* but so much in any case */
 };
 
 /* What the source is told of a move, beside what it sees itself. */
@@ -49,6 +53,29 @@ void mode_begin_live(struct mode_wish *wish);
 uint32_t mode_post_after(const struct mode_wish *wish);
 /* Of its downtime, what the copy of such a guest's last pages may take: at least 1. */
 uint32_t mode_last_round_ms(const struct mode_wish *wish);
+
+/* Rounds of pre-copy of a cell that are over; starts as zeroes. */
+struct mode_rounds {
+    uint32_t n;
+    uint64_t bytes;      /* of the last one */
+    uint64_t left_bytes; /* written since that began: what the next would carry */
+    uint64_t all_bytes, all_us;
+    uint64_t kbps; /* the best of them: a short round is not about the link */
+};
+
+enum mode_next {
+    MODE_AGAIN = 1, /* another round */
+    MODE_HALT,      /* it stands still, and what is left crosses */
+    MODE_FOLLOW,    /* it stands still, and what is left follows */
+};
+
+/* One more is over: `bytes` crossed in `us`, `left_bytes` were written meanwhile. */
+void mode_round_over(struct mode_rounds *rounds, uint64_t bytes, uint64_t us, uint64_t left_bytes);
+/* Goes on while it converges, until what is left takes no more than last_round_ms; what does not
+ * converge follows if it may (post_after, as mode_post_after gives it: not 0). Of a guest of
+ * memory_bytes. */
+enum mode_next mode_next(const struct mode_rounds *rounds, uint64_t memory_bytes,
+                         uint32_t last_round_ms, uint32_t post_after);
 
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
 void mode_wish_decode(struct reader *r, struct mode_wish *ret);

@@ -1,10 +1,11 @@
 /* mover: the contract of whatever moves a running guest (mover_criu.c;
  * agent/guest/vm_mover_posix.c).
  *
- * Source: capture() writes the frozen guest to a descriptor. Target: prepare() builds what it will
- * live in, receive() takes the stream and verifies it, activate() brings it to life. Calls block;
- * each runs in a child process of the guard's cell executor. The descriptors are plaintext pipes or
- * sockets; whoever made them seals them.
+ * Source: copy() may send a guest's memory while it runs, capture() writes the frozen guest to a
+ * descriptor. Target: prepare() builds what it will live in, receive() takes the stream and
+ * verifies it, activate() brings it to life. Calls block; each runs in a child process of the
+ * guard's cell executor. The descriptors are plaintext pipes or sockets; whoever made them seals
+ * them.
  */
 #ifndef SKEIN_MIGRATE_MOVER_H
 #define SKEIN_MIGRATE_MOVER_H
@@ -48,8 +49,8 @@ struct mover_guest {
 /* How the source is to hand it over. */
 struct mover_order {
     enum move_mode mode;    /* STOP or POST; PRE, of a mover that copies live */
-    uint32_t post_after;    /* of such a mover: rounds of pre-copy before POST; 0 = no POST */
-    uint32_t last_round_ms; /* likewise: what is left when it stops may take so long */
+    uint32_t post_after;    /* PRE: rounds of it before POST; 0 = no POST */
+    uint32_t last_round_ms; /* PRE: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
 };
 
@@ -59,6 +60,7 @@ struct mover_order {
 struct mover_report {
     uint64_t bytes;       /* that crossed the descriptor */
     uint64_t total_bytes; /* source: what the guest's processes held */
+    uint32_t round;       /* likewise, of pre-copy: the one in which it stood still; 0 = none */
     uint64_t frozen_us;   /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
     uint64_t handed_over_us; /* the whole state is out (source) or verified (target) */
     enum move_mode mode;     /* as it was done; the target knows only STOP and POST */
@@ -77,6 +79,12 @@ struct mover_ops {
     /* Source, right before capture, which relies on it: all that can be done while the guest runs,
      * and check. NULL: this mover needs no such thing. */
     int (*ready)(const struct mover_guest *guest, struct err *err);
+    /* Source, of a guest that runs on, in mode PRE: its memory, in rounds, as the beginning of the
+     * stream that capture, by a later call and with the same `fd`, goes on with, in the mode that
+     * `ret` has (PRE or POST). On failure nothing of it stays. NULL: this mover cannot, or copies
+     * live by itself. */
+    int (*copy)(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                struct mover_report *ret, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory, its upper layer and its
      * volumes. On failure the guest runs again as before. POST: most of its memory is not written,
      * and a process goes on giving it out over `fd`, until resume or discard; of a mover that is

@@ -34,6 +34,7 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
     if (join(paths->images, size, guest->checkpoint, "/images") < 0 ||
         join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
         join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
+        join(paths->stream, size, guest->checkpoint, "/stream") < 0 ||
         join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
         join(paths->dumper, size, guest->checkpoint, "/dumper") < 0 ||
         join(paths->server, size, guest->checkpoint, "/server") < 0 ||
@@ -93,6 +94,7 @@ const struct mover_ops mover_criu_ops = {
     .check = mover_check,
     .look = mover_look,
     .ready = mover_ready,
+    .copy = mover_copy,
     .capture = mover_capture,
     .stand_by = mover_stand_by,
     .receive = mover_receive,

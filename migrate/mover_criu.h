@@ -2,7 +2,8 @@
  *
  * A cell is frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs), and sent together with
  * its upper layer, /dev, /dev/shm, volumes and log as one stream (stream.h). Its memory is part of
- * that (stop-and-copy), or follows later (post-copy, lazy_criu.h). The network is not CRIU's to
+ * that (stop-and-copy), was sent before (pre-copy, rounds_criu.c), or follows later (post-copy,
+ * lazy_criu.h). The network is not CRIU's to
  * lock: whoever asks takes the guest's port down.
  */
 #ifndef SKEIN_MIGRATE_MOVER_CRIU_H
@@ -15,6 +16,7 @@ struct mover_paths {
     char images[256]; /* CHECKPOINT/images: CRIU's files */
     char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
     char shm[256];
+    char stream[256]; /* source, PRE: between copy and capture, where the stream is */
     char pid_file[256];
     char dumper[256];    /* source: criu has not let go of the guest yet (presence_posix.h) */
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
@@ -37,6 +39,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
 
 /* What the guest's processes hold, shared pages once. */
 uint64_t mover_memory(const struct mover_guest *guest); /* look_criu.c */
+/* What they wrote of it since a round of pre-copy began. */
+uint64_t mover_written(const struct mover_guest *guest); /* look_criu.c */
 
 /* CLOCK_BOOTTIME. */
 uint64_t mover_now_us(void);
@@ -45,6 +49,8 @@ int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu
 int mover_look(const struct mover_guest *guest, struct look *ret,
                struct err *err);                                   /* look_criu.c */
 int mover_ready(const struct mover_guest *guest, struct err *err); /* capture_criu.c */
+int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order *order,
+               struct mover_report *ret, struct err *err); /* rounds_criu.c */
 int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
                   struct mover_report *ret, struct err *err); /* capture_criu.c */
 int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *ret,

@@ -12,7 +12,7 @@
 
 enum { CHUNK = STREAM_DATA_MAX };
 
-static void format_name(uint32_t number, char ret[STREAM_NAME_SIZE])
+void pages_name(uint32_t number, char ret[STREAM_NAME_SIZE])
 {
     snprintf(ret, STREAM_NAME_SIZE, "pages-%u.img", number);
 }
@@ -23,7 +23,7 @@ static int open_next(struct pages *p, struct stream_out *out, struct err *err)
     char name[STREAM_NAME_SIZE];
     int r;
 
-    format_name(p->next, name);
+    pages_name(p->next, name);
     p->fd = openat(p->directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (p->fd < 0)
         return 0;
@@ -36,7 +36,7 @@ static bool next_is_there(const struct pages *p)
 {
     char name[STREAM_NAME_SIZE];
 
-    format_name(p->next + 1, name);
+    pages_name(p->next + 1, name);
     return faccessat(p->directory, name, F_OK, 0) == 0;
 }
 
@@ -116,7 +116,7 @@ bool pages_has_sent(const struct pages *pages, const char *name)
     char sent[STREAM_NAME_SIZE];
 
     for (uint32_t number = 1; number < pages->next; number++) {
-        format_name(number, sent);
+        pages_name(number, sent);
         if (strcmp(name, sent) == 0)
             return true;
     }

@@ -26,6 +26,9 @@ struct pages {
 int pages_send(struct pages *pages, int directory, struct criu_run *run, int ready,
                struct stream_out *out, struct progress *progress, struct err *err);
 
+/* CRIU's name of that file. */
+void pages_name(uint32_t number, char ret[STREAM_NAME_SIZE]);
+
 /* Did pages_send send the file of this name? */
 bool pages_has_sent(const struct pages *pages, const char *name);
 

@@ -18,6 +18,7 @@
 #include "migrate/lazy_criu.h"
 #include "migrate/neighbours_linux.h"
 #include "migrate/restore_criu.h"
+#include "migrate/rounds_criu.h"
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
@@ -26,6 +27,7 @@
 struct receiving {
     const struct mover_guest *guest;
     struct mover_paths paths;
+    uint32_t round;             /* of pre-copy that image files are of; 0 = of none */
     int file;                   /* that DATA goes to; -1 */
     struct tree_unpacking tree; /* or this */
     struct stream_in in;
@@ -49,10 +51,19 @@ static int open_file(struct receiving *r, const char *path, mode_t mode, struct 
 
 static int begin_image(struct receiving *r, uint32_t size, struct err *err)
 {
-    char path[sizeof(r->paths.images) + STREAM_NAME_SIZE];
+    char directory[ROUND_PATH_SIZE], path[sizeof(directory) + STREAM_NAME_SIZE];
 
-    snprintf(path, sizeof(path), "%s/%.*s", r->paths.images, (int)size, r->in.payload);
+    rounds_path(&r->paths, r->round, directory);
+    snprintf(path, sizeof(path), "%s/%.*s", directory, (int)size, r->in.payload);
     return open_file(r, path, 0600, err);
+}
+
+static int begin_round(struct receiving *r, struct err *err)
+{
+    uint32_t before = r->round;
+
+    r->round = r->in.payload[0];
+    return rounds_begin(&r->paths, r->round, before, err);
 }
 
 static int begin_volume(struct receiving *r, uint32_t i, struct err *err)
@@ -125,6 +136,8 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
         return begin_tree(r, err);
     case STREAM_LOG:
         return open_file(r, r->paths.new_log, 0640, err);
+    case STREAM_ROUND:
+        return begin_round(r, err);
     case STREAM_DATA:
         return take_data(r, record->size, err);
     case STREAM_LAZY:

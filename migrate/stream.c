@@ -27,7 +27,7 @@ int stream_record_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream
     reader_init(&r, header, STREAM_HEADER_SIZE);
     type = read_u8(&r);
     size = read_u32(&r);
-    if (type < STREAM_GUEST || type > STREAM_END || size > STREAM_DATA_MAX)
+    if (type < STREAM_GUEST || type > STREAM_ROUND || size > STREAM_DATA_MAX)
         return -EBADMSG;
     *ret = (struct stream_record){.type = (enum stream_type)type, .size = size};
     return 0;
@@ -98,6 +98,20 @@ static bool accept_lazy(struct stream_grammar *g, const struct stream_record *re
     return is_right;
 }
 
+static bool accept_round(struct stream_grammar *g, const struct stream_record *record,
+                         const uint8_t *payload)
+{
+    bool is_next = record->size == 1 && payload[0] == g->n_rounds + 1 &&
+                   payload[0] <= STREAM_MAX_ROUNDS && g->trees == 0 &&
+                   (g->n_rounds == 0 ? g->n_files == 0 : g->is_round);
+    bool is_last = record->size == 1 && payload[0] == 0 && g->is_round;
+
+    g->is_round = is_next;
+    g->n_rounds += is_next;
+    g->is_open = false;
+    return is_next || is_last;
+}
+
 uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload)
 {
     struct reader r;
@@ -128,7 +142,7 @@ static bool accept_end(struct stream_grammar *g, const struct stream_record *rec
     reader_init(&r, payload, record->size);
     n_data = read_u64(&r);
     g->has_ended = true;
-    return reader_done(&r) && n_data == g->n_data;
+    return reader_done(&r) && n_data == g->n_data && !g->is_round;
 }
 
 static bool accept(struct stream_grammar *g, const struct stream_record *record,
@@ -154,6 +168,8 @@ static bool accept(struct stream_grammar *g, const struct stream_record *record,
         return accept_packed(g, record, payload);
     case STREAM_END:
         return accept_end(g, record, payload);
+    case STREAM_ROUND:
+        return accept_round(g, record, payload);
     }
     return false;
 }

@@ -24,6 +24,7 @@ enum {
     STREAM_PACKED_HEADER = 4,
     STREAM_NAME_SIZE = 64, /* of a file, NUL included */
     STREAM_MAX_FILES = 4096,
+    STREAM_MAX_ROUNDS = 32,
 };
 
 extern const char stream_magic[STREAM_MAGIC_SIZE];
@@ -37,6 +38,8 @@ enum stream_type {
     STREAM_LAZY,   /* no content: the guest's memory follows behind the end, when it is asked for */
     STREAM_PACKED, /* such bytes, packed: how many they are (u32), a zstd frame */
     STREAM_END,    /* how many bytes all DATA and PACKED records stand for together (u64) */
+    STREAM_ROUND,  /* image files of this round of pre-copy follow: 1, 2, and so on (u8), at last 0:
+                      those of the guest that stands still, which are all without pre-copy */
 };
 
 enum stream_tree {
@@ -55,7 +58,9 @@ struct stream_record {
 /* Where in the grammar a stream is; starts as zeroes. */
 struct stream_grammar {
     bool has_guest, has_log, is_lazy, is_open, has_ended;
-    uint32_t trees; /* bit 1 << tree */
+    uint8_t n_rounds; /* of pre-copy that have begun */
+    bool is_round;    /* and the last of them is not followed by the rest yet */
+    uint32_t trees;   /* bit 1 << tree */
     uint32_t n_files;
     uint64_t n_data; /* bytes */
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clean.h"
 #include "migrate/pack_zstd.h"
 
 /* Pieces below PACK_MIN gain nothing; after one that cannot be packed, so many are sent as they
@@ -133,6 +134,13 @@ int stream_out_lazy(struct stream_out *out, struct err *err)
     return put_record(out, STREAM_LAZY, "", 0, err);
 }
 
+int stream_out_round(struct stream_out *out, uint32_t round, struct err *err)
+{
+    uint8_t byte = (uint8_t)round;
+
+    return put_record(out, STREAM_ROUND, &byte, 1, err);
+}
+
 static int put_piece(struct stream_out *out, const uint8_t *data, size_t size, struct err *err)
 {
     struct writer w;
@@ -225,6 +233,48 @@ static int check_trailer(struct stream_in *in, struct err *err)
     digest_final(&in->digest, actual);
     if (memcmp(wanted, actual, sizeof(actual)) != 0)
         return err_set(err, -EBADMSG, "the migration stream was damaged on its way");
+    return 0;
+}
+
+/* What another process has to know of a stream that is half written. */
+struct left {
+    struct digest digest;
+    uint64_t n_bytes, n_data;
+};
+
+int stream_out_leave(struct stream_out *out, const char *path, struct err *err)
+{
+    struct left left;
+    int r = stream_out_flush(out, err);
+    cleanup_close int fd = -1;
+
+    if (r < 0)
+        return r;
+    memset(&left, 0, sizeof(left));
+    left.digest = out->digest;
+    left.n_bytes = out->n_bytes;
+    left.n_data = out->n_data;
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, &left, sizeof(left)) != (ssize_t)sizeof(left))
+        return err_set(err, fd < 0 ? -errno : -ENOSPC, "cannot write %s", path);
+    return 0;
+}
+
+int stream_out_go_on(struct stream_out *out, int fd, uint32_t rate_kbps, const char *path,
+                     struct err *err)
+{
+    cleanup_close int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct left left;
+
+    if (file < 0 || read(file, &left, sizeof(left)) != (ssize_t)sizeof(left))
+        return err_set(err, file < 0 && errno == ENOENT ? -ENOENT : -EIO, "cannot read %s", path);
+    out->fd = fd;
+    out->rate_kbps = rate_kbps;
+    out->digest = left.digest;
+    out->n_bytes = left.n_bytes;
+    out->n_data = left.n_data;
+    out->buffered = 0;
+    out->n_plain = 0;
     return 0;
 }
 

@@ -43,10 +43,18 @@ int stream_out_file(struct stream_out *out, const char *name, struct err *err);
 int stream_out_tree(struct stream_out *out, enum stream_tree tree, struct err *err);
 int stream_out_log(struct stream_out *out, struct err *err);
 int stream_out_lazy(struct stream_out *out, struct err *err);
+/* Of pre-copy; 0: what follows is of the guest that stands still. */
+int stream_out_round(struct stream_out *out, uint32_t round, struct err *err);
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);
 /* All that was written has left when either returns. */
 int stream_out_flush(struct stream_out *out, struct err *err);
 int stream_out_end(struct stream_out *out, struct err *err);
+
+/* All that was written leaves, and another process goes on from the file at `path`, which only it
+ * and its like can write. -ENOENT: nothing was left there. */
+int stream_out_leave(struct stream_out *out, const char *path, struct err *err);
+int stream_out_go_on(struct stream_out *out, int fd, uint32_t rate_kbps, const char *path,
+                     struct err *err);
 
 int stream_in_start(struct stream_in *in, int fd, struct err *err);
 /* The next record; its payload is in in->payload, and a packed one comes as STREAM_DATA. STREAM_END

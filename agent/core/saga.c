@@ -126,7 +126,7 @@ static struct saga *saga_of(struct core *core, const struct migration *m)
     }
     saga = core_append(&lead->sagas, &lead->n_sagas, sizeof(*saga));
     saga_init(saga, m->id, core->now);
-    saga->is_live = guest != NULL && guest->spec.kind == KIND_VM;
+    saga->is_live = (guest != NULL && guest->spec.kind == KIND_VM) || m->terms.mode == MOVE_PRE;
     return saga;
 }
 

@@ -18,6 +18,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_CONSOLE] = "console",
     [JOB_CLEAN_UP] = "clean-up",
     [JOB_PREPARE] = "prepare",
+    [JOB_COPY] = "copy",
     [JOB_CAPTURE] = "capture",
     [JOB_RECEIVE] = "receive",
     [JOB_ACTIVATE] = "activate",

@@ -15,6 +15,7 @@ enum job_kind {
     JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
                      * keep_upper, what was kept for this one */
     JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: ready for CAPTURE, it runs on */
+    JOB_COPY,       /* run, pid, wish (PRE), fd -> mode of CAPTURE, which goes on: it runs on */
     JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_STAND_BY,   /* run: does what ACTIVATE would before the guest runs, once it is received */
     JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
@@ -50,7 +51,7 @@ struct job {
     bool keep_upper;
     bool is_kept; /* ACTIVATE: of a kept checkpoint */
     uint8_t digest[DIGEST_SIZE];
-    struct mode_wish wish; /* SURVEY, CAPTURE */
+    struct mode_wish wish; /* SURVEY, COPY, CAPTURE */
     uint32_t timeout_ms;   /* CHECK */
     uint16_t port;         /* CHECK: 0 = argv */
     uint32_t n_argv;

@@ -196,13 +196,24 @@ static int write_look(const struct look *look, int fd, struct err *err)
     return 0;
 }
 
+/* Its findings, of what its mover can make use of. */
+static int look_with(const struct scene *s, struct look *ret, struct err *err)
+{
+    const struct mover_ops *mover = s->kind->mover;
+    int rc = mover->look(&s->mover, ret, err);
+
+    if (rc == 0 && !mover->is_live && mover->copy == NULL)
+        ret->can_pre = false;
+    return rc;
+}
+
 static int look_at(struct scene *s, struct err *err)
 {
     struct look look = {0};
     int rc = check_process(s->job, err);
 
     if (rc == 0 && s->kind->mover != NULL)
-        rc = s->kind->mover->look(&s->mover, &look, err);
+        rc = look_with(s, &look, err);
     else if (rc == 0)
         look_add(&look, "kind", true, "a guest of kind %s does not move while it runs",
                  s->kind->name);
@@ -256,7 +267,7 @@ static int pick_mode(struct scene *s, enum move_mode *ret, struct err *err)
 {
     struct mode_verdict verdict = {0};
     struct look look = {0};
-    int rc = s->kind->mover->look(&s->mover, &look, err);
+    int rc = look_with(s, &look, err);
 
     if (rc < 0)
         return rc;
@@ -278,19 +289,26 @@ static int survey(struct scene *s, struct job_result *ret, struct err *err)
     return rc < 0 || s->kind->mover->ready == NULL ? rc : s->kind->mover->ready(&s->mover, err);
 }
 
+/* COPY: the rounds before it. */
 static int capture(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_order order = {.mode = s->job->wish.terms.mode,
                                 .post_after = mode_post_after(&s->job->wish),
                                 .last_round_ms = mode_last_round_ms(&s->job->wish),
                                 .rate_kbps = s->job->wish.terms.bandwidth_kbps};
+    const struct mover_ops *mover = s->kind->mover;
+    bool copies = s->job->kind == JOB_COPY;
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0 && s->kind->mover->ready == NULL)
-        rc = s->kind->mover->check(&s->mover, err);
+    if (rc == 0 && copies && mover->copy == NULL)
+        rc =
+            err_set(err, -ENOTSUP, "a guest of kind %s is not copied while it runs", s->kind->name);
+    if (rc == 0 && mover->ready == NULL)
+        rc = mover->check(&s->mover, err);
     if (rc == 0)
-        rc = s->kind->mover->capture(&s->mover, s->job->fds[0], &order, &report, err);
+        rc = (copies ? mover->copy : mover->capture)(&s->mover, s->job->fds[0], &order, &report,
+                                                     err);
     ret->bytes = report.bytes;
     ret->frozen_us = report.frozen_us;
     ret->handed_over_us = report.handed_over_us;
@@ -368,9 +386,9 @@ static int receive_kept(struct scene *s, struct job_result *ret, struct err *err
 /* True of the jobs that need the kind's mover. */
 static bool is_move(enum job_kind kind)
 {
-    return kind == JOB_SURVEY || kind == JOB_CAPTURE || kind == JOB_AWAIT || kind == JOB_RECEIVE ||
-           kind == JOB_STAND_BY || kind == JOB_ACTIVATE || kind == JOB_RESUME ||
-           kind == JOB_DISCARD;
+    return kind == JOB_SURVEY || kind == JOB_COPY || kind == JOB_CAPTURE || kind == JOB_AWAIT ||
+           kind == JOB_RECEIVE || kind == JOB_STAND_BY || kind == JOB_ACTIVATE ||
+           kind == JOB_RESUME || kind == JOB_DISCARD;
 }
 
 /* True of those that need one that keeps checkpoints. */
@@ -411,6 +429,7 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return prepare(s, err);
     case JOB_SURVEY:
         return survey(s, ret, err);
+    case JOB_COPY:
     case JOB_CAPTURE:
         signal(SIGPIPE, SIG_IGN);
         return capture(s, ret, err);

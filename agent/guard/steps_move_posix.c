@@ -1,4 +1,5 @@
-/* steps_move: this node's part in a migration, as its source and as its target; see work_posix.h
+/* steps_move: this node's part in a migration as its target, and what both sides share
+ * (steps_source_posix.c is the other); see work_posix.h
  * and migrate/mover.h. What is law about it: no packet of the guest leaves or is answered on the
  * source from the freeze to the clean-up, and a target runs only under a live lease.
  */
@@ -11,21 +12,20 @@
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 #include "migrate/mover.h"
-#include "migrate/progress_posix.h"
 
 enum {
     SWITCH_UP_LIMIT_US = 5000000,   /* while the source stands frozen, and may be thawed */
     SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit: asked for again after it */
 };
 
-static enum step move_job(struct work *work, struct operation *op, enum job_kind kind)
+enum step step_move_job(struct work *work, struct operation *op, enum job_kind kind)
 {
     struct job job;
 
     job_init(&job);
     job.kind = kind;
     job.fds[0] = op->request.fds[0];
-    if (op->request.op == GUARD_CAPTURE)
+    if (kind == JOB_SURVEY || kind == JOB_COPY || kind == JOB_CAPTURE)
         job.wish = op->request.wish;
     return operation_job(work, op, &work->config.cells, &job);
 }
@@ -52,22 +52,12 @@ static void begin_behind(struct work *work, const char *guest, const step_fn *st
     operation_begin(work, &none, 0, steps, NULL, guest);
 }
 
-static void reply_report(struct operation *op)
+void operation_report(struct operation *op)
 {
     op->reply.bytes = op->result.bytes;
     op->reply.frozen_us = op->result.frozen_us;
     op->reply.handed_over_us = op->result.handed_over_us;
     op->reply.mode = op->result.mode;
-}
-
-static void reply_progress(struct operation *op, const struct local_guest *guest)
-{
-    struct guest_paths paths;
-    char path[256];
-
-    guest_paths_init(&paths, guest->name, guest->record.run.digest);
-    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, paths.checkpoint);
-    (void)progress_read(path, &op->reply.progress);
 }
 
 /* ---- target: everything that it will live in stands, nothing runs */
@@ -102,105 +92,12 @@ static enum step prepare_check(struct work *work, struct operation *op)
 
 static enum step prepare_job(struct work *work, struct operation *op)
 {
-    return move_job(work, op, JOB_PREPARE);
+    return step_move_job(work, op, JOB_PREPARE);
 }
 
 const step_fn steps_prepare[] = {prepare_check, step_make_cgroup, prepare_job, step_plug, NULL};
 const step_fn undo_prepare[] = {step_undo,          step_unplug, step_clean_up,
                                 step_remove_cgroup, step_forget, NULL};
-
-/* ---- source: captured, and frozen for good unless it is resumed */
-
-/* A mover that copies a running guest freezes at the end. */
-static bool is_copied_live(const struct operation *op)
-{
-    const struct guest_kind_ops *kind = job_kind_of_guest(op->guest->record.run.spec.kind);
-
-    return kind != NULL && kind->mover != NULL && kind->mover->is_live;
-}
-
-/* The guest runs on while the mode is picked and all is made ready; all else is looked at when that
- * is done. */
-static enum step capture_survey(struct work *work, struct operation *op)
-{
-    if (check_copy(op) == STEP_FAIL)
-        return STEP_FAIL;
-    if (is_copied_live(op))
-        mode_begin_live(&op->request.wish);
-    return is_copied_live(op) ? STEP_NEXT : move_job(work, op, JOB_SURVEY);
-}
-
-static enum step capture_check(struct work *work, struct operation *op)
-{
-    struct guest_record *record = &op->guest->record;
-
-    if (check_copy(op) == STEP_FAIL)
-        return STEP_FAIL;
-    if (op->request.wish.terms.mode == MOVE_AUTO)
-        op->request.wish.terms.mode = op->result.mode;
-    if (record->state != GUEST_RUNNING)
-        return operation_fail(op, -EBUSY, "guest '%s' does not run (%s)", op->guest->name,
-                              guard_guest_state_name(record->state));
-    if (record->frozen_by & FROZEN_BY_USER)
-        return operation_fail(op, -EBUSY, "guest '%s' is frozen: thaw it first", op->guest->name);
-    if (!guest_record_stays(record) && roster_is_lapsed(work->config.roster))
-        return operation_fail(op, -EKEYEXPIRED, "this node's lease has lapsed: it is frozen");
-    /* Written down as handed over before the first byte is: should this guard die meanwhile, its
-     * successor cannot know how far it came, and only a committed abort may thaw it then. */
-    record->state = GUEST_HANDED_OVER;
-    record->frozen_by = is_copied_live(op) ? 0 : FROZEN_BY_MIGRATION;
-    op->has_begun = true;
-    record->migration = op->request.migration;
-    return save_record(work, op);
-}
-
-/* The others freeze as their first act, and no packet may be answered from there on. */
-static enum step capture_port_down(struct work *work, struct operation *op)
-{
-    struct err err;
-
-    if (!is_copied_live(op) &&
-        roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
-        return operation_fail(op, err.code, "%s", err.text);
-    return STEP_NEXT;
-}
-
-static enum step capture_job(struct work *work, struct operation *op)
-{
-    return move_job(work, op, JOB_CAPTURE);
-}
-
-static enum step capture_done(struct work *work, struct operation *op)
-{
-    struct err err;
-
-    reply_report(op);
-    reply_progress(op, op->guest);
-    /* One that gives its memory out itself stands still without it. */
-    if (op->result.mode != MOVE_POST || !is_copied_live(op))
-        op->guest->record.frozen_by = FROZEN_BY_MIGRATION;
-    if (guest_follow_freezer(work, op->guest, &err) < 0 ||
-        roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
-        return operation_fail(op, err.code, "%s", err.text);
-    return save_record(work, op);
-}
-
-static enum step thaw_source(struct work *work, struct operation *op)
-{
-    struct guest_record *record = &op->guest->record;
-    struct err err;
-
-    record->state = GUEST_RUNNING;
-    record->frozen_by = 0;
-    record->migration = 0;
-    if (guest_follow_freezer(work, op->guest, &err) < 0)
-        operation_fail(op, err.code, "%s", err.text);
-    return save_record(work, op);
-}
-
-const step_fn steps_capture[] = {capture_survey, capture_check, capture_port_down,
-                                 capture_job,    capture_done,  NULL};
-const step_fn undo_capture[] = {step_undo, thaw_source, step_port_up, NULL};
 
 /* ---- target: the whole state is here and verified */
 
@@ -228,12 +125,12 @@ static enum step receive_stand_by(struct work *work, struct operation *op)
     if (!can_stand_by(op) || roster_is_lapsed(work->config.roster))
         return STEP_NEXT;
     op->is_soft = true; /* then ACTIVATE does it all */
-    return move_job(work, op, JOB_STAND_BY);
+    return step_move_job(work, op, JOB_STAND_BY);
 }
 
 static enum step receive_job(struct work *work, struct operation *op)
 {
-    return move_job(work, op, JOB_RECEIVE);
+    return step_move_job(work, op, JOB_RECEIVE);
 }
 
 /* Before the hand-over is said to be whole: a guest whose switch is dead or hangs would be cut off
@@ -260,7 +157,7 @@ static enum step receive_probe(struct work *work, struct operation *op)
 
 static enum step receive_done(struct work *work, struct operation *op)
 {
-    reply_report(op);
+    operation_report(op);
     op->guest->record.state = GUEST_RECEIVED;
     return save_record(work, op);
 }
@@ -298,7 +195,7 @@ static enum step activate_check(struct work *work, struct operation *op)
 
 static enum step activate_job(struct work *work, struct operation *op)
 {
-    return move_job(work, op, JOB_ACTIVATE);
+    return step_move_job(work, op, JOB_ACTIVATE);
 }
 
 static bool switch_knows(const struct work *work, const struct operation *op)
@@ -343,7 +240,7 @@ static enum step activate_await_switch(struct work *work, struct operation *op)
 /* The switch's step has no job of its own: what the restore said is still there. */
 static enum step activate_done(struct work *work, struct operation *op)
 {
-    reply_report(op);
+    operation_report(op);
     op->guest->record.migration = 0;
     return step_take_pid(work, op);
 }
@@ -351,7 +248,7 @@ static enum step activate_done(struct work *work, struct operation *op)
 static enum step discard_job(struct work *work, struct operation *op)
 {
     op->is_soft = true; /* files that stay behind are only in the way */
-    return move_job(work, op, JOB_DISCARD);
+    return step_move_job(work, op, JOB_DISCARD);
 }
 
 static const step_fn steps_tidy[] = {discard_job, NULL};
@@ -394,31 +291,6 @@ const step_fn steps_activate[] = {
     activate_check, activate_job, activate_await_switch, activate_done, step_port_up,
     activate_tidy,  NULL};
 const step_fn undo_activate[] = {step_undo, step_kill, activate_back, NULL};
-
-/* ---- source, after an abort */
-
-static enum step resume_check(struct work *work, struct operation *op)
-{
-    struct guest_record *record = &op->guest->record;
-
-    (void)work;
-    if (check_copy(op) == STEP_FAIL)
-        return STEP_FAIL;
-    if (record->state == GUEST_RUNNING) /* the capture had failed, or a retry */
-        return step_to_end(op);
-    if (record->state != GUEST_HANDED_OVER || record->migration != op->request.migration)
-        return operation_fail(op, -EINVAL, "guest '%s' was not captured by migration %llu",
-                              op->guest->name, (unsigned long long)op->request.migration);
-    return STEP_NEXT;
-}
-
-static enum step resume_job(struct work *work, struct operation *op)
-{
-    op->is_soft = true; /* what stays of the mover must not hold the guest */
-    return move_job(work, op, JOB_RESUME);
-}
-
-const step_fn steps_resume[] = {resume_check, resume_job, thaw_source, step_port_up, NULL};
 
 /* ---- either side: what does not run is thrown away */
 
@@ -472,19 +344,3 @@ static enum step await_tidy(struct work *work, struct operation *op)
 }
 
 const step_fn steps_await[] = {await_job, await_tidy, NULL};
-
-/* ---- source: how far it is */
-
-static enum step read_progress(struct work *work, struct operation *op)
-{
-    const struct guest_copy *copy = &op->request.copy;
-    struct local_guest *guest = guests_find(&work->guests, copy->guest);
-
-    if (guest == NULL || guest->record.run.epoch != copy->epoch)
-        return operation_fail(op, -ENOENT, "guest '%s' is not on this node", copy->guest);
-    if (guest->record.migration == op->request.migration)
-        reply_progress(op, guest);
-    return STEP_NEXT;
-}
-
-const step_fn steps_progress[] = {read_progress, NULL};

@@ -6,7 +6,8 @@
  *
  * Files: work_posix.c (loop, connections, answers), operation_posix.c (the engine), request_posix.c
  * (what is checked before anything is done), steps_run_posix.c (start, stop, exit),
- * steps_beside_posix.c (commands in guests, looks, images), steps_move_posix.c (migration),
+ * steps_beside_posix.c (commands in guests, looks, images), steps_move_posix.c and
+ * steps_source_posix.c (migration),
  * steps_protect_posix.c (checkpoints), steps_volumes_posix.c (volumes that are no longer wanted),
  * steps_fabric_posix.c (the switch and its death),
  * adopt_posix.c (a guard's restart).
@@ -178,9 +179,14 @@ extern const step_fn steps_exec[], steps_console[], steps_look[], steps_logs[], 
 enum step job_beside(struct work *work, struct operation *op, enum job_kind kind);
 
 /* ---- steps_move_posix.c */
-extern const step_fn steps_prepare[], undo_prepare[], steps_capture[], undo_capture[],
-    steps_receive[], steps_activate[], undo_activate[], steps_resume[], steps_discard[],
-    steps_clear[], steps_await[], steps_progress[];
+extern const step_fn steps_prepare[], undo_prepare[], steps_receive[], steps_activate[],
+    undo_activate[], steps_discard[], steps_clear[], steps_await[];
+/* Shared with steps_source_posix.c: a job of the guest's mover, and what one has to report. */
+enum step step_move_job(struct work *work, struct operation *op, enum job_kind kind);
+void operation_report(struct operation *op);
+
+/* ---- steps_source_posix.c */
+extern const step_fn steps_capture[], undo_capture[], steps_resume[], steps_progress[];
 
 /* ---- steps_protect_posix.c */
 extern const step_fn steps_checkpoint[], steps_restore[];

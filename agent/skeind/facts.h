@@ -19,8 +19,8 @@ struct machine {
     bool has_lxc;                   /* likewise containers by liblxc */
 };
 
-/* Of it, what is tried out with privileges: without them /proc/self is closed to who had some. Once,
- * before they are dropped. */
+/* Of it, what is tried out with privileges: without them /proc/self is closed to who had some.
+ * Once, before they are dropped. */
 void machine_try(struct machine *ret);
 
 /* All else; never fails: what cannot be found is 0 or "". */

@@ -7,7 +7,12 @@
  *   cell-driver terminate PID
  *   cell-driver clean-up NAME [keep]
  *   cell-driver check NAME PID FREEZER
- *   cell-driver capture NAME PID FREEZER     the stream to stdout, times to stderr
+ *   cell-driver capture NAME PID FREEZER [stop|post|pre|follow]
+ *                                            the stream to stdout, times to stderr; pre and follow
+ *                                            go on behind copy
+ *   cell-driver copy NAME PID FREEZER LAST_ROUND_MS [post]
+ *                                            rounds of pre-copy to stdout; next=pre or follow on
+ *                                            stderr
  *   cell-driver receive NAME                 the stream from stdin
  *   cell-driver stand-by NAME DIGEST         before receive: for who restores it ahead
  *   cell-driver activate NAME DIGEST         -> pid
@@ -17,6 +22,7 @@
  * A guest NAME has its namespace and directories where agent/guest/guest.h says.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +34,7 @@
 #include "agent/guest/unpack_archive.h"
 #include "base/digest_sodium.h"
 #include "migrate/mover.h"
+#include "migrate/progress_posix.h"
 
 struct words {
     int n;
@@ -169,17 +176,51 @@ static int check(const struct words *w, struct err *err)
     return done(mover_criu_ops.check(&guest, err), err);
 }
 
+static enum move_mode mode_of(const char *word, bool *ret_is_begun)
+{
+    *ret_is_begun = strcmp(word, "pre") == 0 || strcmp(word, "follow") == 0;
+    return strcmp(word, "pre") == 0                                   ? MOVE_PRE
+           : strcmp(word, "post") == 0 || strcmp(word, "follow") == 0 ? MOVE_POST
+                                                                      : MOVE_STOP;
+}
+
+static int copy(const struct words *w, struct err *err)
+{
+    struct mover_order order = {
+        .mode = MOVE_PRE, .last_round_ms = (uint32_t)atoi(w->word[3]), .post_after = w->n > 4};
+    struct move_progress told = {0};
+    struct mover_report report;
+    struct guest_paths paths;
+    struct mover_guest guest;
+    char progress[256];
+    int r;
+
+    read_mover_guest(w, &paths, &guest);
+    r = mover_criu_ops.ready(&guest, err);
+    if (r == 0)
+        r = mover_criu_ops.copy(&guest, 1, &order, &report, err);
+    snprintf(progress, sizeof(progress), "%s" MOVER_PROGRESS, guest.checkpoint);
+    (void)progress_read(progress, &told);
+    if (r == 0)
+        fprintf(stderr, "copied next=%s rounds=%u bytes=%llu left=%llu\n",
+                report.mode == MOVE_POST ? "follow" : "pre", told.round - 1,
+                (unsigned long long)report.bytes,
+                (unsigned long long)(told.total_bytes - told.done_bytes));
+    return done(r, err);
+}
+
 static int capture(const struct words *w, struct err *err)
 {
     struct mover_order order = {0};
+    bool is_begun;
     struct mover_report report;
     struct guest_paths paths;
     struct mover_guest guest;
     int r;
 
     read_mover_guest(w, &paths, &guest);
-    order.mode = w->n > 3 && strcmp(w->word[3], "post") == 0 ? MOVE_POST : MOVE_STOP;
-    r = mover_criu_ops.ready(&guest, err);
+    order.mode = mode_of(w->n > 3 ? w->word[3] : "stop", &is_begun);
+    r = is_begun ? 0 : mover_criu_ops.ready(&guest, err);
     if (r == 0)
         r = mover_criu_ops.capture(&guest, 1, &order, &report, err);
     if (r == 0)
@@ -274,7 +315,7 @@ static const struct {
     {"terminate", 1, terminate},   {"clean-up", 1, clean_up}, {"check", 3, check},
     {"capture", 3, capture},       {"receive", 1, receive},   {"activate", 2, activate},
     {"resume", 1, resume},         {"discard", 1, discard},   {"await", 1, await},
-    {"start-with", 4, start_with}, {"stand-by", 2, stand_by},
+    {"start-with", 4, start_with}, {"stand-by", 2, stand_by}, {"copy", 4, copy},
 };
 
 int main(int argc, char **argv)

@@ -191,6 +191,76 @@ static void a_wish_survives_the_way(void **unused)
     assert_false(reader_done(&r));
 }
 
+/* Rounds of a guest that writes at a steady rate over a link of a steady rate, one after the other.
+ */
+static enum mode_next run_rounds(struct mode_rounds *rounds, uint64_t memory_mib,
+                                 uint64_t dirty_kbps, uint64_t link_kbps, uint32_t last_round_ms,
+                                 uint32_t post_after)
+{
+    uint64_t memory = memory_mib << 20, bytes = memory;
+    enum mode_next next = MODE_AGAIN;
+
+    *rounds = (struct mode_rounds){0};
+    while (next == MODE_AGAIN) {
+        uint64_t us = bytes * 8000 / link_kbps, left = dirty_kbps * us / 8000;
+
+        mode_round_over(rounds, bytes, us, left < memory ? left : memory);
+        next = mode_next(rounds, memory, last_round_ms, post_after);
+        bytes = rounds->left_bytes;
+    }
+    return next;
+}
+
+static void rounds_go_on_while_they_converge(void **unused)
+{
+    static const struct {
+        const char *when;
+        uint64_t memory_mib, dirty_kbps, link_kbps;
+        uint32_t last_round_ms, post_after;
+        uint32_t n;
+        enum mode_next next;
+    } cases[] = {
+        {"it writes nothing", 256, 0, 100000, 150, 10, 1, MODE_HALT},
+        {"it writes a tenth", 256, 10000, 100000, 150, 10, 3, MODE_HALT},
+        {"it writes half", 64, 50000, 100000, 150, 10, 6, MODE_HALT},
+        {"it writes faster than the link, and may be lost", 64, 200000, 100000, 150, 10, 1,
+         MODE_FOLLOW},
+        {"likewise, and may not", 64, 200000, 100000, 150, 0, 1, MODE_HALT},
+        {"it writes nearly as fast", 64, 90000, 100000, 150, 10, 1, MODE_FOLLOW},
+        {"it hardly converges, and the target keeps all", 256, 75000, 1000000, 1, 10, 3, MODE_HALT},
+        {"a link so slow that one round is too long", 256, 10, 10000, 0, 10, 1, MODE_FOLLOW},
+        {"no last round is short enough", 64, 30000, 100000, 0, 10, 0, MODE_FOLLOW},
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct mode_rounds rounds;
+        enum mode_next next =
+            run_rounds(&rounds, cases[i].memory_mib, cases[i].dirty_kbps, cases[i].link_kbps,
+                       cases[i].last_round_ms, cases[i].post_after);
+
+        if (next != cases[i].next || (cases[i].n != 0 && rounds.n != cases[i].n))
+            print_error("%s: %d after %u rounds\n", cases[i].when, next, rounds.n);
+        assert_int_equal(next, cases[i].next);
+        assert_true(cases[i].n == 0 || rounds.n == cases[i].n);
+        assert_true(rounds.n <= MODE_MAX_ROUNDS);
+        assert_true(rounds.all_bytes <= MODE_ROUNDS_FACTOR * (cases[i].memory_mib << 20));
+    }
+}
+
+/* A round that carries little takes its time all the same. */
+static void a_short_round_says_nothing_of_the_link(void **unused)
+{
+    struct mode_rounds rounds = {0};
+
+    (void)unused;
+    mode_round_over(&rounds, 64 * MIB, 1000000, 4 * MIB);
+    assert_int_equal(mode_next(&rounds, 64 * MIB, 20, 0), MODE_AGAIN);
+    mode_round_over(&rounds, 4 * MIB, 500000, MIB);
+    assert_int_equal(rounds.kbps, 64 * 8 * MIB / 1000);
+    assert_int_equal(mode_next(&rounds, 64 * MIB, 20, 0), MODE_HALT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +269,8 @@ int main(void)
         cmocka_unit_test(what_moves_have_shown_counts),
         cmocka_unit_test(a_live_copy_ends_by_post_copy),
         cmocka_unit_test(the_last_round_takes_a_part_of_the_downtime),
+        cmocka_unit_test(rounds_go_on_while_they_converge),
+        cmocka_unit_test(a_short_round_says_nothing_of_the_link),
         cmocka_unit_test(a_wish_survives_the_way),
     };
 

@@ -132,6 +132,86 @@ static void large_data_is_cut_into_records(void **state)
     close(fd);
 }
 
+/* The process that copied ends, another captures: one stream all the same. */
+static void rounds_come_before_the_rest(void **state)
+{
+    char path[] = "/tmp/skein-stream-XXXXXX";
+    struct stream_record record;
+    int fd = new_file(), file = mkstemp(path);
+    struct err err;
+
+    (void)state;
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(stream_out_go_on(&out, fd, 0, path, &err), -ENOENT);
+    assert_int_equal(stream_out_start(&out, fd, 0, "web", &err), 0);
+    assert_int_equal(stream_out_round(&out, 1, &err), 0);
+    assert_int_equal(stream_out_file(&out, "pages-1.img", &err), 0);
+    assert_int_equal(stream_out_data(&out, "all", 3, &err), 0);
+    assert_int_equal(stream_out_round(&out, 2, &err), 0);
+    assert_int_equal(stream_out_file(&out, "pages-1.img", &err), 0);
+    assert_int_equal(stream_out_data(&out, "some", 4, &err), 0);
+    assert_int_equal(stream_out_leave(&out, path, &err), 0);
+    memset(&out, 0xa5, sizeof(out));
+    assert_int_equal(stream_out_go_on(&out, fd, 0, path, &err), 0);
+    assert_int_equal(stream_out_round(&out, 0, &err), 0);
+    assert_int_equal(stream_out_tree(&out, STREAM_TREE_UPPER, &err), 0);
+    assert_int_equal(stream_out_end(&out, &err), 0);
+    assert_int_equal(unlink(path), 0);
+
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(stream_in_start(&in, fd, &err), 0);
+    assert_next(STREAM_GUEST, "web");
+    assert_next(STREAM_ROUND, "\1");
+    assert_next(STREAM_FILE, "pages-1.img");
+    assert_next(STREAM_DATA, "all");
+    assert_next(STREAM_ROUND, "\2");
+    assert_next(STREAM_FILE, "pages-1.img");
+    assert_next(STREAM_DATA, "some");
+    assert_int_equal(stream_in_next(&in, &record, &err), 0);
+    assert_int_equal(record.type, STREAM_ROUND);
+    assert_int_equal(in.payload[0], 0);
+    assert_next(STREAM_TREE, "\1");
+    assert_int_equal(stream_in_next(&in, &record, &err), 0);
+    assert_int_equal(record.type, STREAM_END);
+    close(fd);
+}
+
+static void rounds_out_of_place_are_found(void **state)
+{
+    static const struct {
+        uint8_t rounds[4];
+        int n;
+        bool file_first, tree_between, is_right;
+    } cases[] = {
+        {{1, 2, 0}, 3, false, false, true},  {{1, 0}, 2, false, false, true},
+        {{0}, 1, false, false, false},       {{2, 0}, 2, false, false, false},
+        {{1, 1, 0}, 3, false, false, false}, {{1, 3, 0}, 3, false, false, false},
+        {{1, 2}, 2, false, false, false},    {{1, 0, 2, 0}, 4, false, false, false},
+        {{1, 0, 0}, 3, false, false, false}, {{1, 0}, 2, true, false, false},
+        {{1, 2, 0}, 3, false, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int fd = new_file();
+        struct err err;
+
+        assert_int_equal(stream_out_start(&out, fd, 0, "web", &err), 0);
+        if (cases[i].file_first)
+            assert_int_equal(stream_out_file(&out, "core-1.img", &err), 0);
+        for (int k = 0; k < cases[i].n; k++) {
+            assert_int_equal(stream_out_round(&out, cases[i].rounds[k], &err), 0);
+            if (k == 0 && cases[i].tree_between)
+                assert_int_equal(stream_out_tree(&out, STREAM_TREE_UPPER, &err), 0);
+        }
+        assert_int_equal(stream_out_end(&out, &err), 0);
+        assert_int_equal(read_all(fd, &err), cases[i].is_right ? 0 : -EBADMSG);
+        close(fd);
+    }
+}
+
 static void every_cut_is_found(void **state)
 {
     int fd = new_file();
@@ -232,7 +312,7 @@ static void grammar_is_kept(void **state)
 
 static void header_bounds_are_kept(void **state)
 {
-    static const uint8_t unknown[] = {STREAM_END + 1, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
+    static const uint8_t unknown[] = {STREAM_ROUND + 1, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
                          huge[] = {5, 1, 0, 4, 0};
     struct stream_record record;
 
@@ -398,6 +478,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stream_is_read_as_written),
         cmocka_unit_test(large_data_is_cut_into_records),
+        cmocka_unit_test(rounds_come_before_the_rest),
+        cmocka_unit_test(rounds_out_of_place_are_found),
         cmocka_unit_test(every_cut_is_found),
         cmocka_unit_test(every_changed_bit_is_found),
         cmocka_unit_test(nothing_is_read_past_the_end),
