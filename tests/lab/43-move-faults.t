@@ -3,6 +3,7 @@
 # of moving keeps it, `events` says what happened, and nothing half-made stays. A criu of the node's own (a script before the real
 # one) holds a move at a step, or fails there; then a node, a daemon or a link of the source, the target or the leader is struck.
 # MOVE_FAULTS=all strikes everybody everywhere, MOVE_FAULTS='STEP WHO DEED' once so; without it each kind of fault comes once.
+# MOVE_KIND=lxc does so to a container by liblxc.
 # Leases are long, so that a node is lost only when it is struck; where this machine starves one nevertheless, the case is tried again.
 # limit: 3600
 . "$(dirname "$0")/lib.sh"
@@ -117,6 +118,7 @@ ls /run/skein/netns | grep -vxE "${1:-none}"
 for netns in /run/skein/netns/*; do [ ! -e "$netns" ] || nsenter --net="$netns" nft list tables; done | grep CRIU
 nft list tables | grep CRIU
 pgrep -a -x 'criu|criu.real'
+[ -n "$1" ] || pgrep -a -x skein-lxc
 true
 S
 }
@@ -302,7 +304,7 @@ on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
 for k in 1 2 3; do put_criu $k; done
-ok 'a guest that counts' on 1 skein guest run web --image web --slice red --memory 32m --volume data:/srv/data -- /bin/counter 7000
+ok 'a guest that counts' on 1 skein guest run web --kind "${MOVE_KIND:-cell}" --image web --slice red --memory 32m --volume data:/srv/data -- /bin/counter 7000
 via=n1
 ok 'it counts' wait_until 120 counts
 fill

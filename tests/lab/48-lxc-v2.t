@@ -2,7 +2,7 @@
 # Boards that have nothing but cgroup v2: a container by liblxc has its groups below the guest's own, and with them it is frozen by the
 # lease, started elsewhere, adopted, moved both ways, checkpointed, resumed and ended; a cell beside it.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 
 show() { json 3 "$2" skein guest show "$1"; }
