@@ -41,14 +41,15 @@ static enum step capture_survey(struct work *work, struct operation *op)
     return is_copied_live(op) ? STEP_NEXT : step_move_job(work, op, JOB_SURVEY);
 }
 
-/* What was picked; a way that is insisted on is not left. */
+/* What was picked. A cell whose rounds do not converge stands still: `criu lazy-pages` 4.1.1 ends
+ * before the restore of a guest whose dump has a parent. */
 static void set_mode(struct operation *op)
 {
     struct mode_wish *wish = &op->request.wish;
 
     if (wish->terms.mode == MOVE_AUTO)
         wish->terms.mode = op->result.mode;
-    else if (!is_copied_live(op))
+    if (!is_copied_live(op))
         wish->allows_post = false;
 }
 
