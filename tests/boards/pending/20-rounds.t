@@ -3,7 +3,7 @@
 # a guest that checks its memory and writes to it is copied in rounds while it runs, and the rest while it
 # stands still; a stream that ends amid the rounds leaves it as it was.
 # limit: 900
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 build=$("$skein_root/deploy/build")
 "$skein_root/deploy/make-image" "$work/image.tar" || bail 'no guest image'
 
@@ -77,7 +77,6 @@ start_client() {
 }
 is_connected() { client_log | grep -q connected; }
 ok 'a guest of 8 MiB reads its memory' reads_all
-ok 'a client has one connection' start_client
 
 us() { sed -n "s/.*$2=\([0-9]*\).*/\1/p" "$work/$1" | tail -n 1; }
 word() { sed -n "s/.* $2=\([a-z]*\).*/\1/p" "$work/$1" | tail -n 1; }
@@ -109,6 +108,10 @@ move() {
 }
 tell() { echo "# $1: it stood still for $(cat "$work/still") ms; $(tr '\n' ';' <"$work/copied")"; }
 
+# What CRIU finds out once on each node, and keeps
+ok 'there' move stop
+ok 'and back' move stop
+ok 'a client has one connection' start_client
 ok 'it moves by pre-copy' move pre 500
 pre_ms=$(cat "$work/still")
 tell pre
