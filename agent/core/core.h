@@ -121,8 +121,8 @@ enum core_action_type {
     CORE_END_STREAM, /* migration: it is over; a RECEIVE or CAPTURE that still waits for its stream
                       * ends with -ECANCELED, a stream that waits for its request is closed, and one
                       * by which it still leaves breaks */
-    CORE_CALM_STREAM, /* migration: nobody stands still for its stream any more: patience_ms holds no
-                       * longer, and it gives way as one that is only awaited */
+    CORE_SET_STREAM, /* migration, patience_ms, manner: of the stream by which it leaves, from now
+                      * on, as those of CAPTURE */
     CORE_PACE,       /* to, rate_kbps: that all bulk streams to this node may have together */
 };
 /* Descriptors of ASK_GUARD: UNPACK gets the stored image's file; CAPTURE a sealed stream to node

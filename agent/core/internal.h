@@ -283,7 +283,7 @@ void core_lead_links(struct core *core, uint64_t from, const struct backhaul *li
 void core_pace_heard(struct core *core, uint64_t node, uint32_t round_trip_us);
 void core_pace_ponged(struct core *core, uint64_t from, uint64_t token);
 void core_pace_streams(struct core *core, const struct pace_flow *flows, uint32_t n);
-/* Of the stream by which such a guest leaves, until nobody stands still for it (CALM_STREAM). */
+/* Of the stream by which such a guest leaves, until nobody stands still for it (SET_STREAM). */
 enum pace_manner core_pace_manner(enum guest_kind kind, enum move_mode mode);
 void core_pace_learn(struct core *core); /* once a second: asks one of the others */
 struct backhaul_streams core_pace_view(const struct core *core);

@@ -123,19 +123,47 @@ static void give_up_stream(struct core *core, const struct migration *m, struct 
     core_node_changed(core);
 }
 
+/* Nobody stands still while memory goes ahead in rounds, nor for memory that follows. A machine's
+ * stream is awaited all the way: it tells of its own halt too late. */
+static bool is_calm(const struct core *core, const struct migration *m,
+                    const struct local_move *move, enum guest_kind kind)
+{
+    const struct local_guest *local = core_local_guest((struct core *)core, m->guest);
+
+    if (m->phase == MIGRATION_HANDOVER)
+        return true;
+    return kind != KIND_VM && m->phase == MIGRATION_RESERVED && !move->is_captured &&
+           move->report.progress.round > 0 && local != NULL &&
+           (local->report.frozen_by & FROZEN_BY_MIGRATION) == 0;
+}
+
+static void set_stream(struct core *core, const struct migration *m, struct local_move *move)
+{
+    const struct guest *guest = state_guest(&core->state, m->guest);
+    enum guest_kind kind = guest != NULL ? guest->spec.kind : KIND_CELL;
+    bool calm = is_calm(core, m, move, kind);
+    struct core_action *action;
+
+    if (calm == move->is_calm)
+        return;
+    move->is_calm = calm;
+    action = core_act(core, CORE_SET_STREAM);
+    action->migration = m->id;
+    action->patience_ms = calm ? 0 : saga_patience_ms(kind == KIND_VM, m->terms.downtime_ms);
+    action->manner = calm ? PACE_AWAITED : core_pace_manner(kind, m->terms.mode);
+}
+
 /* A capture that is under way fails by itself. After it nobody at the source writes any more, and
  * the target may hear nothing of the end for long. */
 void core_move_watch_stream(struct core *core, const struct migration *m)
 {
     struct local_move *move = core_move_of(core, m->id);
 
-    if (m->from != core->config.id || move == NULL || !move->is_captured)
+    if (m->from != core->config.id || move == NULL)
         return;
-    if (m->phase == MIGRATION_HANDOVER && !move->is_calm) {
-        move->is_calm = true;
-        core_act(core, CORE_CALM_STREAM)->migration = m->id;
-    }
-    if (m->phase != MIGRATION_RESERVED || move->stream_code == 0 || move->report.failed)
+    set_stream(core, m, move);
+    if (!move->is_captured || m->phase != MIGRATION_RESERVED || move->stream_code == 0 ||
+        move->report.failed)
         return;
     if (core->now < move->word_us)
         core_wake_at(&core->node.wake_us, move->word_us);

@@ -174,8 +174,9 @@ static void carry_out(struct skeind *s, struct core_action *action)
         skeind_end_transfer(s, action->migration);
         streams_end_migration(s->streams, action->migration);
         break;
-    case CORE_CALM_STREAM:
-        streams_calm_migration(s->streams, action->migration);
+    case CORE_SET_STREAM:
+        streams_set_terms(s->streams, action->migration,
+                          &(struct stream_terms){action->patience_ms, action->manner});
         break;
     }
 }

@@ -12,11 +12,12 @@ void departures_add(struct departures *departures, uint64_t serial, uint64_t mig
     link_set_dead(departures->link, serial, patience_ms);
 }
 
-void departures_calm(struct departures *departures, uint64_t migration)
+void departures_set_patience(struct departures *departures, uint64_t migration,
+                             uint32_t patience_ms)
 {
     for (size_t i = 0; i < departures->n; i++) {
         if (departures->list[i].migration == migration)
-            link_set_dead(departures->link, departures->list[i].serial, 0);
+            link_set_dead(departures->link, departures->list[i].serial, patience_ms);
     }
 }
 

@@ -1,6 +1,6 @@
 /* departures_uv: the links by which guests leave this node, on the stream thread. A guest that
  * stands still while it crosses one is not to wait for long: such a link is broken sooner than
- * others (link_set_dead), until it only carries memory that follows.
+ * others (link_set_dead), but not while it carries memory that goes ahead or follows.
  */
 #ifndef SKEIN_AGENT_STREAMS_DEPARTURES_UV_H
 #define SKEIN_AGENT_STREAMS_DEPARTURES_UV_H
@@ -23,8 +23,9 @@ struct departures {
 /* `patience_ms`: 0 = as any other. */
 void departures_add(struct departures *departures, uint64_t serial, uint64_t migration,
                     uint32_t patience_ms);
-/* Its link is as any other from now on. */
-void departures_calm(struct departures *departures, uint64_t migration);
+/* Likewise, of its link, from now on. */
+void departures_set_patience(struct departures *departures, uint64_t migration,
+                             uint32_t patience_ms);
 /* It is undone: whoever still writes to its link, or reads from it, hears that it broke. */
 void departures_end(struct departures *departures, uint64_t migration);
 /* This link is over: the migration that left by it, 0 = none. */

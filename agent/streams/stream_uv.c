@@ -44,6 +44,7 @@ struct departure {
     struct streams *streams;
     uint64_t migration;
     int status;
+    struct stream_terms terms;
 };
 
 struct pace_order {
@@ -155,12 +156,13 @@ static void on_serve(void *context, const struct link_peer *peer)
     outlets_add(&streams->outlets, peer, PACE_PATIENT, 0);
 }
 
-static void take_calm(void *argument)
+static void take_terms(void *argument)
 {
     struct departure *wanted = argument;
 
-    departures_calm(&wanted->streams->departures, wanted->migration);
-    outlets_set_manner(&wanted->streams->outlets, wanted->migration, PACE_AWAITED);
+    departures_set_patience(&wanted->streams->departures, wanted->migration,
+                            wanted->terms.patience_ms);
+    outlets_set_manner(&wanted->streams->outlets, wanted->migration, wanted->terms.manner);
     free(wanted);
 }
 
@@ -178,7 +180,7 @@ static void tell_departure(struct streams *streams, uint64_t migration, int stat
 
     if (departure == NULL)
         return; /* the move's own limits end it */
-    *departure = (struct departure){streams, migration, status};
+    *departure = (struct departure){.streams = streams, .migration = migration, .status = status};
     if (mailbox_post(streams->outbox, departure_told, departure) < 0)
         free(departure);
 }
@@ -451,25 +453,27 @@ int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t di
     return send_order(streams, &order);
 }
 
-static void post_departure(struct streams *streams, uint64_t migration, mailbox_run take)
+static void post_departure(struct streams *streams, uint64_t migration,
+                           const struct stream_terms *terms, mailbox_run take)
 {
     struct departure *wanted = streams->is_closing ? NULL : malloc(sizeof(*wanted));
 
     if (wanted == NULL)
         return;
-    *wanted = (struct departure){streams, migration, 0};
+    *wanted = (struct departure){.streams = streams, .migration = migration, .terms = *terms};
     if (mailbox_post(streams->inbox, take, wanted) < 0)
         free(wanted);
 }
 
-void streams_calm_migration(struct streams *streams, uint64_t migration)
+void streams_set_terms(struct streams *streams, uint64_t migration,
+                       const struct stream_terms *terms)
 {
-    post_departure(streams, migration, take_calm);
+    post_departure(streams, migration, terms, take_terms);
 }
 
 void streams_end_migration(struct streams *streams, uint64_t migration)
 {
-    post_departure(streams, migration, take_undone);
+    post_departure(streams, migration, &(struct stream_terms){0}, take_undone);
 }
 
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps)

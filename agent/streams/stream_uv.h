@@ -63,9 +63,10 @@ uint16_t streams_port(const struct streams *streams);
 /* -ENOBUFS: too much is under way; then no callback comes. */
 int streams_open_migration(struct streams *streams, uint64_t node, uint64_t migration,
                            const struct stream_terms *terms, stream_opened_cb cb, void *context);
-/* From now on nobody stands still for this stream: its terms are {0, PACE_AWAITED}; no such stream:
- * nothing happens. */
-void streams_calm_migration(struct streams *streams, uint64_t migration);
+/* The terms of the stream by which it leaves this node, from now on; no such stream: nothing
+ * happens. */
+void streams_set_terms(struct streams *streams, uint64_t migration,
+                       const struct stream_terms *terms);
 /* It was undone: the stream by which it leaves this node, if there is one, breaks. */
 void streams_end_migration(struct streams *streams, uint64_t migration);
 /* All streams to the node that may be held back share this from now on. */

@@ -138,7 +138,7 @@ static void carry_out(struct sim *sim, struct sim_node *node, struct core_action
     case CORE_END_STREAM:
         move_end(sim, node, action->migration);
         break;
-    case CORE_CALM_STREAM:
+    case CORE_SET_STREAM:
     case CORE_PACE:
     case CORE_PROGRESS:
     case CORE_MEMBERS:

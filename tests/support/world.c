@@ -208,8 +208,8 @@ static void carry_out(struct world *w, unsigned i, struct core_action *action)
     case CORE_END_STREAM:
         end_stream(w, i, action->migration);
         break;
-    case CORE_CALM_STREAM:
-        w->n_calmed++;
+    case CORE_SET_STREAM:
+        w->n_calmed += action->manner == PACE_AWAITED;
         break;
     default:
         break;

@@ -65,7 +65,7 @@ struct world {
     bool loses_streams;         /* what a capture wrote arrives nowhere */
     uint32_t patience_ms;       /* of the newest capture's stream */
     enum pace_manner manner;    /* likewise */
-    unsigned n_calmed;          /* CORE_CALM_STREAM actions */
+    unsigned n_calmed;          /* CORE_SET_STREAM actions that let a stream give way */
     unsigned n_progress;        /* CORE_PROGRESS actions */
     struct answer progress;     /* the newest */
     struct health_check health; /* of guests created from now on: tcp or none */

@@ -448,8 +448,12 @@ static void what_nobody_stands_still_for_is_held_back(void **state)
     assert_int_equal(write(move, "guest", 5), 5);
     assert_int_equal(write(b->fd, "guest", 5), 5);
     until_flow_is(b, 1, 0);
-    streams_calm_migration(streams, 43); /* no such */
-    streams_calm_migration(streams, 42);
+    streams_set_terms(streams, 43, &(struct stream_terms){0, PACE_AWAITED}); /* no such */
+    streams_set_terms(streams, 42, &(struct stream_terms){0, PACE_AWAITED});
+    until_flow_is(b, 2, 1);
+    streams_set_terms(streams, 42, &(struct stream_terms){1000, PACE_URGENT});
+    until_flow_is(b, 1, 0);
+    streams_set_terms(streams, 42, &(struct stream_terms){0, PACE_AWAITED});
     until_flow_is(b, 2, 1);
     close(b->fd);
     close(steal_fd(&b->nodes[0].kept));
