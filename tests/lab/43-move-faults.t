@@ -53,6 +53,7 @@ is_at() {
     case $1 in
         preparing) [ "$(step_of)" = preparing ] ;;
         copying | copied) is_held "$source" ;;
+        committed) is_held "$target" && [ "$(step_of)" = committed ] ;;    # it stands by from before
         *) is_held "$target" ;;
     esac
 }
