@@ -93,6 +93,21 @@ static int for_each(struct domains *d,
     return rc;
 }
 
+static int for_each_locked(struct domains *d,
+                           int (*each)(struct domains *d, const struct domain_info *info,
+                                       const struct domain_name *name, void *context),
+                           void *context)
+{
+    int rc;
+
+    if (d == NULL)
+        return 0;
+    pthread_mutex_lock(&d->lock);
+    rc = for_each(d, each, context);
+    pthread_mutex_unlock(&d->lock);
+    return rc;
+}
+
 /* ---- all of them */
 
 static int pause_one(struct domains *d, const struct domain_info *info)
@@ -113,14 +128,7 @@ static int pause_leased(struct domains *d, const struct domain_info *info,
 
 int domains_pause(struct domains *d)
 {
-    int rc;
-
-    if (d == NULL)
-        return 0;
-    pthread_mutex_lock(&d->lock);
-    rc = for_each(d, pause_leased, NULL);
-    pthread_mutex_unlock(&d->lock);
-    return rc;
+    return for_each_locked(d, pause_leased, NULL);
 }
 
 struct wish {
@@ -144,14 +152,8 @@ int domains_unpause(struct domains *d,
                     bool (*may_run)(void *context, const struct domain_name *name), void *context)
 {
     struct wish wish = {may_run, context};
-    int rc;
 
-    if (d == NULL)
-        return 0;
-    pthread_mutex_lock(&d->lock);
-    rc = for_each(d, unpause_willing, &wish);
-    pthread_mutex_unlock(&d->lock);
-    return rc;
+    return for_each_locked(d, unpause_willing, &wish);
 }
 
 struct listing {
@@ -173,14 +175,8 @@ int domains_list(struct domains *d, void (*each)(void *context, const struct dom
                  void *context)
 {
     struct listing listing = {each, context};
-    int rc;
 
-    if (d == NULL)
-        return 0;
-    pthread_mutex_lock(&d->lock);
-    rc = for_each(d, list_one, &listing);
-    pthread_mutex_unlock(&d->lock);
-    return rc;
+    return for_each_locked(d, list_one, &listing);
 }
 
 /* ---- one */

@@ -2,13 +2,27 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include <libvirt/virterror.h>
 
 int vm_call_failed(struct err *err, const char *what)
 {
     return err_set(err, -EIO, "libvirt cannot %s: %s", what, virGetLastErrorMessage());
+}
+
+pid_t vm_call_fork(void)
+{
+    pid_t pid = fork();
+    sigset_t none;
+
+    if (pid != 0)
+        return pid;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    return 0;
 }
 
 int vm_call_begin(struct vm_call *call, const char *name, struct err *err)

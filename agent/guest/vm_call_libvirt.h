@@ -5,6 +5,7 @@
 #define SKEIN_AGENT_GUEST_VM_CALL_LIBVIRT_H
 
 #include <libvirt/libvirt.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -18,6 +19,8 @@ struct vm_call {
     virDomainPtr domain;
 };
 
+/* The child that makes a call: as fork(2), with the signals of any process. */
+pid_t vm_call_fork(void);
 /* `name` NULL: the domain is not there yet. vm_call_end also after a failure. */
 int vm_call_begin(struct vm_call *call, const char *name, struct err *err);
 void vm_call_end(struct vm_call *call);

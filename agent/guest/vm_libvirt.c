@@ -136,19 +136,6 @@ static int create_aside(struct keeper *k, struct err *err)
     return find_qemu(k, err);
 }
 
-/* A child of the keeper's for a call to libvirt: it has the signals of any process. */
-static pid_t fork_caller(void)
-{
-    pid_t pid = fork();
-    sigset_t none;
-
-    if (pid != 0)
-        return pid;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    return 0;
-}
-
 /* A parent that waits for the guest to come in takes this process along when it dies. */
 static int begin_to_receive(struct keeper *k, struct err *err)
 {
@@ -161,7 +148,7 @@ static int begin_to_receive(struct keeper *k, struct err *err)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    pid = fork_caller();
+    pid = vm_call_fork();
     if (pid == 0) {
         close(ends[0]);
         close(KEEPER_STREAM);
@@ -318,7 +305,7 @@ static void take_order(struct keeper *k)
     } else {
         if (request.order == VM_ORDER_RESUME)
             take_back(k);
-        pid = fork_caller();
+        pid = vm_call_fork();
         if (pid == 0)
             _exit(run_order(k, &request, fd, back, &passed));
         if (request.order == VM_ORDER_MOVE)
@@ -394,7 +381,7 @@ static bool take_signals(struct keeper *k, int *ret_code)
     bool has_ended = false;
 
     while (read(k->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGTERM && fork_caller() == 0) {
+        if (info.ssi_signo == SIGTERM && vm_call_fork() == 0) {
             press_power_button(k);
             _exit(0);
         } else if (info.ssi_signo == SIGCHLD) {

@@ -48,21 +48,28 @@ static int format_of_disk(const char *path, const char **ret, struct err *err)
     return image_format_of(head, (size_t)n, (uint64_t)n, &format, err);
 }
 
-/* An overlay that an earlier start left here is gone on with. */
+/* One that an earlier start left here is gone on with; else `argv` makes it at `new_path`. */
+static int make_once(const char *path, const char *new_path, const char *const argv[],
+                     struct err *err)
+{
+    int rc;
+
+    if (access(path, F_OK) == 0)
+        return 0;
+    rc = run_program(argv, NULL, NULL, 0, err);
+    if (rc == 0 && rename(new_path, path) < 0)
+        rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+    return rc;
+}
+
 static int make_overlay(const char *path, const char *disk, const char *format, struct err *err)
 {
     char new_path[200];
     const char *const argv[] = {"qemu-img", "create", "-q",   "-f",     "qcow2", "-b",
                                 disk,       "-F",     format, new_path, NULL};
-    int rc;
 
-    if (access(path, F_OK) == 0)
-        return 0;
     snprintf(new_path, sizeof(new_path), "%s.new", path);
-    rc = run_program(argv, NULL, NULL, 0, err);
-    if (rc == 0 && rename(new_path, path) < 0)
-        rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
-    return rc;
+    return make_once(path, new_path, argv, err);
 }
 
 /* Xen's machines have no QEMU that reads anything but blocks: theirs is a whole disk. */
@@ -71,15 +78,9 @@ static int copy_disk(const char *path, const char *disk, const char *format, str
     char new_path[200];
     const char *const argv[] = {"qemu-img", "convert", "-f",     format, "-O",
                                 "raw",      disk,      new_path, NULL};
-    int rc;
 
-    if (access(path, F_OK) == 0)
-        return 0;
     snprintf(new_path, sizeof(new_path), "%s.new", path);
-    rc = run_program(argv, NULL, NULL, 0, err);
-    if (rc == 0 && rename(new_path, path) < 0)
-        rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
-    return rc;
+    return make_once(path, new_path, argv, err);
 }
 
 /* Nothing of Xen's looks for a kernel on a disk. */

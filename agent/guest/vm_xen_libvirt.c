@@ -27,6 +27,7 @@
 
 #include "agent/guest/console_posix.h"
 #include "agent/guest/keeper_posix.h"
+#include "agent/guest/vm_call_libvirt.h"
 #include "agent/guest/vm_control_posix.h"
 #include "agent/guest/vm_dhcp_linux.h"
 #include "agent/guest/vm_ground_linux.h"
@@ -59,18 +60,14 @@ static void say_nothing(void *unused, virErrorPtr error)
     (void)error;
 }
 
-/* In the parent the child's pid; 0 in the child, which has the signals of any process. */
+/* A caller that does not outlive this process. */
 static pid_t fork_caller(void)
 {
-    pid_t pid = fork();
-    sigset_t none;
+    pid_t pid = vm_call_fork();
 
-    if (pid != 0)
-        return pid;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return 0;
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
 }
 
 /* ---- its network's end: Xen's backend makes it, and then libvirt runs this */

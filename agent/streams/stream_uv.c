@@ -174,25 +174,30 @@ static void take_undone(void *argument)
     free(wanted);
 }
 
-static void tell_departure(struct streams *streams, uint64_t migration, int status)
+/* What does not get through is no loss: the move's own limits end it. */
+static void post_departure(struct mailbox *box, const struct departure *what, mailbox_run run)
 {
     struct departure *departure = malloc(sizeof(*departure));
 
     if (departure == NULL)
-        return; /* the move's own limits end it */
-    *departure = (struct departure){.streams = streams, .migration = migration, .status = status};
-    if (mailbox_post(streams->outbox, departure_told, departure) < 0)
+        return;
+    *departure = *what;
+    if (mailbox_post(box, run, departure) < 0)
         free(departure);
 }
 
 static void on_link_end(void *data, const struct link_peer *peer, int status)
 {
     struct streams *streams = data;
-    uint64_t migration = departures_take(&streams->departures, peer->serial);
+    const struct departure ended = {
+        .streams = streams,
+        .migration = departures_take(&streams->departures, peer->serial),
+        .status = status,
+    };
 
     outlets_remove(&streams->outlets, peer);
-    if (migration != 0 && streams->config.on_migration_end != NULL)
-        tell_departure(streams, migration, status);
+    if (ended.migration != 0 && streams->config.on_migration_end != NULL)
+        post_departure(streams->outbox, &ended, departure_told);
 }
 
 static void order_done(void *context, int status)
@@ -453,27 +458,21 @@ int streams_fetch_image(struct streams *streams, uint64_t node, const uint8_t di
     return send_order(streams, &order);
 }
 
-static void post_departure(struct streams *streams, uint64_t migration,
-                           const struct stream_terms *terms, mailbox_run take)
-{
-    struct departure *wanted = streams->is_closing ? NULL : malloc(sizeof(*wanted));
-
-    if (wanted == NULL)
-        return;
-    *wanted = (struct departure){.streams = streams, .migration = migration, .terms = *terms};
-    if (mailbox_post(streams->inbox, take, wanted) < 0)
-        free(wanted);
-}
-
 void streams_set_terms(struct streams *streams, uint64_t migration,
                        const struct stream_terms *terms)
 {
-    post_departure(streams, migration, terms, take_terms);
+    const struct departure wanted = {.streams = streams, .migration = migration, .terms = *terms};
+
+    if (!streams->is_closing)
+        post_departure(streams->inbox, &wanted, take_terms);
 }
 
 void streams_end_migration(struct streams *streams, uint64_t migration)
 {
-    post_departure(streams, migration, &(struct stream_terms){0}, take_undone);
+    const struct departure wanted = {.streams = streams, .migration = migration};
+
+    if (!streams->is_closing)
+        post_departure(streams->inbox, &wanted, take_undone);
 }
 
 void streams_set_pace(struct streams *streams, uint64_t node, uint32_t rate_kbps)
