@@ -294,13 +294,11 @@ static int send_all(struct dump *d, struct stream_out *out, const struct mover_g
         r = r < 0 ? finish_undone(d, r) : dump_and_send(d, out, guest, images, is_lazy, err);
     }
     closedir(images);
-    if (r == 0 && is_lazy)
-        r = stream_out_lazy(out, err);
     return r < 0 ? r : stream_out_end(out, err);
 }
 
 /* Where copy left it, if it was begun by that. */
-static int begin_stream(struct stream_out *out, const struct mover_guest *guest,
+static int enter_stream(struct stream_out *out, const struct mover_guest *guest,
                         const struct mover_paths *paths, int fd, const struct mover_order *order,
                         struct err *err)
 {
@@ -310,6 +308,19 @@ static int begin_stream(struct stream_out *out, const struct mover_guest *guest,
         return stream_out_start(out, fd, order->rate_kbps, guest->name, err);
     r = stream_out_go_on(out, fd, order->rate_kbps, paths->stream, err);
     return r < 0 ? r : stream_out_round(out, 0, err);
+}
+
+/* The target hears that memory follows while the guest still runs: its criu is started for that. */
+static int begin_stream(struct stream_out *out, const struct mover_guest *guest,
+                        const struct mover_paths *paths, int fd, const struct mover_order *order,
+                        struct err *err)
+{
+    int r = enter_stream(out, guest, paths, fd, order, err);
+
+    if (r < 0 || order->mode != MOVE_POST)
+        return r;
+    r = stream_out_lazy(out, err);
+    return r < 0 ? r : stream_out_flush(out, err);
 }
 
 static int send_guest(const struct mover_guest *guest, const struct mover_paths *paths, int fd,

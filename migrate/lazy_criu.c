@@ -205,11 +205,18 @@ static void fetch(struct fetching *f)
     _exit(0);
 }
 
-/* criu lazy-pages, ready for a restore. */
-static int start_daemon(struct fetching *f, int its_end, struct err *err)
+/* At its gate, and then ready for a restore. */
+static bool await_ready(int ready)
+{
+    char byte;
+
+    return read(ready, &byte, 1) == 1 && read(ready, &byte, 1) == 1;
+}
+
+/* criu lazy-pages, which passes its gate when the other end of `go` says so. */
+static int start_daemon(struct fetching *f, int its_end, int go, struct err *err)
 {
     int ready[2], r;
-    char byte;
 
     if (pipe2(ready, O_CLOEXEC) < 0)
         return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
@@ -217,12 +224,14 @@ static int start_daemon(struct fetching *f, int its_end, struct err *err)
         .what = "lazy-pages",
         .directory = f->paths->images,
         .inherited = its_end,
+        .gate = CRIU_FIRST_IMAGE,
         .says_ready = ready[1],
+        .go = go,
         .arguments = {"--page-server", "--ps-socket", ITS_SOCKET, "--status-fd", "4"},
     };
     r = criu_start(&f->run, err);
     close(ready[1]);
-    if (r == 0 && read(ready[0], &byte, 1) != 1) {
+    if (r == 0 && !await_ready(ready[0])) {
         r = criu_finish(&f->run, err);
         r = r < 0 ? r : err_set(err, -EIO, "criu lazy-pages has ended at once");
     }
@@ -233,13 +242,14 @@ static int start_daemon(struct fetching *f, int its_end, struct err *err)
 }
 
 /* In the process that fetches; what became of the start is told through `told`. */
-static void begin_to_fetch(struct fetching *f, int its_end, int told)
+static void begin_to_fetch(struct fetching *f, int its_end, int go, int told)
 {
     struct err failure = {0};
 
-    if (start_daemon(f, its_end, &failure) < 0)
+    if (start_daemon(f, its_end, go, &failure) < 0)
         failure.code = failure.code < 0 ? failure.code : -EIO;
     close(its_end);
+    close(go);
     (void)!write(told, &failure, sizeof(failure));
     close(told);
     if (failure.code < 0)
@@ -247,32 +257,63 @@ static void begin_to_fetch(struct fetching *f, int its_end, int told)
     fetch(f);
 }
 
-int lazy_fetch(const struct mover_guest *guest, const struct mover_paths *paths, int far,
-               struct err *err)
+static int make_pipes(int ret_pair[2], int ret_go[2], int ret_told[2], struct err *err)
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_pair) < 0 ||
+        pipe2(ret_go, O_CLOEXEC) < 0 || pipe2(ret_told, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+    return 0;
+}
+
+int lazy_stand_by(const struct mover_guest *guest, const struct mover_paths *paths, int far,
+                  struct lazy_fetcher *ret, struct err *err)
 {
     cleanup_close int stop = presence_begin(paths->pager, err);
     struct fetching f = {.guest = guest, .paths = paths, .far = far, .stop = stop, .pidfd = -1};
-    struct err failure = {0};
-    int pair[2], told[2];
+    int pair[2], go[2], told[2];
     pid_t pid;
+    int r;
 
     if (stop < 0)
         return stop;
     for (int i = 0; i < MAX_FAULTS; i++)
         f.faults[i] = -1;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(told, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a socket pair: %s", strerror(errno));
+    r = make_pipes(pair, go, told, err);
+    if (r < 0)
+        return r;
     f.near = pair[0];
-    pid = presence_fork((const int[]){pair[0], pair[1], far, stop, told[1]}, 5);
+    pid = presence_fork((const int[]){pair[0], pair[1], go[0], far, stop, told[1]}, 6);
     if (pid == 0)
-        begin_to_fetch(&f, pair[1], told[1]);
+        begin_to_fetch(&f, pair[1], go[0], told[1]);
     close(told[1]);
+    close(go[0]);
     close(pair[0]);
     close(pair[1]);
-    if (pid < 0 || read(told[0], &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
+    *ret = (struct lazy_fetcher){.go = go[1], .told = told[0]};
+    return pid < 0 ? err_set(err, -errno, "cannot fork: %s", strerror(errno)) : 0;
+}
+
+int lazy_fetch(struct lazy_fetcher *fetcher, struct err *err)
+{
+    struct err failure = {0};
+
+    (void)!write(fetcher->go, "\n", 1);
+    if (read(fetcher->told, &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
         failure = (struct err){-ECHILD, "the process that fetches the guest's memory died"};
-    close(told[0]);
+    lazy_cancel(fetcher);
     return failure.code < 0 ? err_set(err, failure.code, "%s", failure.text) : 0;
+}
+
+void lazy_cancel(struct lazy_fetcher *fetcher)
+{
+    char rest;
+
+    if (fetcher->go < 0)
+        return;
+    close(steal_fd(&fetcher->go));
+    while (read(fetcher->told, &rest, 1) == 1) /* until nobody has its other end */
+        ;
+    close(steal_fd(&fetcher->told));
 }
 
 bool lazy_is_awaited(const struct mover_paths *paths)

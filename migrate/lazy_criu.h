@@ -33,10 +33,20 @@ int lazy_make_room(struct err *err);
 int lazy_serve(const struct mover_guest *guest, const struct mover_paths *paths, int near, int far,
                uint32_t rate_kbps, const struct progress *progress, struct err *err);
 
-/* Target, with all images in place: from here on a process of its own fetches the memory over
- * `far`; it is ready for the restore on return. */
-int lazy_fetch(const struct mover_guest *guest, const struct mover_paths *paths, int far,
-               struct err *err);
+/* Target: a process that will fetch the memory, over what its maker called `far`. */
+struct lazy_fetcher {
+    int go, told; /* -1: there is none */
+};
+
+/* While the images are still on their way: from here on that process is there, with a criu whose
+ * own start is over. Ends by itself when its maker does. */
+int lazy_stand_by(const struct mover_guest *guest, const struct mover_paths *paths, int far,
+                  struct lazy_fetcher *ret, struct err *err);
+/* With all images in place: it fetches, is ready for the restore on return, and needs its maker no
+ * more. */
+int lazy_fetch(struct lazy_fetcher *fetcher, struct err *err);
+/* It has ended on return, if it was still to be told to fetch. */
+void lazy_cancel(struct lazy_fetcher *fetcher);
 
 /* Target: is there memory to wait for? */
 bool lazy_is_awaited(const struct mover_paths *paths);

@@ -30,6 +30,7 @@ struct receiving {
     uint32_t round;             /* of pre-copy that image files are of; 0 = of none */
     int file;                   /* that DATA goes to; -1 */
     struct tree_unpacking tree; /* or this */
+    struct lazy_fetcher fetcher;
     struct stream_in in;
 };
 
@@ -141,6 +142,8 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
     case STREAM_DATA:
         return take_data(r, record->size, err);
     case STREAM_LAZY:
+        restore_expect_memory(&r->paths);
+        return lazy_stand_by(r->guest, &r->paths, r->in.fd, &r->fetcher, err);
     case STREAM_PACKED: /* came as DATA */
     case STREAM_END:
         return 0;
@@ -233,6 +236,7 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
         return err_set(err, -ENOMEM, "no memory to receive guest %s", guest->name);
     r->guest = guest;
     r->file = -1;
+    r->fetcher = (struct lazy_fetcher){-1, -1};
     result = mover_paths_init(&r->paths, guest, err);
     if (result < 0)
         return result;
@@ -248,7 +252,8 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
     if (result == 0)
         result = put_in_place(r, err);
     if (result == 0 && r->in.grammar.is_lazy)
-        result = lazy_fetch(guest, &r->paths, fd, err);
+        result = lazy_fetch(&r->fetcher, err);
+    lazy_cancel(&r->fetcher);
     signal(SIGPIPE, old);
     if (r->file >= 0)
         close(r->file);

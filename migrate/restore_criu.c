@@ -29,7 +29,7 @@
 #include "migrate/run_criu.h"
 #include "migrate/volumes_criu.h"
 
-enum { RECEIVED = 'r', LET_GO = 'g', TAKEN_BACK_MS = 10000 };
+enum { LAZILY = 'l', RECEIVED = 'r', LET_GO = 'g', TAKEN_BACK_MS = 10000 };
 
 /* What cannot be mended is restored as it is: criu says what is wrong with it. */
 static void mend_files(const struct mover_paths *paths)
@@ -70,7 +70,7 @@ struct words {
     struct console_words console;
 };
 
-static int name_all(const struct mover_guest *guest, const struct mover_paths *paths,
+static int name_all(const struct mover_guest *guest, const struct mover_paths *paths, bool is_lazy,
                     struct words *words, struct criu_run *run, struct err *err)
 {
     int r;
@@ -87,7 +87,7 @@ static int name_all(const struct mover_guest *guest, const struct mover_paths *p
                       guest->is_kept ? "--tcp-close" : "--tcp-established", "--file-locks",
                       "--pidfile", paths->pid_file},
     };
-    if (lazy_is_awaited(paths))
+    if (is_lazy)
         criu_add_argument(run, "--lazy-pages");
     r = volumes_name_to_restore(guest, &words->volumes, run, err);
     return r < 0 ? r : console_name_to_restore(guest, paths, &words->console, run, err);
@@ -141,7 +141,7 @@ static int restore(const struct mover_guest *guest, const struct mover_paths *pa
     if (r == 0)
         r = make_root(guest, paths, err);
     if (r == 0)
-        r = name_all(guest, paths, &words, &run, err);
+        r = name_all(guest, paths, lazy_is_awaited(paths), &words, &run, err);
     if (r == 0)
         r = start(guest, paths, &run, err);
     return r < 0 ? r : criu_finish(&run, err);
@@ -178,7 +178,7 @@ struct holding {
     const struct mover_paths *paths;
     struct words words;
     struct criu_run run;
-    bool is_at_gate;
+    bool is_at_gate, is_lazy;
     int ready, go; /* criu says where it waits, and hears that it may go on; -1 */
 };
 
@@ -201,7 +201,7 @@ static void go_on(struct holding *h)
 
 static int start_held(struct holding *h, const char *gate, struct err *err)
 {
-    int r = name_all(h->guest, h->paths, &h->words, &h->run, err), ready[2], go[2];
+    int r = name_all(h->guest, h->paths, h->is_lazy, &h->words, &h->run, err), ready[2], go[2];
 
     if (r < 0)
         return r;
@@ -229,17 +229,43 @@ static void end_held(struct holding *h)
 
 /* Before it is known what comes. What is restored with the terminal of another node's guest is
  * named by what that one's settings were: such a criu is started when all is there. */
-static int stand_by(struct holding *h, struct err *err)
+static int wait_at_gate(struct holding *h, struct err *err)
 {
-    int r = own_mounts(err);
+    int r;
 
-    if (r < 0 || h->guest->has_console)
-        return r;
-    r = start_held(h, "inventory.img", err);
+    if (h->guest->has_console)
+        return 0;
+    r = start_held(h, CRIU_FIRST_IMAGE, err);
     if (r == 0)
         r = await_criu(h, err);
     h->is_at_gate = r == 0;
     return r;
+}
+
+/* Memory will follow: that is one more of criu's options. */
+static int begin_lazily(struct holding *h, struct err *err)
+{
+    if (h->is_at_gate)
+        end_held(h);
+    h->is_lazy = true;
+    return wait_at_gate(h, err);
+}
+
+/* Until it is there, or is not to come: what was said last. */
+static char await_guest(struct holding *h, struct err *err)
+{
+    char word = PRESENCE_END;
+    int r = own_mounts(err);
+
+    if (r == 0)
+        r = wait_at_gate(h, err);
+    if (r == 0)
+        word = presence_listen(h->paths->holder);
+    if (word == LAZILY) {
+        r = begin_lazily(h, err);
+        word = r == 0 ? presence_listen(h->paths->holder) : PRESENCE_END;
+    }
+    return word;
 }
 
 /* All has come. */
@@ -247,10 +273,6 @@ static int restore_held(struct holding *h, struct err *err)
 {
     int r = make_root(h->guest, h->paths, err);
 
-    if (h->is_at_gate && lazy_is_awaited(h->paths)) { /* that is one more of criu's options */
-        end_held(h);
-        h->is_at_gate = false;
-    }
     if (r == 0 && !h->is_at_gate)
         r = start_held(h, NULL, err);
     if (r == 0 && h->is_at_gate)
@@ -263,10 +285,8 @@ static int restore_held(struct holding *h, struct err *err)
 static void hold(struct holding *h)
 {
     struct err failure = {0};
-    char word = PRESENCE_END;
+    char word = await_guest(h, &failure);
 
-    if (stand_by(h, &failure) == 0)
-        word = presence_listen(h->paths->holder);
     if (word == RECEIVED)
         word = restore_held(h, &failure) == 0 ? presence_listen(h->paths->holder) : PRESENCE_END;
     if (failure.code < 0)
@@ -305,6 +325,11 @@ int mover_stand_by(const struct mover_guest *guest, struct err *err)
 bool restore_stands_by(const struct mover_paths *paths)
 {
     return presence_is_there(paths->holder);
+}
+
+void restore_expect_memory(const struct mover_paths *paths)
+{
+    (void)presence_say(paths->holder, LAZILY);
 }
 
 void restore_begin(const struct mover_paths *paths)

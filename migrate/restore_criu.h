@@ -8,6 +8,8 @@
 
 /* Somebody waits for the guest to be received. */
 bool restore_stands_by(const struct mover_paths *paths);
+/* Its memory follows behind what is received now: to whoever stands by, if anybody does. */
+void restore_expect_memory(const struct mover_paths *paths);
 /* It was: to whoever stands by, if anybody does. */
 void restore_begin(const struct mover_paths *paths);
 

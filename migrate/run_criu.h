@@ -7,6 +7,9 @@
 
 #include "base/err.h"
 
+/* What criu opens first of its images. */
+#define CRIU_FIRST_IMAGE "inventory.img"
+
 enum { CRIU_MAX_ARGUMENTS = 56, CRIU_TERMINAL = 7 };
 
 struct criu_run {
@@ -17,11 +20,11 @@ struct criu_run {
                        * so on descriptor 4, and waits for a line on 6. NULL: it does not */
     int says_ready;   /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
     int presence;     /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
-    int go;           /* becomes descriptor 6; when its other end is closed while criu waits there, it
-                       * takes back what it has done, and ends. 0: none */
-    bool is_held;     /* a restore says on descriptor 4 that all of the guest is there but runs none of
-                       * its own code yet, and waits for a line on 6 */
-    int terminal;     /* becomes descriptor CRIU_TERMINAL; 0 or -1: none */
+    int go;       /* becomes descriptor 6; when its other end is closed while criu waits there, it
+                   * takes back what it has done, and ends. 0: none */
+    bool is_held; /* a restore says on descriptor 4 that all of the guest is there but runs none of
+                   * its own code yet, and waits for a line on 6 */
+    int terminal; /* becomes descriptor CRIU_TERMINAL; 0 or -1: none */
     const char *arguments[CRIU_MAX_ARGUMENTS]; /* after the action; NULL-terminated */
     pid_t pid;                                 /* run_criu's own */
     bool has_ended;

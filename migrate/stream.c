@@ -91,7 +91,7 @@ static bool accept_log(struct stream_grammar *g, const struct stream_record *rec
 
 static bool accept_lazy(struct stream_grammar *g, const struct stream_record *record)
 {
-    bool is_right = !g->is_lazy && record->size == 0;
+    bool is_right = !g->is_lazy && !g->is_round && record->size == 0;
 
     g->is_lazy = true;
     g->is_open = false;

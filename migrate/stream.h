@@ -35,7 +35,8 @@ enum stream_type {
     STREAM_TREE,      /* a directory tree begins, as a pax archive: enum stream_tree (u8) */
     STREAM_LOG,       /* the guest's log begins; no content */
     STREAM_DATA,      /* bytes of what began last */
-    STREAM_LAZY,   /* no content: the guest's memory follows behind the end, when it is asked for */
+    STREAM_LAZY,   /* no content: the guest's memory follows behind the end, when it is asked for.
+                      Said before it stands still, as who restores it has to know */
     STREAM_PACKED, /* such bytes, packed: how many they are (u32), a zstd frame */
     STREAM_END,    /* how many bytes all DATA and PACKED records stand for together (u64) */
     STREAM_ROUND,  /* image files of this round of pre-copy follow: 1, 2, and so on (u8), at last 0:
