@@ -15,6 +15,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/backlog_linux.h"
 #include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
@@ -30,6 +31,8 @@
 
 /* Of a deleted file that is open: criu's own limit of 1 MiB is for those who keep its images. */
 #define GHOST_LIMIT "1G"
+
+enum { ACCEPTED_MS = 10 }; /* a guest that takes its connections has done so within */
 
 /* A dump under way, and what its arguments point into. */
 struct dump {
@@ -250,13 +253,21 @@ static int send_trees(struct stream_out *out, const struct mover_guest *guest, s
     return r < 0 ? r : stream_out_flush(out, err); /* to be unpacked meanwhile */
 }
 
-/* Checked once more: who came into it from outside meanwhile would stay behind. */
-static int freeze(const struct mover_guest *guest, struct mover_report *report, struct err *err)
+/* Out of reach, and then still. Checked once more: who came into it from outside meanwhile would
+ * stay behind. */
+static int freeze(const struct mover_guest *guest, const struct mover_order *order,
+                  struct mover_report *report, struct err *err)
 {
-    int r;
+    cleanup_close int backlog = order->close_port != NULL ? backlog_open(guest->netns, err) : -1;
+    int r = 0;
 
     report->frozen_us = mover_now_us();
-    r = freezer_freeze(guest->freezer, err);
+    if (order->close_port != NULL)
+        r = backlog < 0 ? backlog : order->close_port(order->context, err);
+    if (r == 0 && order->close_port != NULL)
+        (void)backlog_drain(backlog, ACCEPTED_MS); /* else criu says so */
+    if (r == 0)
+        r = freezer_freeze(guest->freezer, err);
     return r < 0 ? r : mover_check(guest, err);
 }
 
@@ -290,7 +301,7 @@ static int send_all(struct dump *d, struct stream_out *out, const struct mover_g
         return err_set(err, -errno, "cannot read %s: %s", paths->images, strerror(errno));
     r = start_dump(d, guest, paths, is_lazy, err);
     if (r == 0) {
-        r = freeze(guest, report, err);
+        r = freeze(guest, order, report, err);
         r = r < 0 ? finish_undone(d, r) : dump_and_send(d, out, guest, images, is_lazy, err);
     }
     closedir(images);

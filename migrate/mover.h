@@ -52,6 +52,10 @@ struct mover_order {
     uint32_t post_after;    /* PRE: rounds of it before POST; 0 = no POST */
     uint32_t last_round_ms; /* PRE: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
+    /* Called right before the guest is frozen, and nobody reaches it any more on return: its kernel
+     * would answer for it. NULL: it has no port; a mover that copies live leaves it open. */
+    int (*close_port)(void *context, struct err *err);
+    void *context;
 };
 
 /* Below the guest's checkpoint directory while it is captured: see progress_posix.h. */

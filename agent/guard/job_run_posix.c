@@ -16,6 +16,7 @@
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
 #include "migrate/mover.h"
+#include "netfabric/wiring.h"
 
 /* What a job works with, made from its guest_run. */
 struct scene {
@@ -289,13 +290,23 @@ static int survey(struct scene *s, struct job_result *ret, struct err *err)
     return rc < 0 || s->kind->mover->ready == NULL ? rc : s->kind->mover->ready(&s->mover, err);
 }
 
+static int close_port(void *context, struct err *err)
+{
+    const struct scene *s = context;
+    uint16_t port = s->job->run.port;
+
+    return port == 0 ? 0 : wiring_set_up(port, false, err);
+}
+
 /* COPY: the rounds before it. */
 static int capture(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_order order = {.mode = s->job->wish.terms.mode,
                                 .post_after = mode_post_after(&s->job->wish),
                                 .last_round_ms = mode_last_round_ms(&s->job->wish),
-                                .rate_kbps = s->job->wish.terms.bandwidth_kbps};
+                                .rate_kbps = s->job->wish.terms.bandwidth_kbps,
+                                .close_port = close_port,
+                                .context = s};
     const struct mover_ops *mover = s->kind->mover;
     bool copies = s->job->kind == JOB_COPY;
     struct mover_report report = {0};

@@ -147,6 +147,17 @@ int roster_set_port(struct roster *r, const char *guest, bool is_up, struct err 
     return rc;
 }
 
+void roster_want_port_down(struct roster *r, const char *guest)
+{
+    struct roster_entry *entry;
+
+    pthread_mutex_lock(&r->lock);
+    entry = find(r, guest);
+    if (entry != NULL)
+        entry->wants_port = false;
+    pthread_mutex_unlock(&r->lock);
+}
+
 int roster_move_ports(struct roster *r)
 {
     struct {

@@ -51,6 +51,8 @@ int roster_may_start(struct roster *r, uint64_t index, struct err *err);
 void roster_remove(struct roster *r, const char *guest);
 /* Wants the guest's port up or down, and moves it so far as the lease allows. */
 int roster_set_port(struct roster *r, const char *guest, bool is_up, struct err *err);
+/* Wants it down, and leaves it to somebody else to move it: see JOB_CAPTURE. */
+void roster_want_port_down(struct roster *r, const char *guest);
 /* Moves every wanted port as the lease says. Returns the last error. */
 int roster_move_ports(struct roster *r);
 /* Wants the guest's domain to run or not; it is the caller's to have it follow. */

@@ -102,19 +102,12 @@ static enum step capture_halt(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-/* The others freeze as their first act, and no packet may be answered from there on. */
-static enum step capture_port_down(struct work *work, struct operation *op)
-{
-    struct err err;
-
-    if (!is_copied_live(op) &&
-        roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
-        return operation_fail(op, err.code, "%s", err.text);
-    return STEP_NEXT;
-}
-
+/* Those that are not copied live close the port themselves, right before the guest stands still:
+ * until then it is served, and from there on no lease may open it again. */
 static enum step capture_job(struct work *work, struct operation *op)
 {
+    if (!is_copied_live(op))
+        roster_want_port_down(work->config.roster, op->guest->name);
     return step_move_job(work, op, JOB_CAPTURE);
 }
 
@@ -146,8 +139,8 @@ static enum step thaw_source(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_capture[] = {capture_survey,    capture_check, capture_copy, capture_halt,
-                                 capture_port_down, capture_job,   capture_done, NULL};
+const step_fn steps_capture[] = {capture_survey, capture_check, capture_copy, capture_halt,
+                                 capture_job,    capture_done,  NULL};
 const step_fn undo_capture[] = {step_undo, thaw_source, step_port_up, NULL};
 
 /* ---- source, after an abort */

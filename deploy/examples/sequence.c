@@ -6,12 +6,16 @@
  * A packet is its number and when it was sent (u64 each, CLOCK_REALTIME in us). The receiver prints
  * a line for each stretch that is missing, and one a second:
  *
- *     gap lost=N ms=M        N packets; between the sending of those around them lay M ms
+ *     gap lost=N ms=M stood_ms=S
+ *                            N packets; between the sending of those around them lay M ms, in which
+ *                            the receiver itself, which looks every half a millisecond, once did
+ *                            not get to run for S
  *     late N                 packet N came behind a later one
  *     received N
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,11 +60,31 @@ static int send_all(struct sockaddr_in to, uint64_t per_second, uint64_t seconds
     return 0;
 }
 
+/* The next packet; ret_stood_us: the longest that it was not looked for. */
+static ssize_t receive(int fd, struct packet *ret, uint64_t *looked_us, uint64_t *ret_stood_us)
+{
+    const struct timespec a_moment = {.tv_nsec = 500 * 1000};
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    int n;
+
+    *ret_stood_us = 0;
+    do {
+        uint64_t now_us;
+
+        n = ppoll(&readable, 1, &a_moment, NULL);
+        now_us = clock_us(CLOCK_REALTIME);
+        if (now_us - *looked_us > *ret_stood_us)
+            *ret_stood_us = now_us - *looked_us;
+        *looked_us = now_us;
+    } while (n == 0);
+    return recv(fd, ret, sizeof(*ret), 0);
+}
+
 static int receive_all(struct sockaddr_in at)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), room = 4 << 20;
+    uint64_t n = 0, told_us = 0, looked_us = clock_us(CLOCK_REALTIME), stood_us;
     struct packet packet, last = {0};
-    uint64_t n = 0, told_us = 0;
 
     at.sin_addr.s_addr = htonl(INADDR_ANY);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
@@ -70,18 +94,19 @@ static int receive_all(struct sockaddr_in at)
     }
     printf("sequence: ready\n");
     fflush(stdout);
-    while (recv(fd, &packet, sizeof(packet), 0) == (ssize_t)sizeof(packet)) {
+    while (receive(fd, &packet, &looked_us, &stood_us) == (ssize_t)sizeof(packet)) {
         if (n > 0 && packet.number < last.number) {
             printf("late %llu\n", (unsigned long long)packet.number);
             continue;
         }
         if (n > 0 && packet.number > last.number + 1)
-            printf("gap lost=%llu ms=%.1f\n", (unsigned long long)(packet.number - last.number - 1),
-                   (double)(packet.sent_us - last.sent_us) / 1000);
+            printf("gap lost=%llu ms=%.1f stood_ms=%.1f\n",
+                   (unsigned long long)(packet.number - last.number - 1),
+                   (double)(packet.sent_us - last.sent_us) / 1000, (double)stood_us / 1000);
         last = packet;
         n++;
-        if (clock_us(CLOCK_REALTIME) >= told_us + 1000000) {
-            told_us = clock_us(CLOCK_REALTIME);
+        if (looked_us >= told_us + 1000000) {
+            told_us = looked_us;
             printf("received %llu\n", (unsigned long long)n);
             fflush(stdout);
         }
