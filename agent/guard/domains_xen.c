@@ -225,6 +225,21 @@ int domain_pause(struct domains *d, const struct domain_name *name)
     return rc;
 }
 
+int domain_use(struct domains *d, const struct domain_name *name, struct domain_use *ret)
+{
+    struct search search;
+    int rc;
+
+    search_for(&search, name);
+    rc = for_each_locked(d, take_found, &search);
+    *ret = (struct domain_use){0};
+    for (int i = 0; i < search.n; i++) {
+        ret->cpu_us += search.found[i].cpu_ns / 1000;
+        ret->memory_bytes += search.found[i].pages * DOMAIN_PAGE_SIZE;
+    }
+    return rc;
+}
+
 int domain_destroy(struct domains *d, const struct domain_name *name)
 {
     struct search search;

@@ -32,6 +32,11 @@ int domains_unpause(struct domains *d,
 
 /* The guest's domain, if it has one. */
 int domain_pause(struct domains *d, const struct domain_name *name);
+/* What the guest's domain has used since it was made, and holds now; zeroes without one. */
+struct domain_use {
+    uint64_t cpu_us, memory_bytes;
+};
+int domain_use(struct domains *d, const struct domain_name *name, struct domain_use *ret);
 /* It never runs again; the hypervisor may keep what is left of it until others let go of it. */
 int domain_destroy(struct domains *d, const struct domain_name *name);
 /* Calls `each` for every guest's domain that is not being taken apart. */

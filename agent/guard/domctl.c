@@ -10,6 +10,8 @@ enum {
     SYSCTL_LIST = 6,
     LISTED_AT = 24, /* in sysctl's answer: how many were */
     FLAGS_AT = 4,   /* of a domain in the list */
+    PAGES_AT = 8,
+    CPU_AT = 56,
     HANDLE_AT = 76,
     FLAG_DYING = 1 << 0,
     FLAG_PAUSED = 1 << 3,
@@ -90,5 +92,9 @@ void domain_info_decode(const uint8_t bytes[DOMAIN_INFO_SIZE], struct domain_inf
     flags = read_u32(&r);
     ret->is_dying = (flags & FLAG_DYING) != 0;
     ret->is_paused = (flags & FLAG_PAUSED) != 0;
+    reader_init(&r, bytes + PAGES_AT, sizeof(ret->pages));
+    ret->pages = read_u64(&r);
+    reader_init(&r, bytes + CPU_AT, sizeof(ret->cpu_ns));
+    ret->cpu_ns = read_u64(&r);
     memcpy(ret->handle, bytes + HANDLE_AT, DOMAIN_HANDLE_SIZE);
 }

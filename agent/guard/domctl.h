@@ -17,6 +17,7 @@ enum {
     SYSCTL_SIZE = 136,      /* … and of one to sysctl */
     DOMAIN_INFO_SIZE = 112, /* of each domain that the list is written with */
     DOMAIN_HANDLE_SIZE = 16,
+    DOMAIN_PAGE_SIZE = 4096,
 };
 
 enum domctl_order { DOMCTL_DESTROY = 2, DOMCTL_PAUSE = 3, DOMCTL_UNPAUSE = 4 };
@@ -25,6 +26,8 @@ enum domctl_order { DOMCTL_DESTROY = 2, DOMCTL_PAUSE = 3, DOMCTL_UNPAUSE = 4 };
 struct domain_info {
     uint16_t id;
     bool is_dying, is_paused;
+    uint64_t pages;                     /* of 4 KiB that it has now */
+    uint64_t cpu_ns;                    /* of processor time that its processors have had */
     uint8_t handle[DOMAIN_HANDLE_SIZE]; /* its UUID */
 };
 

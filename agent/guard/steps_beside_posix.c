@@ -97,6 +97,21 @@ static enum step check_job(struct work *work, struct operation *op)
 
 const step_fn steps_check[] = {check_job, NULL};
 
+/* To what its cgroups count, which is what serves it, comes what the hypervisor gives it. */
+static void add_domain(struct work *work, const struct local_guest *guest,
+                       struct guard_stats *stats)
+{
+    struct domain_name name = guest_domain(&guest->record);
+    struct domain_use use;
+
+    if (domain_use(work->config.domains, &name, &use) < 0)
+        stats->cpu_us = stats->memory_bytes = GUARD_UNKNOWN;
+    if (stats->cpu_us != GUARD_UNKNOWN)
+        stats->cpu_us += use.cpu_us;
+    if (stats->memory_bytes != GUARD_UNKNOWN)
+        stats->memory_bytes += use.memory_bytes;
+}
+
 /* What a port takes in is what its guest sends. */
 static enum step read_stats(struct work *work, struct operation *op)
 {
@@ -110,6 +125,8 @@ static enum step read_stats(struct work *work, struct operation *op)
     cgroup_count(work->config.cgroups, guest->name, guest_record_stays(&guest->record), &counts);
     *stats = (struct guard_stats){counts.cpu_us, counts.memory_bytes, counts.n_tasks, GUARD_UNKNOWN,
                                   GUARD_UNKNOWN};
+    if (guest->record.run.spec.kind == KIND_VM && work->config.domains != NULL)
+        add_domain(work, guest, stats);
     port_name(guest->record.run.port, port);
     if (guest->record.run.port != 0)
         interface_count(port, &stats->sent_bytes, &stats->received_bytes);

@@ -100,11 +100,17 @@ static void test_a_listed_domain_is_read(void **state)
     (void)state;
     for (int i = 0; i < DOMAIN_HANDLE_SIZE; i++)
         bytes[76 + i] = (uint8_t)i;
+    for (int i = 0; i < 8; i++) {
+        bytes[8 + i] = (uint8_t)(0x10 + i);
+        bytes[56 + i] = (uint8_t)(0x20 + i);
+    }
     domain_info_decode(bytes, &info);
     assert_int_equal(info.id, 0x1234);
     assert_true(info.is_paused);
     assert_false(info.is_dying);
     assert_int_equal(info.handle[15], 15);
+    assert_int_equal(info.pages, 0x1716151413121110);
+    assert_int_equal(info.cpu_ns, 0x2726252423222120);
     bytes[4] = 0x21; /* running, scheduled to die */
     domain_info_decode(bytes, &info);
     assert_true(info.is_dying);
