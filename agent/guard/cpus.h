@@ -20,6 +20,8 @@ struct cpus {
     uint16_t real[MAX_CORES];
     uint32_t n_shared; /* declared cores that are not isolated */
     uint16_t shared[MAX_CORES];
+    uint32_t n_beyond; /* shared ones that Xen has for its machines, but this kernel does not */
+    uint16_t beyond[MAX_CORES];
     bool has_none_to_share; /* all are isolated: the one in `shared` is a guest's too */
 };
 
@@ -30,5 +32,9 @@ uint16_t cpus_real(const struct cpus *cpus, uint16_t core);
  * machine does not have, or that it shares. */
 int cpus_list(const struct cpus *cpus, const uint16_t *cores, uint32_t n, bool with_shared,
               char ret[CPUS_TEXT_SIZE], struct err *err);
+
+/* Likewise of what a virtual machine without cores of its own runs on: off the control domain's
+ * processors where there are others. */
+int cpus_list_machines(const struct cpus *cpus, char ret[CPUS_TEXT_SIZE], struct err *err);
 
 #endif

@@ -151,6 +151,8 @@ static int find_cpus(const struct scene *s, struct err *err)
 
     for (uint32_t i = 0; i < run->n_cores; i++)
         run->cpus[i] = cpus_real(s->cpus, run->cores[i]);
+    if (run->spec.kind == KIND_VM)
+        return cpus_list_machines(s->cpus, run->shared_cpus, err);
     return cpus_list(s->cpus, NULL, 0, false, run->shared_cpus, err);
 }
 

@@ -33,6 +33,7 @@
 #include "agent/guard/records_posix.h"
 #include "agent/guard/watchdog_linux.h"
 #include "agent/guard/work_posix.h"
+#include "agent/guest/vm_driver_posix.h"
 #include "base/log.h"
 
 enum { EXIT_USAGE = 2, LEASE_PRIORITY = 50, PATH_SIZE = 160, BACKLOG = 8 };
@@ -111,7 +112,13 @@ static void fill_cpus(const struct config *config, struct cpus *ret)
     ret->is_folded = config->isolation_simulated;
     n_declared = config->n_cores != 0 ? config->n_cores : ret->n_real;
     for (uint32_t i = 0; i < n_declared; i++) {
-        if (config->has_isolated_cores ? !config->isolated[i] : i == 0)
+        bool is_beyond = vm_driver_is_xen() && !ret->is_folded && i >= ret->n_real;
+
+        if (config->has_isolated_cores ? config->isolated[i] : i != 0)
+            continue;
+        if (is_beyond)
+            ret->beyond[ret->n_beyond++] = (uint16_t)i;
+        else
             ret->shared[ret->n_shared++] = config->n_cores != 0 ? (uint16_t)i : ret->real[i];
     }
     ret->has_none_to_share = ret->n_shared == 0;

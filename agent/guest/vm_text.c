@@ -222,6 +222,17 @@ static void say_xen_devices(struct text *t, const struct guest_run *run,
     say(t, "<console type='pty'><target type='xen' port='0'/></console>\n</devices>\n");
 }
 
+/* Others' cores, and where there are others the control domain's, are none of its business. */
+static void say_xen_pins(struct text *t, const struct guest_run *run)
+{
+    say(t, "<vcpu placement='static'>%u</vcpu>\n<cputune>\n", run->n_cores > 0 ? run->n_cores : 1);
+    for (uint32_t i = 0; i < run->n_cores; i++)
+        say(t, "<vcpupin vcpu='%u' cpuset='%u'/>\n", i, run->cores[i]);
+    if (run->n_cores == 0)
+        say(t, "<vcpupin vcpu='0' cpuset='%s'/>\n", run->shared_cpus);
+    say(t, "</cputune>\n");
+}
+
 /* Of a reboot nothing is left to the hypervisor's tools: they would let the new domain run. */
 int vm_xen_domain_xml(const struct guest_run *run, const struct vm_xen_ground *ground,
                       char ret[VM_XML_SIZE], struct err *err)
@@ -232,10 +243,7 @@ int vm_xen_domain_xml(const struct guest_run *run, const struct vm_xen_ground *g
     vm_xen_uuid(run, uuid);
     say(&t, "<domain type='xen'>\n");
     say_identity(&t, run, uuid);
-    say(&t, "<vcpu placement='static'>%u</vcpu>\n<cputune>\n", run->n_cores > 0 ? run->n_cores : 1);
-    for (uint32_t i = 0; i < run->n_cores; i++)
-        say(&t, "<vcpupin vcpu='%u' cpuset='%u'/>\n", i, run->cores[i]);
-    say(&t, "</cputune>\n");
+    say_xen_pins(&t, run);
     say_xen_boot(&t, ground);
     say(&t, "<clock offset='utc'/>\n<on_poweroff>destroy</on_poweroff>"
             "<on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>\n");

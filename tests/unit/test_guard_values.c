@@ -71,6 +71,24 @@ static void the_nodes_own_cores_are_no_guests(void **state)
     assert_string_equal(list, "0,2");
 }
 
+/* Xen's control domain, with one processor of four: what cells share is that one, what machines
+ * share the others. */
+static void machines_share_what_only_the_hypervisor_has(void **state)
+{
+    struct cpus board = {.n_real = 1, .n_shared = 1, .n_beyond = 2, .beyond = {1, 3}};
+    char list[CPUS_TEXT_SIZE];
+    struct err err;
+
+    (void)state;
+    assert_int_equal(cpus_list(&board, NULL, 0, false, list, &err), 0);
+    assert_string_equal(list, "0");
+    assert_int_equal(cpus_list_machines(&board, list, &err), 0);
+    assert_string_equal(list, "1,3");
+    board.n_beyond = 0;
+    assert_int_equal(cpus_list_machines(&board, list, &err), 0);
+    assert_string_equal(list, "0");
+}
+
 static void fill_run(struct guest_run *run)
 {
     struct prng p = {.state = 11};
@@ -159,6 +177,7 @@ int main(void)
         cmocka_unit_test(declared_cores_fold_onto_real_ones),
         cmocka_unit_test(real_cores_are_themselves_or_refused),
         cmocka_unit_test(the_nodes_own_cores_are_no_guests),
+        cmocka_unit_test(machines_share_what_only_the_hypervisor_has),
         cmocka_unit_test(record_is_read_back_and_no_part_of_it),
         cmocka_unit_test(job_and_result_are_read_back),
     };

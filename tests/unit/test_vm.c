@@ -260,6 +260,7 @@ static void test_a_domain_of_xen_is_pinned_to_its_cores(void **state)
     write_xen_domain(&run, &ground, xml);
     assert_false(says(xml, "<interface"));
     assert_true(says(xml, "<vcpu placement='static'>1</vcpu>"));
+    assert_true(says(xml, "<vcpupin vcpu='0' cpuset='0,2'/>"));
 }
 
 static void test_a_domain_of_xen_speaks_through_its_console(void **state)
