@@ -14,6 +14,7 @@
 #include "base/move.h"
 #include "base/timers.h"
 #include "base/volume.h"
+#include "consensus/vm_driver.h"
 
 /* ---- the cluster */
 
@@ -65,8 +66,9 @@ struct node_facts {
     char arch[16];           /* "x86_64" */
     uint32_t backhaul_kbps;  /* 0 = unknown */
     bool isolation_simulated;
-    bool witness;        /* votes, but takes no guests */
-    uint32_t images_mib; /* that images may take of its disk; 0 = no limit */
+    bool witness;             /* votes, but takes no guests */
+    uint32_t images_mib;      /* that images may take of its disk; 0 = no limit */
+    enum vm_driver vm_driver; /* NONE exactly where `kinds` has no VM */
 };
 
 struct node {

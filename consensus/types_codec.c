@@ -148,6 +148,7 @@ void node_facts_encode(const struct node_facts *facts, struct writer *w)
     write_bool(w, facts->isolation_simulated);
     write_bool(w, facts->witness);
     write_u32(w, facts->images_mib);
+    write_u8(w, (uint8_t)facts->vm_driver);
 }
 
 int node_facts_decode(struct reader *r, struct node_facts *ret)
@@ -169,6 +170,10 @@ int node_facts_decode(struct reader *r, struct node_facts *ret)
     ret->isolation_simulated = read_bool(r);
     ret->witness = read_bool(r);
     ret->images_mib = read_u32(r);
+    ret->vm_driver = (enum vm_driver)read_u8(r);
+    if (ret->vm_driver >= VM_DRIVER_END ||
+        (ret->vm_driver != VM_DRIVER_NONE) != ((ret->kinds & KIND_BIT(KIND_VM)) != 0))
+        reader_fail(r);
     return r->failed ? -EBADMSG : 0;
 }
 

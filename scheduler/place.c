@@ -11,7 +11,7 @@
 
 /* What speaks for a node that fits, the most important first. */
 struct merit {
-    bool has_image; /* else it would be fetched first */
+    bool has_image;    /* else it would be fetched first */
     uint32_t headroom; /* of its uplink, in tenths: a few percent more or less decide nothing */
     uint32_t room; /* ‰ of memory, and for a guest with cores ‰ of its cores, free afterwards */
     uint32_t use_permille; /* of its uplink, for words */
@@ -68,7 +68,8 @@ static struct merit merit_of(const struct state *state, const struct place_reque
 
 static int64_t score_of(struct merit merit)
 {
-    return (int64_t)merit.has_image * IMAGE_WEIGHT + (int64_t)merit.headroom * HEADROOM_WEIGHT + merit.room;
+    return (int64_t)merit.has_image * IMAGE_WEIGHT + (int64_t)merit.headroom * HEADROOM_WEIGHT +
+           merit.room;
 }
 
 int place_on_node(const struct state *state, const struct guest_spec *spec, bool is_move,
@@ -93,6 +94,37 @@ int place_on_node(const struct state *state, const struct guest_spec *spec, bool
     return 0;
 }
 
+bool place_may_leave(const struct state *state, const struct guest_spec *spec, uint64_t node,
+                     char reason[REASON_SIZE])
+{
+    const struct node *from = state_node(state, node);
+
+    if (spec->kind != KIND_VM || from == NULL || from->facts.vm_driver == VM_DRIVER_NONE ||
+        vm_driver_moves(from->facts.vm_driver))
+        return true;
+    reason_set(reason, 0,
+               "%s runs machines by %s, which do not move while they run: stop it, and start it "
+               "elsewhere",
+               from->name, vm_driver_name(from->facts.vm_driver));
+    return false;
+}
+
+/* Of a machine that moves: both ends speak the same. */
+static int check_driver(const struct state *state, const struct place_request *request,
+                        const struct node *node, char reason[REASON_SIZE])
+{
+    const struct node *from = state_node(state, request->is_move ? request->not_on : 0);
+
+    if (from == NULL || request->spec->kind != KIND_VM)
+        return 0;
+    if (!place_may_leave(state, request->spec, from->id, reason))
+        return -ENOTSUP;
+    if (node->facts.vm_driver == from->facts.vm_driver)
+        return 0;
+    return reason_set(reason, -ENOTSUP, "runs machines by %s, and the guest runs by %s",
+                      vm_driver_name(node->facts.vm_driver), vm_driver_name(from->facts.vm_driver));
+}
+
 /* 0 with the placement filled, or the reason in words. */
 static int fit(const struct state *state, const struct place_request *request,
                const struct node_telemetry *telemetry, struct candidate *c)
@@ -106,6 +138,9 @@ static int fit(const struct state *state, const struct place_request *request,
     if (c->node->id == request->not_on)
         return reason_set(reason, -EINVAL, "the guest is there already");
     code = capacity_node_takes(c->node, spec, reason);
+    if (code < 0)
+        return code;
+    code = check_driver(state, request, c->node, reason);
     if (code < 0)
         return code;
     home = state_volumes_elsewhere(state, spec->name, c->node->id);

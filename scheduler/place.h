@@ -2,7 +2,8 @@
  *
  * Hard: up, present, not cordoned or draining, no witness, guest kind, labels, `on`, memory, whole
  * isolated cores (cores.h), image held, the guest's volumes nowhere else, not being cleared for a
- * more important guest (preempt.h). Soft: backhaul headroom, then spread by
+ * more important guest (preempt.h), and of a machine that moves what runs it the same on both
+ * nodes, and able to (consensus/vm_driver.h). Soft: backhaul headroom, then spread by
  * free memory and cores, then the name.
  */
 #ifndef SKEIN_SCHEDULER_PLACE_H
@@ -55,6 +56,10 @@ int place_guest(const struct state *state, const struct place_request *request,
  * placement filled; < 0 with the reason in words. */
 int place_on_node(const struct state *state, const struct guest_spec *spec, bool is_move,
                   const struct node *node, struct placement *ret, char reason[REASON_SIZE]);
+/* Whether the guest could leave the node that it runs on while it runs, wherever there is room:
+ * what runs it there is asked. Else the reason in words. */
+bool place_may_leave(const struct state *state, const struct guest_spec *spec, uint64_t node,
+                     char reason[REASON_SIZE]);
 void place_result_deinit(struct place_result *result);
 
 #endif

@@ -127,8 +127,11 @@ static json_t *verdict(const struct check *check, const struct guest *guest, str
     json_t *answer = json_object();
     struct mode_verdict mode = {0};
     struct mode_wish wish;
+    char why[REASON_SIZE];
     bool can;
 
+    if (!place_may_leave(core_state(check->api->s->core), &guest->spec, guest->placement.node, why))
+        look_add(look, "driver", true, "%s", why);
     if (guest->migration != 0)
         look_add(look, "migrating", true, "it is being migrated already");
     if (guest->desired != DESIRED_RUNNING)

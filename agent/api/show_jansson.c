@@ -169,6 +169,7 @@ json_t *show_node(const struct show *show, const struct node *node, bool with_co
         json_integer(facts->memory_mib > used_mib ? facts->memory_mib - used_mib : 0));
     json_object_set_new(ret, "labels", labels_of(facts->labels, facts->n_labels));
     json_object_set_new(ret, "kinds", kinds_of(facts->kinds));
+    show_machines(facts, ret);
     json_object_set_new(ret, "arch", text_or_null(facts->arch));
     json_object_set_new(ret, "backhaul_kbps",
                         number_or_null(facts->backhaul_kbps != 0, facts->backhaul_kbps));

@@ -17,6 +17,8 @@ struct show {
 json_t *show_nodes(const struct show *show);
 json_t *show_node(const struct show *show, const struct node *node, bool with_cores);
 json_t *show_uplink(const struct node_view *view); /* show_links_jansson.c */
+/* Into the node's object. */
+void show_machines(const struct node_facts *facts, json_t *ret);
 json_t *show_slices(const struct show *show);
 json_t *show_images(const struct show *show);
 json_t *show_image(const struct show *show, const struct image *image);

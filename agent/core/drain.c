@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent/core/internal.h"
+#include "scheduler/place.h"
 #include "scheduler/preempt.h"
 
 enum { MOVES_AT_ONCE = 2, RETRY_MS = 1000, AFTER_FAILURE_MS = 10000 };
@@ -136,6 +137,7 @@ static void why_it_stays(struct core *core, const struct guest *guest, const cha
 {
     const struct drain_failure *failure = failure_of(core, guest->spec.name);
     struct placement target;
+    char why[REASON_SIZE];
     struct err err = {0};
     char *words = NULL;
 
@@ -143,6 +145,8 @@ static void why_it_stays(struct core *core, const struct guest *guest, const cha
         snprintf(ret, size, "%s", failure->text);
     else if (strcmp(guest->spec.on, node) == 0)
         snprintf(ret, size, "it is bound to node %s", node);
+    else if (!place_may_leave(&core->state, &guest->spec, guest->placement.node, why))
+        snprintf(ret, size, "%s", why);
     else if (core_place(core, &guest->spec, guest->placement.node, &target, &words, &err) == 0)
         snprintf(ret, size, "its turn has not come");
     else
@@ -239,6 +243,7 @@ static void plan_row(const struct core *core, struct state *state, const char *n
     struct placement target;
     struct command command;
     struct outcome outcome;
+    char why[REASON_SIZE];
     char *words = NULL;
     struct err err = {0};
 
@@ -247,6 +252,8 @@ static void plan_row(const struct core *core, struct state *state, const char *n
         snprintf(ret->text, sizeof(ret->text),
                  guest->migration != 0 ? "it is being moved already" : "it is being stopped");
         ret->goes = true;
+    } else if (!place_may_leave(state, &guest->spec, guest->placement.node, why)) {
+        snprintf(ret->text, sizeof(ret->text), "%s", why);
     } else if (core_place_in(core, state, &guest->spec, guest->placement.node, &target, &words,
                              &err) == 0) {
         reserve(guest, &target, &command);

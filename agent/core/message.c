@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 7 };
+enum { MESSAGE_VERSION = 8 };
 
 void node_report_deinit(struct node_report *report)
 {

@@ -206,7 +206,7 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
     uint64_t target = command->migration_reserve.target.node;
     const struct node *node = state_node(&core->state, target);
     struct guest_spec spec;
-    char text[REASON_SIZE];
+    char text[REASON_SIZE + NAME_SIZE + 32], why[REASON_SIZE];
 
     if (guest == NULL)
         return false;
@@ -221,6 +221,8 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
     else if (node != NULL && guest->spec.on[0] != '\0' && strcmp(guest->spec.on, node->name) != 0)
         snprintf(text, sizeof(text), "guest %s is bound to node %s", guest->spec.name,
                  guest->spec.on);
+    else if (!place_may_leave(&core->state, &guest->spec, guest->placement.node, why))
+        snprintf(text, sizeof(text), "guest %s does not move: %s", guest->spec.name, why);
     if (text[0] != '\0') {
         core_refuse(core, ticket, ANSWER_REFUSED, text);
         return false;

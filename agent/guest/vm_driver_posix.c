@@ -1,7 +1,9 @@
 #include "agent/guest/vm_driver_posix.h"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clean.h"
@@ -15,4 +17,12 @@ bool vm_driver_is_xen(void)
     cleanup_close int fd = open(CAPABILITIES, O_RDONLY | O_CLOEXEC);
 
     return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, CONTROL) != NULL;
+}
+
+bool vm_driver_has_kvm(void)
+{
+    cleanup_close int kvm = open(VM_KVM, O_RDWR | O_CLOEXEC);
+    cleanup_close int machine = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+
+    return machine >= 0;
 }

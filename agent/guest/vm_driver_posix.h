@@ -8,7 +8,11 @@
 
 #include "agent/guest/vm.h"
 
+#define VM_KVM "/dev/kvm"
+
 /* True in the control domain of Xen. */
 bool vm_driver_is_xen(void);
+/* True when /dev/kvm is there, may be used, and makes a machine. */
+bool vm_driver_has_kvm(void);
 
 #endif

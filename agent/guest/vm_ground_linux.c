@@ -2,13 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,10 +16,10 @@
 #include <unistd.h>
 
 #include "agent/guest/unpack_whole_posix.h"
+#include "agent/guest/vm_driver_posix.h"
 #include "base/clean.h"
 #include "base/tree_posix.h"
 
-#define KVM      "/dev/kvm"
 #define FAULTS   "/dev/userfaultfd"
 #define PID_FILE "/run/libvirt/libvirtd.pid"
 #define DRIVERS  "/run/libvirt/drivers"
@@ -209,7 +207,7 @@ int vm_ground_enter(const struct guest_paths *paths, uint32_t uid, struct err *e
     if (rc == 0)
         rc = write_qemu_conf(uid, err);
     if (rc == 0)
-        rc = give_device(KVM, "/run/libvirt/kvm", uid, err);
+        rc = give_device(VM_KVM, "/run/libvirt/kvm", uid, err);
     if (rc == 0) /* post-copy: its memory comes when it is touched */
         rc = give_device(FAULTS, "/run/libvirt/userfaultfd", uid, err);
     if (rc == 0)
@@ -289,15 +287,6 @@ static void read_cmdline(const char *path, char ret[VM_CMDLINE_SIZE])
     ret[strcspn(ret, "\n")] = '\0';
 }
 
-/* A device that is there and makes a machine. */
-static bool has_kvm(void)
-{
-    cleanup_close int kvm = open(KVM, O_RDWR | O_CLOEXEC);
-    cleanup_close int machine = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
-
-    return machine >= 0;
-}
-
 void vm_ground_find(const struct guest_paths *paths, struct vm_ground_text *text,
                     struct vm_ground *ret)
 {
@@ -305,7 +294,7 @@ void vm_ground_find(const struct guest_paths *paths, struct vm_ground_text *text
     char path[200];
 
     *text = (struct vm_ground_text){0};
-    *ret = (struct vm_ground){.arch = text->arch, .has_kvm = has_kvm()};
+    *ret = (struct vm_ground){.arch = text->arch, .has_kvm = vm_driver_has_kvm()};
     if (uname(&uts) == 0)
         snprintf(text->arch, sizeof(text->arch), "%.15s", uts.machine);
     ret->has_disk = is_there(paths, UNPACK_DISK_NAME, path);

@@ -282,8 +282,18 @@ static bool take_signals(struct keeper *k)
     return is_over;
 }
 
-/* Whoever asks wants it to move. */
-static void refuse_order(const struct keeper *k)
+static void describe_size(const struct keeper *k, struct vm_reply *ret)
+{
+    struct stat st;
+
+    *ret = (struct vm_reply){.answer = VM_ANSWER_LOOKED,
+                             .memory_bytes = (uint64_t)k->run.spec.memory_mib << 20};
+    if (stat(k->vm.disk, &st) == 0)
+        ret->disk_bytes = (uint64_t)st.st_blocks * 512;
+}
+
+/* Whoever wants more than to look at it wants it to move. */
+static void answer_order(const struct keeper *k)
 {
     struct vm_reply reply = {.answer = VM_ANSWER_FAILED,
                              .text = "a machine of Xen's does not move while it runs"};
@@ -294,6 +304,8 @@ static void refuse_order(const struct keeper *k)
     if (vm_control_take(k->control, &request, &fd, &passed) < 0)
         return;
     vm_passed_close(&passed);
+    if (request.order == VM_ORDER_LOOK)
+        describe_size(k, &reply);
     (void)vm_control_answer(fd, &reply);
 }
 
@@ -313,7 +325,7 @@ static int live(struct keeper *k)
         vm_dhcp_serve(&k->dhcp, &fds[3]);
         console_serve(&k->console, fds + 4);
         if (fds[1].revents != 0)
-            refuse_order(k);
+            answer_order(k);
         if (fds[2].revents != 0) {
             console_drain(&k->console);
             return read(k->news, &news, 1) == 1 && news == VM_XEN_ENDED ? 0 : 1;

@@ -40,6 +40,13 @@ static int make_cores(const struct config *config, const struct machine *machine
     return 0;
 }
 
+static enum vm_driver driver_of(const struct machine *machine)
+{
+    if (!machine->has_guard || !machine->has_vm)
+        return VM_DRIVER_NONE;
+    return machine->is_xen ? VM_DRIVER_XEN : machine->has_kvm ? VM_DRIVER_KVM : VM_DRIVER_TCG;
+}
+
 int facts_make(const struct config *config, const struct machine *machine, struct node_facts *ret,
                struct err *err)
 {
@@ -55,7 +62,8 @@ int facts_make(const struct config *config, const struct machine *machine, struc
     ret->memory_mib =
         config->memory_mib != 0 ? config->memory_mib : (uint32_t)(machine->memory_mib / 4 * 3);
     ret->kinds = machine->has_guard ? KIND_BIT(KIND_CELL) : 0;
-    if (machine->has_guard && machine->has_vm)
+    ret->vm_driver = driver_of(machine);
+    if (ret->vm_driver != VM_DRIVER_NONE)
         ret->kinds |= KIND_BIT(KIND_VM);
     if (machine->has_guard && machine->has_lxc)
         ret->kinds |= KIND_BIT(KIND_LXC);

@@ -15,6 +15,8 @@ struct machine {
     struct core_info cores[MAX_CORES]; /* ascending; isolated is not set */
     bool has_guard;
     bool can_track_dirty, can_lazy; /* as of struct node_facts */
+    bool has_kvm;                   /* its kernel makes virtual machines */
+    bool is_xen;                    /* it is Xen's control domain */
     bool has_vm;                    /* what runs virtual machines is installed */
     bool has_lxc;                   /* likewise containers by liblxc */
 };

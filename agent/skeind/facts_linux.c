@@ -108,6 +108,7 @@ static bool has_vm(const char *arch)
 void machine_try(struct machine *ret)
 {
     ret->can_track_dirty = kernel_tracks_dirty();
+    ret->has_kvm = vm_driver_has_kvm();
 }
 
 void machine_read(const struct config *config, struct machine *ret)
@@ -116,7 +117,7 @@ void machine_read(const struct config *config, struct machine *ret)
     struct utsname uts;
     struct sysinfo info;
 
-    *ret = (struct machine){.can_track_dirty = ret->can_track_dirty};
+    *ret = (struct machine){.can_track_dirty = ret->can_track_dirty, .has_kvm = ret->has_kvm};
     if (uname(&uts) == 0) {
         snprintf(ret->host_name, sizeof(ret->host_name), "%.63s", uts.nodename);
         snprintf(ret->arch, sizeof(ret->arch), "%.15s", uts.machine);
@@ -127,6 +128,7 @@ void machine_read(const struct config *config, struct machine *ret)
     read_cores(ret);
     snprintf(guard, sizeof(guard), "%s/guard.sock", config->run_dir);
     ret->has_guard = access(guard, F_OK) == 0;
+    ret->is_xen = vm_driver_is_xen();
     ret->has_vm = has_vm(ret->arch);
     ret->has_lxc = lies_beside_us(LXC_PROGRAM);
     ret->can_lazy = kernel_has_userfaultfd();

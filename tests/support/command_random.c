@@ -55,6 +55,8 @@ void node_facts_random(struct prng *p, struct node_facts *ret)
     ret->can_lazy = prng_one_in(p, 2);
     ret->witness = prng_one_in(p, 16);
     ret->images_mib = prng_below(p, 4096);
+    if (ret->kinds & KIND_BIT(KIND_VM))
+        ret->vm_driver = (enum vm_driver)(1 + prng_below(p, VM_DRIVER_END - 1));
 }
 
 static char **strings_random(struct prng *p, uint32_t n)

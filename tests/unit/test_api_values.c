@@ -97,12 +97,14 @@ static void facts_come_from_settings_and_machine(void **context)
     assert_int_equal(facts.vtep, 0x0a000001);
     assert_int_equal(facts.memory_mib, 750);
     assert_int_equal(facts.kinds, KIND_BIT(KIND_CELL));
+    assert_int_equal(facts.vm_driver, VM_DRIVER_NONE);
     assert_int_equal(facts.n_cores, 2);
     assert_false(facts.cores[0].isolated);
     assert_true(facts.cores[1].isolated);
     assert_int_equal(facts.cores[1].numa, 1);
     node_facts_deinit(&facts);
 
+    machine.has_vm = machine.is_xen = machine.has_kvm = true; /* there is no KVM behind Xen */
     assert_int_equal(config_parse(&config, "f",
                                   "address = 10.0.0.9\nname = n9\ncores = 4\nisolated_cores = "
                                   "2-3\nmemory = 64m\nwitness = yes",
@@ -114,6 +116,8 @@ static void facts_come_from_settings_and_machine(void **context)
     assert_int_equal(facts.address, 0x0a000009);
     assert_int_equal(facts.n_cores, 4);
     assert_false(facts.cores[1].isolated);
+    assert_int_equal(facts.kinds, KIND_BIT(KIND_CELL) | KIND_BIT(KIND_VM));
+    assert_int_equal(facts.vm_driver, VM_DRIVER_XEN);
     assert_true(facts.cores[3].isolated && facts.witness);
     node_facts_deinit(&facts);
 

@@ -303,6 +303,63 @@ static void a_moving_guest_does_not_stand_in_its_own_way(void **state)
     expect(s, "n1", "the only node that fits", "no live lease", "no live lease");
 }
 
+/* What runs a machine on either end has a say in whether it moves; where it starts it has none. */
+static void a_machine_moves_by_what_runs_it(void **state)
+{
+    struct scene *s = *state;
+    const char *xen = "n1 runs machines by xen, which do not move while they run: stop it, and "
+                      "start it elsewhere";
+    const enum vm_driver drivers[] = {VM_DRIVER_TCG, VM_DRIVER_KVM, VM_DRIVER_TCG};
+    struct node *nodes = s->c.state.nodes;
+    char why[REASON_SIZE];
+
+    for (int i = 0; i < 3; i++) {
+        nodes[i].facts.kinds |= KIND_BIT(KIND_VM);
+        nodes[i].facts.vm_driver = drivers[i];
+    }
+    s->spec.kind = KIND_VM;
+    s->spec.n_cores = 0;
+    s->request.is_move = true;
+    s->request.not_on = nodes[0].id;
+    expect(s, "n3", "the guest is there already",
+           "runs machines by qemu-kvm, and the guest runs by qemu-tcg", "the only node that fits");
+    assert_true(place_may_leave(&s->c.state, &s->spec, nodes[0].id, why));
+
+    nodes[0].facts.vm_driver = nodes[2].facts.vm_driver = VM_DRIVER_XEN;
+    expect(s, "", "the guest is there already", xen, xen);
+    assert_false(place_may_leave(&s->c.state, &s->spec, nodes[0].id, why));
+    assert_string_equal(why, xen);
+    s->request.is_move = false; /* as after a loss: it starts anew */
+    expect(s, "n2", "the guest is there already", "fits; as good as n3, and first by name",
+           "fits; n2 is as good, and first by name");
+    s->spec.kind = KIND_CELL;
+    s->request.is_move = true;
+    expect(s, "n2", "the guest is there already", "fits; as good as n3, and first by name",
+           "fits; n2 is as good, and first by name");
+    assert_true(place_may_leave(&s->c.state, &s->spec, nodes[0].id, why));
+}
+
+static void what_a_driver_can_is_said(void **state)
+{
+    (void)state;
+    assert_null(vm_driver_name(VM_DRIVER_NONE));
+    assert_string_equal(vm_driver_name(VM_DRIVER_XEN), "xen");
+    for (int i = 0; i < VM_ABILITY_END; i++) {
+        enum vm_ability ability = (enum vm_ability)i;
+
+        assert_non_null(vm_ability_name(ability));
+        assert_false(vm_driver_can(VM_DRIVER_NONE, ability));
+        assert_true(vm_driver_can(VM_DRIVER_TCG, ability));
+        assert_true(vm_driver_can(VM_DRIVER_KVM, ability));
+    }
+    assert_true(vm_driver_can(VM_DRIVER_XEN, VM_CAN_START));
+    assert_true(vm_driver_can(VM_DRIVER_XEN, VM_CAN_STATS));
+    assert_false(vm_driver_can(VM_DRIVER_XEN, VM_CAN_FIRMWARE));
+    assert_false(vm_driver_can(VM_DRIVER_XEN, VM_CAN_REBOOT));
+    assert_false(vm_driver_moves(VM_DRIVER_XEN));
+    assert_true(vm_driver_moves(VM_DRIVER_KVM));
+}
+
 /* What is chosen, apply takes: guest after guest until nothing fits. */
 static void every_choice_is_applied(void **state)
 {
@@ -375,6 +432,8 @@ int main(void)
         TEST(a_node_without_the_image_is_no_candidate),
         TEST(unknown_names_are_errors),
         TEST(a_moving_guest_does_not_stand_in_its_own_way),
+        TEST(a_machine_moves_by_what_runs_it),
+        TEST(what_a_driver_can_is_said),
         TEST(every_choice_is_applied),
         TEST(a_large_cluster_is_timed),
     };
