@@ -60,6 +60,9 @@ struct mover_order {
 
 /* Below the guest's checkpoint directory while it is captured: see progress_posix.h. */
 #define MOVER_PROGRESS "/progress"
+/* There at the target once whoever stood by has restored all of it, connections too: activate only
+ * lets it go. */
+#define MOVER_RESTORED "/restored"
 
 struct mover_report {
     uint64_t bytes;       /* that crossed the descriptor */

@@ -41,6 +41,7 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->pager, size, guest->checkpoint, "/pager") < 0 ||
         join(paths->verdict, size, guest->checkpoint, "/verdict") < 0 ||
         join(paths->holder, size, guest->checkpoint, "/holder") < 0 ||
+        join(paths->restored, size, guest->checkpoint, MOVER_RESTORED) < 0 ||
         join(paths->let_go, size, guest->checkpoint, "/let-go") < 0 ||
         join(paths->progress, size, guest->checkpoint, MOVER_PROGRESS) < 0 ||
         join(paths->new_upper, size, guest->upper, ".new") < 0 ||

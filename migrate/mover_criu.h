@@ -23,6 +23,7 @@ struct mover_paths {
     char pager[256];     /* target, POST: somebody fetches memory */
     char verdict[256];   /* of the one who fetched: empty, or what went wrong */
     char holder[256];    /* target: somebody restores it ahead, and holds it (presence_posix.h) */
+    char restored[256];  /* target: he has restored it */
     char let_go[256];    /* of the one who held it: empty, or what went wrong when he let go */
     char progress[256];  /* source: how far it is (progress_posix.h) */
     char new_upper[256]; /* UPPER.new and the like: until the stream is verified */

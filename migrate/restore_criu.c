@@ -277,7 +277,11 @@ static int restore_held(struct holding *h, struct err *err)
         r = start_held(h, NULL, err);
     if (r == 0 && h->is_at_gate)
         go_on(h);
-    return r < 0 ? r : await_criu(h, err);
+    if (r == 0)
+        r = await_criu(h, err);
+    if (r == 0)
+        presence_leave_word(h->paths->restored, "");
+    return r;
 }
 
 /* In the process that holds it. One that cannot is not there any more, and then ACTIVATE does all
@@ -366,6 +370,7 @@ static int let_go(const struct mover_paths *paths, struct err *err)
 {
     char word[PRESENCE_WORD_SIZE];
 
+    unlink(paths->restored);
     if (presence_tell(paths->holder, LET_GO) == 0)
         return 0;
     if (!presence_read_word(paths->let_go, word))

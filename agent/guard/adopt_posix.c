@@ -13,6 +13,7 @@
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "netfabric/wiring.h"
 
 enum { EMPTY_LIMIT_MS = 10000, EMPTY_STEP_MS = 5 };
 
@@ -83,6 +84,8 @@ static void back_to_received(struct work *work, struct local_guest *guest)
 {
     struct err err;
 
+    if (guest->record.run.port != 0) /* or its kernel would reset its connections */
+        (void)wiring_set_up(guest->record.run.port, false, NULL);
     end_copy(work, guest);
     if (guest_follow_freezer(work, guest, &err) < 0) /* killing has frozen it */
         log_error("guest %s: %s", guest->name, err.text);

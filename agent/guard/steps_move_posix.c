@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/job_run_posix.h"
@@ -193,15 +194,27 @@ static enum step activate_check(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-static enum step activate_job(struct work *work, struct operation *op)
-{
-    return step_move_job(work, op, JOB_ACTIVATE);
-}
-
 static bool switch_knows(const struct work *work, const struct operation *op)
 {
     return op->guest->record.run.vni == 0 ||
            (work->has_view && work->view.index >= op->request.copy.epoch);
+}
+
+/* With its connections there, no packet is lost between its first instruction and the port's step
+ * behind that: who is let go sends at once, and is sent to. */
+static enum step activate_ahead(struct work *work, struct operation *op)
+{
+    struct guest_paths paths;
+    char path[256];
+
+    guest_paths_init(&paths, op->guest->name, op->guest->record.run.digest);
+    snprintf(path, sizeof(path), "%s" MOVER_RESTORED, paths.checkpoint);
+    return switch_knows(work, op) && access(path, F_OK) == 0 ? step_port_up(work, op) : STEP_NEXT;
+}
+
+static enum step activate_job(struct work *work, struct operation *op)
+{
+    return step_move_job(work, op, JOB_ACTIVATE);
 }
 
 /* Memory that follows is given out once: to kill this copy, so as to try again, would lose it. */
@@ -266,6 +279,16 @@ static enum step activate_tidy(struct work *work, struct operation *op)
     return STEP_NEXT;
 }
 
+/* Before what it has is killed: the kernel would reset its connections. */
+static enum step activate_port_down(struct work *work, struct operation *op)
+{
+    struct err err;
+
+    if (roster_set_port(work->config.roster, op->guest->name, false, &err) < 0)
+        operation_fail(op, err.code, "%s", err.text);
+    return STEP_NEXT;
+}
+
 /* Received and whole as before: it can be tried again, or thrown away. */
 static enum step activate_back(struct work *work, struct operation *op)
 {
@@ -288,9 +311,9 @@ static enum step activate_back(struct work *work, struct operation *op)
 }
 
 const step_fn steps_activate[] = {
-    activate_check, activate_job, activate_await_switch, activate_done, step_port_up,
-    activate_tidy,  NULL};
-const step_fn undo_activate[] = {step_undo, step_kill, activate_back, NULL};
+    activate_check, activate_ahead, activate_job,  activate_await_switch,
+    activate_done,  step_port_up,   activate_tidy, NULL};
+const step_fn undo_activate[] = {step_undo, activate_port_down, step_kill, activate_back, NULL};
 
 /* ---- either side: what does not run is thrown away */
 
