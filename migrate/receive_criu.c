@@ -67,6 +67,20 @@ static int begin_round(struct receiving *r, struct err *err)
     return rounds_begin(&r->paths, r->round, before, err);
 }
 
+/* The one that was named last; what came of it before is changed. */
+static int start_tree(struct receiving *r, const char *path, struct err *err)
+{
+    uint8_t tree = r->in.payload[0];
+
+    return tree_unpacking_start(&r->tree,
+                                &(struct tree_order){
+                                    .directory = path,
+                                    .keeps_whiteouts = tree == STREAM_TREE_UPPER,
+                                    .is_edited = stream_has_tree(&r->in.grammar, tree),
+                                },
+                                err);
+}
+
 static int begin_volume(struct receiving *r, uint32_t i, struct err *err)
 {
     char path[sizeof(r->paths.new_volumes) + NAME_SIZE + 1];
@@ -77,18 +91,18 @@ static int begin_volume(struct receiving *r, uint32_t i, struct err *err)
                        r->guest->name);
     snprintf(path, sizeof(path), "%s/%s", r->paths.new_volumes, r->guest->volumes[i].name);
     result = tree_make(path, 0755, err);
-    return result < 0 ? result : tree_unpacking_start(&r->tree, path, false, err);
+    return result < 0 ? result : start_tree(r, path, err);
 }
 
 static int begin_tree(struct receiving *r, struct err *err)
 {
     switch (r->in.payload[0]) {
     case STREAM_TREE_UPPER:
-        return tree_unpacking_start(&r->tree, r->paths.new_upper, true, err);
+        return start_tree(r, r->paths.new_upper, err);
     case STREAM_TREE_DEV:
-        return tree_unpacking_start(&r->tree, r->paths.dev, false, err);
+        return start_tree(r, r->paths.dev, err);
     case STREAM_TREE_SHM:
-        return tree_unpacking_start(&r->tree, r->paths.shm, false, err);
+        return start_tree(r, r->paths.shm, err);
     default:
         return begin_volume(r, r->in.payload[0] - STREAM_TREE_VOLUME, err);
     }
@@ -145,6 +159,7 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
         restore_expect_memory(&r->paths);
         return lazy_stand_by(r->guest, &r->paths, r->in.fd, &r->fetcher, err);
     case STREAM_PACKED: /* came as DATA */
+    case STREAM_AHEAD:
     case STREAM_END:
         return 0;
     }

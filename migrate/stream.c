@@ -27,7 +27,7 @@ int stream_record_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream
     reader_init(&r, header, STREAM_HEADER_SIZE);
     type = read_u8(&r);
     size = read_u32(&r);
-    if (type < STREAM_GUEST || type > STREAM_ROUND || size > STREAM_DATA_MAX)
+    if (type < STREAM_GUEST || type > STREAM_AHEAD || size > STREAM_DATA_MAX)
         return -EBADMSG;
     *ret = (struct stream_record){.type = (enum stream_type)type, .size = size};
     return 0;
@@ -59,7 +59,7 @@ static bool accept_file(struct stream_grammar *g, const struct stream_record *re
 {
     char name[STREAM_NAME_SIZE] = {0};
 
-    if (record->size >= sizeof(name) || ++g->n_files > STREAM_MAX_FILES)
+    if (g->is_ahead || record->size >= sizeof(name) || ++g->n_files > STREAM_MAX_FILES)
         return false;
     memcpy(name, payload, record->size);
     g->is_open = true;
@@ -73,6 +73,8 @@ static bool accept_tree(struct stream_grammar *g, const struct stream_record *re
 
     if (record->size != 1 || payload[0] < STREAM_TREE_UPPER || payload[0] > STREAM_TREE_LAST)
         return false;
+    if (g->is_ahead && payload[0] != STREAM_TREE_UPPER && payload[0] < STREAM_TREE_VOLUME)
+        return false;
     bit = 1u << payload[0];
     if ((g->trees & bit) != 0)
         return false;
@@ -83,7 +85,7 @@ static bool accept_tree(struct stream_grammar *g, const struct stream_record *re
 
 static bool accept_log(struct stream_grammar *g, const struct stream_record *record)
 {
-    bool is_right = !g->has_log && record->size == 0;
+    bool is_right = !g->has_log && !g->is_ahead && record->size == 0;
 
     g->has_log = g->is_open = true;
     return is_right;
@@ -91,7 +93,7 @@ static bool accept_log(struct stream_grammar *g, const struct stream_record *rec
 
 static bool accept_lazy(struct stream_grammar *g, const struct stream_record *record)
 {
-    bool is_right = !g->is_lazy && !g->is_round && record->size == 0;
+    bool is_right = !g->is_lazy && !g->is_round && !g->is_ahead && record->size == 0;
 
     g->is_lazy = true;
     g->is_open = false;
@@ -102,7 +104,7 @@ static bool accept_round(struct stream_grammar *g, const struct stream_record *r
                          const uint8_t *payload)
 {
     bool is_next = record->size == 1 && payload[0] == g->n_rounds + 1 &&
-                   payload[0] <= STREAM_MAX_ROUNDS && g->trees == 0 &&
+                   payload[0] <= STREAM_MAX_ROUNDS && g->trees == 0 && !g->is_ahead &&
                    (g->n_rounds == 0 ? g->n_files == 0 : g->is_round);
     bool is_last = record->size == 1 && payload[0] == 0 && g->is_round;
 
@@ -110,6 +112,27 @@ static bool accept_round(struct stream_grammar *g, const struct stream_record *r
     g->n_rounds += is_next;
     g->is_open = false;
     return is_next || is_last;
+}
+
+static bool accept_ahead(struct stream_grammar *g, const struct stream_record *record,
+                         const uint8_t *payload)
+{
+    bool is_next = record->size == 1 && payload[0] == g->n_passes + 1 &&
+                   payload[0] <= STREAM_MAX_PASSES && g->n_rounds == 0 && g->n_files == 0 &&
+                   !g->has_log && !g->is_lazy && (g->is_ahead || (g->n_passes | g->trees) == 0);
+    bool is_last = record->size == 1 && payload[0] == 0 && g->is_ahead;
+
+    g->is_ahead = is_next;
+    g->n_passes += is_next;
+    g->ahead_trees |= g->trees;
+    g->trees = 0;
+    g->is_open = false;
+    return is_next || is_last;
+}
+
+bool stream_has_tree(const struct stream_grammar *grammar, uint8_t tree)
+{
+    return tree <= STREAM_TREE_LAST && (grammar->ahead_trees & (1u << tree)) != 0;
 }
 
 uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload)
@@ -142,7 +165,7 @@ static bool accept_end(struct stream_grammar *g, const struct stream_record *rec
     reader_init(&r, payload, record->size);
     n_data = read_u64(&r);
     g->has_ended = true;
-    return reader_done(&r) && n_data == g->n_data && !g->is_round;
+    return reader_done(&r) && n_data == g->n_data && !g->is_round && !g->is_ahead;
 }
 
 static bool accept(struct stream_grammar *g, const struct stream_record *record,
@@ -170,6 +193,8 @@ static bool accept(struct stream_grammar *g, const struct stream_record *record,
         return accept_end(g, record, payload);
     case STREAM_ROUND:
         return accept_round(g, record, payload);
+    case STREAM_AHEAD:
+        return accept_ahead(g, record, payload);
     }
     return false;
 }

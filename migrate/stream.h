@@ -25,6 +25,7 @@ enum {
     STREAM_NAME_SIZE = 64, /* of a file, NUL included */
     STREAM_MAX_FILES = 4096,
     STREAM_MAX_ROUNDS = 32,
+    STREAM_MAX_PASSES = 32,
 };
 
 extern const char stream_magic[STREAM_MAGIC_SIZE];
@@ -41,6 +42,9 @@ enum stream_type {
     STREAM_END,    /* how many bytes all DATA and PACKED records stand for together (u64) */
     STREAM_ROUND,  /* image files of this round of pre-copy follow: 1, 2, and so on (u8), at last 0:
                       those of the guest that stands still, which are all without pre-copy */
+    STREAM_AHEAD,  /* trees of this pass over the files of the guest, which runs, follow: 1, 2, and
+                      so on (u8), at last 0: its files from here on are what they are. A tree that
+                      came in an earlier pass holds changes (tree_changes_archive.h) */
 };
 
 enum stream_tree {
@@ -61,7 +65,10 @@ struct stream_grammar {
     bool has_guest, has_log, is_lazy, is_open, has_ended;
     uint8_t n_rounds; /* of pre-copy that have begun */
     bool is_round;    /* and the last of them is not followed by the rest yet */
-    uint32_t trees;   /* bit 1 << tree */
+    uint8_t n_passes; /* likewise, over its files */
+    bool is_ahead;
+    uint32_t trees;       /* bit 1 << tree; of this pass, at last of the guest that stands still */
+    uint32_t ahead_trees; /* likewise, that came in an earlier pass */
     uint32_t n_files;
     uint64_t n_data; /* bytes */
 };
@@ -77,6 +84,9 @@ int stream_accept(struct stream_grammar *grammar, const struct stream_record *re
 
 /* Of a STREAM_PACKED record: how many bytes it stands for; 0: it is wrong. */
 uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *payload);
+
+/* Of the tree that begins: it holds changes of what came before. */
+bool stream_has_tree(const struct stream_grammar *grammar, uint8_t tree);
 
 /* Letters, digits and . _ - only, no leading dot: a plain file in a directory. */
 bool stream_file_name_is_valid(const char *name);

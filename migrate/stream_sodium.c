@@ -141,6 +141,13 @@ int stream_out_round(struct stream_out *out, uint32_t round, struct err *err)
     return put_record(out, STREAM_ROUND, &byte, 1, err);
 }
 
+int stream_out_ahead(struct stream_out *out, uint32_t pass, struct err *err)
+{
+    uint8_t byte = (uint8_t)pass;
+
+    return put_record(out, STREAM_AHEAD, &byte, 1, err);
+}
+
 static int put_piece(struct stream_out *out, const uint8_t *data, size_t size, struct err *err)
 {
     struct writer w;

@@ -31,8 +31,14 @@ struct tree_unpacking {
     int verdict;
 };
 
-int tree_unpacking_start(struct tree_unpacking *u, const char *directory, bool keeps_whiteouts,
-                         struct err *err);
+/* What is unpacked. */
+struct tree_order {
+    const char *directory;
+    bool keeps_whiteouts; /* as of tree_pack */
+    bool is_edited; /* it holds the tree as it was: first come edits of that (tree_edit_posix.h) */
+};
+
+int tree_unpacking_start(struct tree_unpacking *u, const struct tree_order *order, struct err *err);
 int tree_unpacking_feed(struct tree_unpacking *u, const void *data, size_t size, struct err *err);
 /* Waits for its end; 0 = all is there. */
 int tree_unpacking_finish(struct tree_unpacking *u, struct err *err);
