@@ -24,6 +24,7 @@ int move_mode_parse(const char *text, enum move_mode *ret)
 void move_progress_encode(const struct move_progress *progress, struct writer *w)
 {
     write_u32(w, progress->round);
+    write_bool(w, progress->is_files);
     write_u64(w, progress->done_bytes);
     write_u64(w, progress->total_bytes);
 }
@@ -31,6 +32,7 @@ void move_progress_encode(const struct move_progress *progress, struct writer *w
 void move_progress_decode(struct reader *r, struct move_progress *ret)
 {
     ret->round = read_u32(r);
+    ret->is_files = read_bool(r);
     ret->done_bytes = read_u64(r);
     ret->total_bytes = read_u64(r);
 }

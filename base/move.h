@@ -2,6 +2,7 @@
 #ifndef SKEIN_BASE_MOVE_H
 #define SKEIN_BASE_MOVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -28,6 +29,7 @@ struct move_terms {
 /* How far the source is with giving a guest out, before packing. */
 struct move_progress {
     uint32_t round;       /* of pre-copy, from 1; 0 = there is only one */
+    bool is_files;        /* it runs, and its files are copied: the bytes are theirs */
     uint64_t done_bytes;  /* may exceed the total, which was measured before */
     uint64_t total_bytes; /* 0 = nothing has begun */
 };

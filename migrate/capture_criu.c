@@ -15,6 +15,7 @@
 
 #include "base/clean.h"
 #include "base/tree_posix.h"
+#include "migrate/ahead_criu.h"
 #include "migrate/backlog_linux.h"
 #include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
@@ -42,6 +43,7 @@ struct dump {
     int ready;  /* it says that it is at its gate; POST: and when all but the memory is written */
     int socket; /* POST: that is given out here. Else -1 */
     struct progress progress;
+    struct ahead ahead;
     struct volume_words volumes;
     struct console_words console;
 };
@@ -95,6 +97,7 @@ static void dump_deinit(struct dump *d)
     if (d->go >= 0)
         close(steal_fd(&d->go));
     progress_end(&d->progress);
+    ahead_deinit(&d->ahead);
 }
 
 /* What went wrong with the dump is the better reason. Its socket's end ends a lazy one. */
@@ -187,41 +190,21 @@ static int send_archive(void *context, const void *data, size_t size, struct err
     return stream_out_data(context, data, size, err);
 }
 
-static int send_tree(struct stream_out *out, enum stream_tree tree, const char *path,
-                     struct err *err)
-{
-    cleanup_close int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r;
-
-    if (directory < 0)
-        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-    r = stream_out_tree(out, tree, err);
-    return r < 0 ? r : tree_pack(directory, tree == STREAM_TREE_UPPER, send_archive, out, err);
-}
-
 /* /dev and /dev/shm are mounts of the cell's own: nothing of it can stand in their place, so the
  * way to them follows no link of its making. */
 static int send_inner_tree(struct stream_out *out, const struct mover_guest *guest,
                            enum stream_tree tree, const char *inside, struct err *err)
 {
+    cleanup_close int directory = -1;
     char path[64];
+    int r;
 
     snprintf(path, sizeof(path), "/proc/%d/root%s", guest->pid, inside);
-    return send_tree(out, tree, path, err);
-}
-
-static int send_volumes(struct stream_out *out, const struct mover_guest *guest, struct err *err)
-{
-    int r = 0;
-
-    for (uint32_t i = 0; r == 0 && i < guest->n_volumes; i++) {
-        char path[VOLUME_PATH_SIZE];
-
-        r = volume_path(guest, i, path, err);
-        if (r == 0)
-            r = send_tree(out, (enum stream_tree)(STREAM_TREE_VOLUME + i), path, err);
-    }
-    return r;
+    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0)
+        return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+    r = stream_out_tree(out, tree, err);
+    return r < 0 ? r : tree_pack(directory, false, send_archive, out, err);
 }
 
 static int send_log(struct stream_out *out, const struct mover_guest *guest, struct err *err)
@@ -238,16 +221,17 @@ static int send_log(struct stream_out *out, const struct mover_guest *guest, str
 }
 
 /* What it wrote to files, beside the dump: it stands still, and criu changes none of them. */
-static int send_trees(struct stream_out *out, const struct mover_guest *guest, struct err *err)
+static int send_trees(struct dump *d, struct stream_out *out, const struct mover_guest *guest,
+                      struct err *err)
 {
-    int r = send_tree(out, STREAM_TREE_UPPER, guest->upper, err);
+    int r = 0;
 
+    for (uint32_t i = 0; r == 0 && i < ahead_n_trees(guest); i++)
+        r = ahead_send_rest(&d->ahead, guest, i, out, err);
     if (r == 0)
         r = send_inner_tree(out, guest, STREAM_TREE_DEV, GROUND_DEV, err);
     if (r == 0)
         r = send_inner_tree(out, guest, STREAM_TREE_SHM, GROUND_SHM, err);
-    if (r == 0)
-        r = send_volumes(out, guest, err);
     if (r == 0)
         r = send_log(out, guest, err);
     return r < 0 ? r : stream_out_flush(out, err); /* to be unpacked meanwhile */
@@ -281,7 +265,7 @@ static int dump_and_send(struct dump *d, struct stream_out *out, const struct mo
 
     (void)!write(d->go, "\n", 1);
     close(steal_fd(&d->go));
-    r = send_trees(out, guest, err);
+    r = send_trees(d, out, guest, err);
     if (r == 0)
         r = pages_send(&pages, dirfd(images), &d->run, ready, out, &d->progress, err);
     if (r < 0 || !is_lazy || !criu_is_ready(ready))
@@ -318,7 +302,7 @@ static int enter_stream(struct stream_out *out, const struct mover_guest *guest,
     if (order->mode != MOVE_PRE && access(paths->stream, F_OK) < 0)
         return stream_out_start(out, fd, order->rate_kbps, guest->name, err);
     r = stream_out_go_on(out, fd, order->rate_kbps, paths->stream, err);
-    return r < 0 ? r : stream_out_round(out, 0, err);
+    return r < 0 || rounds_count(paths) == 0 ? r : stream_out_round(out, 0, err);
 }
 
 /* The target hears that memory follows while the guest still runs: its criu is started for that. */
@@ -348,6 +332,10 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
         err_set(err, r, "no memory to send guest %s", guest->name);
     else
         r = begin_stream(out, guest, paths, fd, order, err);
+    if (order->mode != MOVE_PRE) /* which counts from the beginning */
+        dump.progress.before_bytes = r == 0 ? out->n_data : 0;
+    if (r == 0)
+        r = ahead_load(paths, &dump.ahead, err);
     if (r == 0)
         r = send_all(&dump, out, guest, paths, order, report, err);
     if (r == 0 && dump.socket >= 0)
@@ -364,7 +352,7 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
 }
 
 /* What is counted here is told by capture: while the guest stands still it would cost time. */
-int mover_ready(const struct mover_guest *guest, struct err *err)
+int mover_ready(const struct mover_guest *guest, uint32_t link_kbps, struct err *err)
 {
     struct progress progress = {.fd = -1};
     struct mover_paths paths;
@@ -384,7 +372,7 @@ int mover_ready(const struct mover_guest *guest, struct err *err)
     neighbours_keep(guest->pid, paths.images);
     progress_begin(&progress, paths.progress, mover_memory(guest));
     progress_end(&progress);
-    return 0;
+    return ahead_is_wanted(guest, link_kbps) ? 1 : 0;
 }
 
 int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,

@@ -19,6 +19,7 @@
 #include "migrate/lazy_criu.h"
 #include "migrate/mover_criu.h"
 #include "migrate/proc_criu.h"
+#include "migrate/tree_walk_posix.h"
 #include "migrate/volumes_criu.h"
 
 /* ---- what this node can do */
@@ -46,7 +47,7 @@ static void look_at_node(struct look *look)
 enum { MAX_DEPTH = 64 }; /* what lies deeper is not counted */
 
 /* Takes the descriptor. */
-static uint64_t bytes_below(int fd, int depth)
+static uint64_t bytes_below(int fd, int depth, uint32_t *n)
 {
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
@@ -59,34 +60,42 @@ static uint64_t bytes_below(int fd, int depth)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
+        ++*n;
         if (S_ISREG(status.st_mode))
             bytes += (uint64_t)status.st_blocks * 512;
         else if (S_ISDIR(status.st_mode) && depth < MAX_DEPTH)
             bytes += bytes_below(
                 openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
-                depth + 1);
+                depth + 1, n);
     }
     if (directory != NULL)
         closedir(directory);
     return bytes;
 }
 
-static uint64_t upper_bytes(const struct mover_guest *guest)
+/* Takes the descriptor. */
+static void look_at_tree(int fd, struct look *look)
 {
-    return bytes_below(open(guest->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+    bool goes_ahead = fd >= 0 && tree_stamps_mappings(fd);
+    uint32_t n = 0;
+    uint64_t bytes = bytes_below(fd, 0, &n);
+
+    look->files_bytes += bytes;
+    if (goes_ahead) {
+        look->ahead_bytes += bytes;
+        look->n_ahead += n;
+    }
 }
 
-static uint64_t volume_bytes(const struct mover_guest *guest)
+static void look_at_trees(const struct mover_guest *guest, struct look *look)
 {
-    uint64_t bytes = 0;
-
+    look_at_tree(open(guest->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC), look);
     for (uint32_t i = 0; i < guest->n_volumes; i++) {
         char path[VOLUME_PATH_SIZE];
 
         if (volume_path(guest, i, path, NULL) == 0)
-            bytes += bytes_below(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+            look_at_tree(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), look);
     }
-    return bytes;
 }
 
 static uint64_t shm_bytes(const struct mover_guest *guest)
@@ -230,6 +239,7 @@ int mover_look(const struct mover_guest *guest, struct look *ret, struct err *er
     look_at_unix(guest, &l.sockets, ret);
     free(l.sockets.inodes);
     ret->dirty_bytes_per_s = dirty_rate(l.pids, l.n_pids);
-    ret->files_bytes = upper_bytes(guest) + volume_bytes(guest) + shm_bytes(guest);
+    look_at_trees(guest, ret);
+    ret->files_bytes += shm_bytes(guest);
     return 0;
 }

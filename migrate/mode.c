@@ -1,18 +1,21 @@
 #include "migrate/mode.h"
 
+#include "migrate/ahead.h"
+
 /* What it comes to, and what each way would take. */
 struct weighed {
     const struct mode_wish *wish;
     const struct look *look;
     uint64_t kbps;                     /* of the copy */
+    uint64_t ahead_bytes, still_bytes; /* of files: while it runs, and stands still */
     uint64_t stop_ms, pre_ms, post_ms; /* of standing still */
     uint32_t rounds;
     bool can_pre, can_post;
 };
 
-static uint64_t copy_kbps(const struct mode_wish *wish)
+uint32_t mode_link_kbps(const struct mode_wish *wish)
 {
-    uint64_t kbps = wish->copy_kbps != 0 ? wish->copy_kbps : MODE_COPY_KBPS;
+    uint32_t kbps = wish->copy_kbps != 0 ? wish->copy_kbps : MODE_COPY_KBPS;
 
     if (wish->link_kbps != 0 && wish->link_kbps < kbps)
         kbps = wish->link_kbps;
@@ -30,7 +33,7 @@ static uint64_t copy_ms(const struct weighed *w, uint64_t bytes)
 static void weigh_pre(struct weighed *w)
 {
     const struct look *look = w->look;
-    uint64_t rest = look->memory_bytes, still_ms = MODE_BASE_MS + copy_ms(w, look->files_bytes);
+    uint64_t rest = look->memory_bytes, still_ms = MODE_BASE_MS + copy_ms(w, w->still_bytes);
 
     w->rounds = 0;
     do {
@@ -45,13 +48,23 @@ static void weigh_pre(struct weighed *w)
     w->pre_ms = still_ms + copy_ms(w, rest);
 }
 
+/* What changes meanwhile is not known. */
+static void weigh_files(struct weighed *w)
+{
+    const struct ahead_size size = {w->look->ahead_bytes, w->look->n_ahead};
+
+    w->ahead_bytes = ahead_is_worth(&size, w->kbps) ? size.bytes : 0;
+    w->still_bytes = w->look->files_bytes - w->ahead_bytes;
+}
+
 static void weigh(const struct mode_wish *wish, const struct look *look, struct weighed *ret)
 {
     bool is_asked = wish->terms.mode == MOVE_POST;
 
-    *ret = (struct weighed){.wish = wish, .look = look, .kbps = copy_kbps(wish)};
-    ret->stop_ms = MODE_BASE_MS + copy_ms(ret, look->memory_bytes + look->files_bytes);
-    ret->post_ms = MODE_BASE_MS + MODE_POST_MS + copy_ms(ret, look->files_bytes);
+    *ret = (struct weighed){.wish = wish, .look = look, .kbps = mode_link_kbps(wish)};
+    weigh_files(ret);
+    ret->stop_ms = MODE_BASE_MS + copy_ms(ret, look->memory_bytes + ret->still_bytes);
+    ret->post_ms = MODE_BASE_MS + MODE_POST_MS + copy_ms(ret, ret->still_bytes);
     ret->can_pre = look->can_pre;
     ret->can_post = look->can_lazy && wish->target_can_lazy && (wish->allows_post || is_asked);
     weigh_pre(ret);
@@ -117,11 +130,16 @@ static void say(const struct weighed *w, const struct mode_verdict *verdict, str
         look_add(look, "rate-unknown", false,
                  "the rate of its link is not known: %llu Mbit/s assumed",
                  (unsigned long long)w->kbps / 1000);
+    if (w->ahead_bytes != 0)
+        look_add(look, "files-ahead", false,
+                 "%llu MiB of its files are copied while it runs, in about %llu ms",
+                 (unsigned long long)w->ahead_bytes >> 20,
+                 (unsigned long long)copy_ms(w, w->ahead_bytes));
     if (verdict->mode != MOVE_STOP && w->stop_ms > downtime_ms)
         look_add(look, "stop-too-long", false,
                  "stop-and-copy: %llu ms for %llu MiB, more than the %u ms that it may stand still",
                  (unsigned long long)w->stop_ms,
-                 (unsigned long long)(look->memory_bytes + look->files_bytes) >> 20, downtime_ms);
+                 (unsigned long long)(look->memory_bytes + w->still_bytes) >> 20, downtime_ms);
     if (verdict->mode == MOVE_POST || (verdict->mode == MOVE_STOP && w->stop_ms > downtime_ms))
         say_why_not_pre(w, look);
     if (verdict->mode != MOVE_POST && still_ms(w, verdict->mode) > downtime_ms)
@@ -132,7 +150,7 @@ static void say(const struct weighed *w, const struct mode_verdict *verdict, str
     if (verdict->mode == MOVE_POST)
         look_add(look, "handover", false,
                  "until its memory has followed (about %u ms) it is lost if either node is",
-                 verdict->total_ms - verdict->blackout_ms);
+                 verdict->total_ms - verdict->blackout_ms - (uint32_t)copy_ms(w, w->ahead_bytes));
 }
 
 void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verdict *ret)
@@ -155,6 +173,8 @@ void mode_pick(const struct mode_wish *wish, struct look *look, struct mode_verd
     ret->total_ms = ret->mode == MOVE_STOP
                         ? ret->blackout_ms
                         : ret->blackout_ms + (uint32_t)copy_ms(&w, look->memory_bytes);
+    ret->total_ms += (uint32_t)copy_ms(&w, w.ahead_bytes);
+    ret->ahead_bytes = w.ahead_bytes;
     say(&w, ret, look);
 }
 

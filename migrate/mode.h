@@ -37,6 +37,7 @@ struct mode_verdict {
     uint32_t blackout_ms; /* expected */
     uint32_t total_ms;    /* expected, until all of it is there */
     uint32_t rounds;      /* of pre-copy, before it stands still */
+    uint64_t ahead_bytes; /* of files, likewise */
 };
 
 /* Picks; every reason becomes one of `look` (notes, or the obstacle of a mode that cannot be). */
@@ -76,6 +77,9 @@ void mode_round_over(struct mode_rounds *rounds, uint64_t bytes, uint64_t us, ui
  * memory_bytes. */
 enum mode_next mode_next(const struct mode_rounds *rounds, uint64_t memory_bytes,
                          uint32_t last_round_ms, uint32_t post_after);
+
+/* The rate at which it is expected to cross; never 0. */
+uint32_t mode_link_kbps(const struct mode_wish *wish);
 
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w);
 void mode_wish_decode(struct reader *r, struct mode_wish *ret);

@@ -52,6 +52,7 @@ struct mover_order {
     uint32_t post_after;    /* PRE: rounds of it before POST; 0 = no POST */
     uint32_t last_round_ms; /* PRE: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
+    uint32_t link_kbps;     /* at which it will cross, as far as is known */
     /* Called right before the guest is frozen, and nobody reaches it any more on return: its kernel
      * would answer for it. NULL: it has no port; a mover that copies live leaves it open. */
     int (*close_port)(void *context, struct err *err);
@@ -78,18 +79,20 @@ struct mover_ops {
     /* The guest runs, and is reached, while capture copies: it stands still at the end only. And
      * receive starts what will be the guest, so that the caller joins the guest's cgroups. */
     bool is_live;
+    bool copies_memory; /* copy can do PRE */
     /* Can it be moved at all? 0, or a negative errno and the reason. */
     int (*check)(const struct mover_guest *guest, struct err *err);
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest
      * that runs: -ESRCH. */
     int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
     /* Source, right before capture, which relies on it: all that can be done while the guest runs,
-     * and check. NULL: this mover needs no such thing. */
-    int (*ready)(const struct mover_guest *guest, struct err *err);
-    /* Source, of a guest that runs on, in mode PRE: its memory, in rounds, as the beginning of the
-     * stream that capture, by a later call and with the same `fd`, goes on with, in the mode that
-     * `ret` has (PRE or POST). On failure nothing of it stays. NULL: this mover cannot, or copies
-     * live by itself. */
+     * and check. 1: its files are worth a copy() at that rate. NULL: this mover needs no such
+     * thing. */
+    int (*ready)(const struct mover_guest *guest, uint32_t link_kbps, struct err *err);
+    /* Source, of a guest that runs on: its files where that is worth it, in passes, and in mode PRE
+     * its memory, in rounds, as the beginning of the stream that capture, by a later call and with
+     * the same `fd`, goes on with, in the mode that `ret` has (of PRE that or POST). On failure
+     * nothing of it stays. NULL: this mover cannot, or copies live by itself. */
     int (*copy)(const struct mover_guest *guest, int fd, const struct mover_order *order,
                 struct mover_report *ret, struct err *err);
     /* Freezes the guest (it stays frozen on return), writes its memory, its upper layer and its

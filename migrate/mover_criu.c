@@ -35,6 +35,7 @@ int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest,
         join(paths->dev, size, guest->checkpoint, "/dev") < 0 ||
         join(paths->shm, size, guest->checkpoint, "/shm") < 0 ||
         join(paths->stream, size, guest->checkpoint, "/stream") < 0 ||
+        join(paths->ahead, size, guest->checkpoint, "/ahead") < 0 ||
         join(paths->pid_file, size, guest->checkpoint, "/pid") < 0 ||
         join(paths->dumper, size, guest->checkpoint, "/dumper") < 0 ||
         join(paths->server, size, guest->checkpoint, "/server") < 0 ||
@@ -92,6 +93,7 @@ static int resume(const struct mover_guest *guest, struct err *err)
 
 const struct mover_ops mover_criu_ops = {
     .name = "criu",
+    .copies_memory = true,
     .check = mover_check,
     .look = mover_look,
     .ready = mover_ready,

@@ -16,7 +16,8 @@ struct mover_paths {
     char images[256]; /* CHECKPOINT/images: CRIU's files */
     char dev[256];    /* CHECKPOINT/dev, CHECKPOINT/shm: mounted between receive and activate */
     char shm[256];
-    char stream[256]; /* source, PRE: between copy and capture, where the stream is */
+    char stream[256]; /* source: between copy and capture, where the stream is */
+    char ahead[256];  /* source: likewise, what was copied of files (ahead_criu.h) */
     char pid_file[256];
     char dumper[256];    /* source: criu has not let go of the guest yet (presence_posix.h) */
     char server[256];    /* source, POST: somebody gives out memory (presence_posix.h) */
@@ -49,7 +50,8 @@ uint64_t mover_now_us(void);
 int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
 int mover_look(const struct mover_guest *guest, struct look *ret,
                struct err *err);                                   /* look_criu.c */
-int mover_ready(const struct mover_guest *guest, struct err *err); /* capture_criu.c */
+int mover_ready(const struct mover_guest *guest, uint32_t link_kbps,
+                struct err *err); /* capture_criu.c */
 int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order *order,
                struct mover_report *ret, struct err *err); /* rounds_criu.c */
 int mover_capture(const struct mover_guest *guest, int fd, const struct mover_order *order,

@@ -90,7 +90,7 @@ static int send_steps(struct pages *p, struct criu_run *run, int ready, struct s
         if (r == 0)
             nanosleep(&a_moment, NULL);
         else
-            progress_tell(progress, out->n_data);
+            progress_tell(progress, out->n_data - progress->before_bytes);
     }
 }
 

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/clean.h"
 
-enum { SIZE = 20 };
+enum { SIZE = 21 };
 
 void progress_begin(struct progress *progress, const char *path, uint64_t total_bytes)
 {

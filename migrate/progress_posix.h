@@ -6,7 +6,8 @@
 #include "base/move.h"
 
 struct progress {
-    int fd; /* -1: nobody is told */
+    int fd;                /* -1: nobody is told */
+    uint64_t before_bytes; /* of a stream, that are not of what is told of */
     struct move_progress value;
 };
 

@@ -152,6 +152,7 @@ static json_t *verdict(const struct check *check, const struct guest *guest, str
     json_object_set_new(answer, "processes", json_integer(look->n_processes));
     json_object_set_new(answer, "memory_bytes", json_integer((json_int_t)look->memory_bytes));
     json_object_set_new(answer, "files_bytes", json_integer((json_int_t)look->files_bytes));
+    json_object_set_new(answer, "files_ahead_bytes", json_integer((json_int_t)mode.ahead_bytes));
     json_object_set_new(answer, "dirty_bytes_per_s",
                         json_integer((json_int_t)look->dirty_bytes_per_s));
     json_object_set_new(answer, "link_kbps",

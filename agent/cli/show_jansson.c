@@ -242,6 +242,10 @@ static void print_check(FILE *out, const json_t *check, bool colours)
             json_string_value(json_object_get(check, "verdict")), mode != NULL ? ", " : "",
             mode != NULL ? mode : "", (int)json_integer_value(json_object_get(check, "processes")),
             memory, files);
+    if (json_integer_value(json_object_get(check, "files_ahead_bytes")) > 0) {
+        cell_size(json_object_get(check, "files_ahead_bytes"), files, sizeof(files));
+        fprintf(out, " (%s while it runs)", files);
+    }
     cell_size(json_object_get(check, "dirty_bytes_per_s"), dirty, sizeof(dirty));
     fprintf(out, ", writes %s/s", dirty);
     if (json_is_integer(json_object_get(check, "blackout_ms")))

@@ -253,7 +253,8 @@ static void end_forgotten(struct core *core, struct wish *wish)
 static bool was_told(const struct wish *wish, const struct migration_view *view)
 {
     return view->step == wish->told_step && view->progress.done_bytes == wish->told.done_bytes &&
-           view->progress.total_bytes == wish->told.total_bytes;
+           view->progress.total_bytes == wish->told.total_bytes &&
+           view->progress.is_files == wish->told.is_files;
 }
 
 /* As far as it is known. */
@@ -263,8 +264,9 @@ static void write_progress(const struct migration_view *view, char *ret, size_t 
     size_t used = (size_t)snprintf(ret, size, "%s", view->step);
 
     if (p->total_bytes != 0)
-        used += (size_t)snprintf(ret + used, size - used, ": %.1f of %.1f MiB",
-                                 p->done_bytes / 1048576.0, p->total_bytes / 1048576.0);
+        used += (size_t)snprintf(ret + used, size - used, "%s: %.1f of %.1f MiB",
+                                 p->is_files ? " files" : "", p->done_bytes / 1048576.0,
+                                 p->total_bytes / 1048576.0);
     if (p->total_bytes != 0 && view->rate_kbps != 0)
         snprintf(ret + used, size - used, ", %.1f Mbit/s, %.1f s left", view->rate_kbps / 1000.0,
                  move_left_ms(p, view->rate_kbps) / 1000.0);

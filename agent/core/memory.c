@@ -123,8 +123,8 @@ static void give_up_stream(struct core *core, const struct migration *m, struct 
     core_node_changed(core);
 }
 
-/* Nobody stands still while memory goes ahead in rounds, nor for memory that follows. A machine's
- * stream is awaited all the way: it tells of its own halt too late. */
+/* Nobody stands still while files or rounds of memory go ahead, nor for memory that follows. A
+ * machine's stream is awaited all the way: it tells of its own halt too late. */
 static bool is_calm(const struct core *core, const struct migration *m,
                     const struct local_move *move, enum guest_kind kind)
 {
@@ -133,7 +133,7 @@ static bool is_calm(const struct core *core, const struct migration *m,
     if (m->phase == MIGRATION_HANDOVER)
         return true;
     return kind != KIND_VM && m->phase == MIGRATION_RESERVED && !move->is_captured &&
-           move->report.progress.round > 0 && local != NULL &&
+           (move->report.progress.round > 0 || move->report.progress.is_files) && local != NULL &&
            (local->report.frozen_by & FROZEN_BY_MIGRATION) == 0;
 }
 
@@ -185,10 +185,12 @@ void core_move_progressed(struct core *core, const struct asked *asked,
         return;
     was = &move->report.progress;
     ms = (core->now - move->heard_us) / 1000;
-    if (now->done_bytes > was->done_bytes && move->heard_us != 0 && ms > 0)
+    if (now->is_files == was->is_files && now->done_bytes > was->done_bytes &&
+        move->heard_us != 0 && ms > 0)
         move->report.rate_kbps = (uint32_t)((now->done_bytes - was->done_bytes) * 8 / ms);
     move->heard_us = core->now;
-    if (now->done_bytes == was->done_bytes && now->total_bytes == was->total_bytes)
+    if (now->done_bytes == was->done_bytes && now->total_bytes == was->total_bytes &&
+        now->is_files == was->is_files)
         return;
     *was = *now;
     core_node_changed(core);

@@ -87,9 +87,11 @@ static void order_capture(struct core *core, const struct migration *m)
 
 static void saga_run(struct core *core, struct saga *saga, const struct migration *m)
 {
+    const struct move_report *source = core_move_report(core, m->from, m->id);
     struct saga_facts facts;
 
     leader_facts(core, m, &facts);
+    saga->is_live = saga->is_live || (source != NULL && source->progress.is_files);
     switch (saga_step(saga, &facts, core->now)) {
     case SAGA_WAIT:
         break;

@@ -6,24 +6,25 @@
 
 enum job_kind {
     /* of the cell executor: each in a process of its own */
-    JOB_START = 1,  /* run: -> pid */
-    JOB_TERMINATE,  /* run, pid */
-    JOB_EXEC,       /* run, pid, argv, 3 fds -> status */
-    JOB_LOOK,       /* run, pid, fd: a struct look is written there */
-    JOB_CONSOLE,    /* run, pid, 3 fds */
-    JOB_CLEAN_UP,   /* run, keep_upper */
-    JOB_PREPARE,    /* run, keep_upper: its image is there, and nothing of an earlier life but, with
-                     * keep_upper, what was kept for this one */
-    JOB_SURVEY,     /* run, pid, wish -> mode, which is not AUTO: ready for CAPTURE, it runs on */
-    JOB_COPY,       /* run, pid, wish (PRE), fd -> mode of CAPTURE, which goes on: it runs on */
-    JOB_CAPTURE,    /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
-    JOB_STAND_BY,   /* run: does what ACTIVATE would before the guest runs, once it is received */
-    JOB_RECEIVE,    /* run, fd -> bytes, handed_over_us */
-    JOB_ACTIVATE,   /* run -> pid; mode POST: its memory follows */
-    JOB_AWAIT,      /* run: all of its memory is here */
-    JOB_RESUME,     /* run, pid */
-    JOB_DISCARD,    /* run, pid: files and leftovers of a mover */
-    JOB_UNPACK,     /* digest, fd */
+    JOB_START = 1, /* run: -> pid */
+    JOB_TERMINATE, /* run, pid */
+    JOB_EXEC,      /* run, pid, argv, 3 fds -> status */
+    JOB_LOOK,      /* run, pid, fd: a struct look is written there */
+    JOB_CONSOLE,   /* run, pid, 3 fds */
+    JOB_CLEAN_UP,  /* run, keep_upper */
+    JOB_PREPARE,   /* run, keep_upper: its image is there, and nothing of an earlier life but, with
+                    * keep_upper, what was kept for this one */
+    JOB_SURVEY,    /* run, pid, wish -> mode, which is not AUTO, copies_files: ready for CAPTURE, it
+                    * runs on */
+    JOB_COPY,      /* run, pid, wish, fd -> mode of CAPTURE, which goes on: it runs on */
+    JOB_CAPTURE,   /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
+    JOB_STAND_BY,  /* run: does what ACTIVATE would before the guest runs, once it is received */
+    JOB_RECEIVE,   /* run, fd -> bytes, handed_over_us */
+    JOB_ACTIVATE,  /* run -> pid; mode POST: its memory follows */
+    JOB_AWAIT,     /* run: all of its memory is here */
+    JOB_RESUME,    /* run, pid */
+    JOB_DISCARD,   /* run, pid: files and leftovers of a mover */
+    JOB_UNPACK,    /* digest, fd */
     JOB_DROP_IMAGE, /* digest */
     JOB_CHECK,      /* run, pid, timeout_ms, port or argv */
     JOB_CHECKPOINT, /* run, pid -> frozen_us, handed_over_us (it runs again) */
@@ -69,6 +70,7 @@ struct job_result {
     int32_t status; /* exit code, or 128 + signal */
     uint64_t bytes, frozen_us, handed_over_us;
     enum move_mode mode;
+    bool copies_files; /* SURVEY: COPY is worth it, in any mode */
 };
 
 void job_init(struct job *job);

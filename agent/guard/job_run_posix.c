@@ -205,7 +205,7 @@ static int look_with(const struct scene *s, struct look *ret, struct err *err)
     const struct mover_ops *mover = s->kind->mover;
     int rc = mover->look(&s->mover, ret, err);
 
-    if (rc == 0 && !mover->is_live && mover->copy == NULL)
+    if (rc == 0 && !mover->is_live && !mover->copies_memory)
         ret->can_pre = false;
     return rc;
 }
@@ -289,7 +289,10 @@ static int survey(struct scene *s, struct job_result *ret, struct err *err)
     ret->mode = s->job->wish.terms.mode;
     if (rc == 0 && ret->mode == MOVE_AUTO)
         rc = pick_mode(s, &ret->mode, err);
-    return rc < 0 || s->kind->mover->ready == NULL ? rc : s->kind->mover->ready(&s->mover, err);
+    if (rc == 0 && s->kind->mover->ready != NULL)
+        rc = s->kind->mover->ready(&s->mover, mode_link_kbps(&s->job->wish), err);
+    ret->copies_files = rc == 1;
+    return rc == 1 ? 0 : rc;
 }
 
 static int close_port(void *context, struct err *err)
@@ -300,13 +303,14 @@ static int close_port(void *context, struct err *err)
     return port == 0 ? 0 : wiring_set_up(port, false, err);
 }
 
-/* COPY: the rounds before it. */
+/* COPY: what goes before it. */
 static int capture(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_order order = {.mode = s->job->wish.terms.mode,
                                 .post_after = mode_post_after(&s->job->wish),
                                 .last_round_ms = mode_last_round_ms(&s->job->wish),
                                 .rate_kbps = s->job->wish.terms.bandwidth_kbps,
+                                .link_kbps = mode_link_kbps(&s->job->wish),
                                 .close_port = close_port,
                                 .context = s};
     const struct mover_ops *mover = s->kind->mover;
@@ -314,9 +318,9 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0 && copies && mover->copy == NULL)
-        rc =
-            err_set(err, -ENOTSUP, "a guest of kind %s is not copied while it runs", s->kind->name);
+    if (rc == 0 && copies && order.mode == MOVE_PRE && !mover->copies_memory)
+        rc = err_set(err, -ENOTSUP, "the memory of a guest of kind %s is not copied while it runs",
+                     s->kind->name);
     if (rc == 0 && mover->ready == NULL)
         rc = mover->check(&s->mover, err);
     if (rc == 0)

@@ -49,18 +49,15 @@ static void set_mode(struct operation *op)
 
     if (wish->terms.mode == MOVE_AUTO)
         wish->terms.mode = op->result.mode;
-    if (!is_copied_live(op))
-        wish->allows_post = false;
-}
-
-static bool is_copied_first(const struct operation *op)
-{
-    return !is_copied_live(op) && op->request.wish.terms.mode == MOVE_PRE;
+    if (is_copied_live(op))
+        return;
+    wish->allows_post = false;
+    op->is_copied_first = wish->terms.mode == MOVE_PRE || op->result.copies_files;
 }
 
 static bool runs_meanwhile(const struct operation *op)
 {
-    return is_copied_live(op) || is_copied_first(op);
+    return is_copied_live(op) || op->is_copied_first;
 }
 
 static enum step capture_check(struct work *work, struct operation *op)
@@ -89,13 +86,13 @@ static enum step capture_check(struct work *work, struct operation *op)
 /* Its port stays up, and the lease alone may freeze it. */
 static enum step capture_copy(struct work *work, struct operation *op)
 {
-    return is_copied_first(op) ? step_move_job(work, op, JOB_COPY) : STEP_NEXT;
+    return op->is_copied_first ? step_move_job(work, op, JOB_COPY) : STEP_NEXT;
 }
 
 /* From here on as one that was not copied first; what did not converge follows. */
 static enum step capture_halt(struct work *work, struct operation *op)
 {
-    if (!is_copied_first(op))
+    if (!op->is_copied_first)
         return STEP_NEXT;
     op->request.wish.terms.mode = op->result.mode;
     op->guest->record.frozen_by = FROZEN_BY_MIGRATION;

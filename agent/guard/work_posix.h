@@ -52,6 +52,7 @@ struct operation {
     bool is_soft;   /* its job may fail: that is said and passed over */
     uint32_t job;   /* that runs for it; 0 = none */
     struct job_result result;
+    bool is_copied_first; /* CAPTURE: its files, or its memory, while it runs */
     uint64_t begun_us;  /* its first step */
     uint64_t wake_us;   /* UINT64_MAX = only a job's end */
     uint64_t until_us;  /* a step's own limit; 0 at its first call */

@@ -36,12 +36,21 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
     return rc < 0 ? rc : mover_look(&inside, ret, err);
 }
 
-static int ready(const struct mover_guest *guest, struct err *err)
+static int ready(const struct mover_guest *guest, uint32_t link_kbps, struct err *err)
 {
     struct mover_guest inside;
     int rc = see_inside(guest, &inside, err);
 
-    return rc < 0 ? rc : mover_ready(&inside, err);
+    return rc < 0 ? rc : mover_ready(&inside, link_kbps, err);
+}
+
+static int copy(const struct mover_guest *guest, int fd, const struct mover_order *order,
+                struct mover_report *ret, struct err *err)
+{
+    struct mover_guest inside;
+    int rc = see_inside(guest, &inside, err);
+
+    return rc < 0 ? rc : mover_copy(&inside, fd, order, ret, err);
 }
 
 static int capture(const struct mover_guest *guest, int fd, const struct mover_order *order,
@@ -107,6 +116,7 @@ const struct mover_ops mover_lxc_ops = {
     .check = check,
     .look = look,
     .ready = ready,
+    .copy = copy,
     .capture = capture,
     .stand_by = stand_by,
     .receive = receive,

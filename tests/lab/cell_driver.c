@@ -33,6 +33,7 @@
 #include "agent/guest/guest.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/digest_sodium.h"
+#include "migrate/mode.h"
 #include "migrate/mover.h"
 #include "migrate/progress_posix.h"
 
@@ -196,8 +197,9 @@ static int copy(const struct words *w, struct err *err)
     int r;
 
     read_mover_guest(w, &paths, &guest);
-    r = mover_criu_ops.ready(&guest, err);
-    if (r == 0)
+    order.link_kbps = MODE_COPY_KBPS;
+    r = mover_criu_ops.ready(&guest, order.link_kbps, err);
+    if (r >= 0)
         r = mover_criu_ops.copy(&guest, 1, &order, &report, err);
     snprintf(progress, sizeof(progress), "%s" MOVER_PROGRESS, guest.checkpoint);
     (void)progress_read(progress, &told);
@@ -220,8 +222,8 @@ static int capture(const struct words *w, struct err *err)
 
     read_mover_guest(w, &paths, &guest);
     order.mode = mode_of(w->n > 3 ? w->word[3] : "stop", &is_begun);
-    r = is_begun ? 0 : mover_criu_ops.ready(&guest, err);
-    if (r == 0)
+    r = is_begun ? 0 : mover_criu_ops.ready(&guest, MODE_COPY_KBPS, err);
+    if (r >= 0)
         r = mover_criu_ops.capture(&guest, 1, &order, &report, err);
     if (r == 0)
         fprintf(stderr, "captured bytes=%llu frozen_us=%llu handed_over_us=%llu\n",

@@ -233,7 +233,7 @@ static void replies_are_read_back(void **state)
         reply.handed_over_us = 99;
         reply.stats = (struct guard_stats){1, 2, 3, 4, GUARD_UNKNOWN};
         reply.mode = MOVE_POST;
-        reply.progress = (struct move_progress){1, 2, 3};
+        reply.progress = (struct move_progress){1, true, 2, 3};
         reply.n_reports = 2;
         reply.reports = reports;
         assert_int_equal(guard_reply_decode(buffer, encoded_reply(&reply), &back), 0);

@@ -96,6 +96,26 @@ static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
     assert_true(has_reason(&look, "no-post-copy"));
 }
 
+static void files_that_go_ahead_are_not_waited_for(void **unused)
+{
+    const struct mode_wish wish = {.terms = {MOVE_AUTO, 300, 0}, .link_kbps = 1000000};
+    struct look look = {
+        .memory_bytes = MIB, .files_bytes = 301ull * MIB, .ahead_bytes = 300ull * MIB};
+    struct mode_verdict verdict;
+
+    (void)unused;
+    mode_pick(&wish, &look, &verdict);
+    assert_int_equal(verdict.mode, MOVE_STOP);
+    assert_int_equal(verdict.ahead_bytes, 300ull * MIB);
+    assert_true(verdict.blackout_ms < 120);
+    assert_true(verdict.total_ms > 4000);
+    assert_true(has_reason(&look, "files-ahead"));
+    look = (struct look){.memory_bytes = MIB, .files_bytes = MIB / 2, .ahead_bytes = MIB / 2};
+    mode_pick(&wish, &look, &verdict);
+    assert_int_equal(verdict.ahead_bytes, 0);
+    assert_false(has_reason(&look, "files-ahead"));
+}
+
 static void what_moves_have_shown_counts(void **unused)
 {
     struct mode_wish wish = {
@@ -266,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mode_follows_from_the_facts),
         cmocka_unit_test(a_target_without_userfaultfd_rules_post_copy_out),
+        cmocka_unit_test(files_that_go_ahead_are_not_waited_for),
         cmocka_unit_test(what_moves_have_shown_counts),
         cmocka_unit_test(a_live_copy_ends_by_post_copy),
         cmocka_unit_test(the_last_round_takes_a_part_of_the_downtime),

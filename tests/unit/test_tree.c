@@ -298,6 +298,31 @@ static void a_changing_tree_arrives(void **state)
     }
 }
 
+static void a_tree_that_did_not_change_stays_as_it_is(void **state)
+{
+    struct tree_index has = {0}, now = {0};
+    struct trees *t = *state;
+    struct tree_change change;
+    char *before, *after;
+    struct err err;
+
+    do_much(t->from);
+    look(t->from, &has);
+    settle(&has);
+    assert_int_equal(pass(t, NULL, &has, true, &err), 0);
+    before = describe(t->to);
+    look(t->from, &now);
+    tree_index_compare(&has, &now, &change);
+    assert_int_equal(change.n, 0);
+    assert_int_equal(pass(t, &has, &now, false, &err), 0);
+    after = describe(t->to);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    tree_index_deinit(&has);
+    tree_index_deinit(&now);
+}
+
 static void nothing_is_left_out_of_a_tree_that_stands_still(void **state)
 {
     struct tree_index now = {0};
@@ -446,6 +471,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_changing_tree_arrives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_tree_that_did_not_change_stays_as_it_is, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_left_out_of_a_tree_that_stands_still, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_tree_sent_anew_takes_the_place_of_all, set_up, tear_down),
