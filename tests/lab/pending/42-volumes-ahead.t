@@ -127,8 +127,8 @@ on "${to#n}" sh -c 'mount -t tmpfs -o size=100m full /var/lib/skein/volumes'
 begin
 stayed full
 left_nothing full
-says_why() { on "$w" skein events | grep -qi 'migration-step-failed.*no space'; }
-ok 'full: events say why' wait_until 60 says_why
+says_why() { on "${to#n}" skein events | grep -qi 'no space'; }
+ok 'full: its node says why' wait_until 60 says_why
 on "${to#n}" umount /var/lib/skein/volumes
 
 # A container by liblxc goes the same way
