@@ -17,7 +17,7 @@ ok 'joins it' wait_until 120 x skein join "$token"
 begin_guests
 becomes 'each says what runs its machines' 'n1 qemu-tcg, x1 xen' field '[.[] | "\(.name) \(.vm_driver)"] | sort | join(", ")' skein node list
 
-ok 'a cell on the other node' wait_until 120 x skein guest run far --image web --slice red --on n1 --memory 64m -- /bin/counter 7000
+must 'a cell on the other node' x skein guest run far --image web --slice red --on n1 --memory 64m --timeout 300s -- /bin/counter 7000
 far=$(field .ip skein guest show far)
 cat >$root/tmp/user-data <<S
 #!/bin/sh
@@ -27,15 +27,15 @@ while :; do
     sleep 1
 done >/dev/hvc0
 S
-must 'a machine by Xen' x skein guest run vm1 --kind vm --image vm --slice red --on x1 --cores 1 --memory 192m --user-data /tmp/user-data --timeout 600s
+x skein node cordon n1 >/dev/null
+must 'a machine by Xen' x skein guest run vm1 --kind vm --image vm --slice red --cores 1 --memory 192m --user-data /tmp/user-data --timeout 600s
 ok 'is a domain that runs' wait_until 60 runs vm1
 near=$(field .ip skein guest show vm1)
 ok 'it hears from the cell there' wait_until 300 logs vm1 'far said [0-9]'
 ok 'which reaches it' wait_until 120 on 1 skein guest exec far -- ping -c 1 -W 5 "$near"
 ok 'by TCP' wait_until 120 answers far "$near" 7001
 
-x skein node cordon n1 >/dev/null
-ok 'a cell beside it' wait_until 120 x skein guest run web --image web --slice red --memory 64m -- /bin/counter 7000
+ok 'a cell beside it' x skein guest run web --image web --slice red --memory 64m --timeout 120s -- /bin/counter 7000
 becomes 'which is there' x1 place_of web
 x skein node uncordon n1 >/dev/null
 refused 'to move the machine' 1 'do not move while they run' x skein guest migrate vm1 --to n1
