@@ -192,7 +192,7 @@ static int set_profile(struct config *config, const struct key *key, const char 
 {
     (void)key;
     if (timers_of_profile(value) == NULL)
-        return err_set(err, -EINVAL, "'%s' is none of default, fast, wan", value);
+        return err_set(err, -EINVAL, "'%s' is none of default, fast, wan, slow", value);
     snprintf(config->profile, sizeof(config->profile), "%s", value);
     return 0;
 }

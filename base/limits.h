@@ -47,7 +47,8 @@ enum {
     DEFAULT_AUTHORITY_MS = 150, /* A */
     DEFAULT_LEASE_MS = 600,     /* L, and the ceiling of a new node */
     DEFAULT_FREEZE_MS = 20,     /* F */
-    MAX_LEASE_MS = 3000,
+    GROWN_LEASE_MS = 3000, /* no lease becomes longer by itself */
+    MAX_LEASE_MS = 60000,  /* L itself */
     CLOCK_DRIFT_PERMILLE = 10, /* ρ: 1 % */
 };
 

@@ -8,7 +8,10 @@
 
 _Static_assert(CLOCK_DRIFT_PERMILLE * 3 <= 1000, "rho <= 1/3: (1 + 3 rho)(1 - rho) >= 1 + rho");
 
-enum { ROUND_TRIP_MS = 10 /* of the control class, at the least */ };
+enum {
+    ROUND_TRIP_MS = 10, /* of the control class, at the least */
+    SILENCES_IN_A_LEASE = 4,
+};
 
 static const struct profile {
     const char *name;
@@ -21,6 +24,8 @@ static const struct profile {
     {"fast", {100, 20, 20, 60, 300, 20}},
     /* Round trips of 100 ms and more: A outlasts two beats and 300 ms of it, T two of them. */
     {"wan", {600, 100, 150, 600, 2200, 20}},
+    /* Processes that get no processor for seconds: A outlasts three of them, L four times that. */
+    {"slow", {3000, 500, 500, 3000, 12000, 500}},
 };
 enum { N_PROFILES = sizeof(profiles) / sizeof(profiles[0]) };
 
@@ -123,6 +128,13 @@ uint32_t timers_election_limit_ms(const struct timers *timers, uint32_t lease_ms
     uint64_t rest = (uint64_t)timers->authority_ms + 2 * (uint64_t)timers->beat_ms;
 
     return lease_ms > rest ? (uint32_t)((lease_ms - rest) / 2) : 0;
+}
+
+uint32_t timers_silence_ms(const struct timers *timers, uint32_t least)
+{
+    uint32_t silence_ms = timers->lease_ms / SILENCES_IN_A_LEASE;
+
+    return silence_ms > least ? silence_ms : least;
 }
 
 int timers_check(const struct timers *timers, struct err *err)

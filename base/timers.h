@@ -19,7 +19,7 @@ struct timers {                                          /* ms. In a wish, 0 = a
     uint32_t beat_ms, authority_ms, lease_ms, freeze_ms; /* B, A, L, F */
 };
 
-/* "default", "fast" or "wan"; NULL for another name. */
+/* "default", "fast", "wan" or "slow"; NULL for another name. */
 const struct timers *timers_of_profile(const char *profile);
 /* The profile whose timers these are; "custom" when there is none. */
 const char *timers_profile_name(const struct timers *timers);
@@ -32,6 +32,9 @@ struct timers timers_overlay(const struct timers *wish, const struct timers *bas
 int timers_check(const struct timers *timers, struct err *err);
 /* The longest T with which leases of `lease_ms` outlast a leader's death (the third inequality). */
 uint32_t timers_election_limit_ms(const struct timers *timers, uint32_t lease_ms);
+/* For how long the other end of a connection may say nothing before it is called anew: a fraction
+ * of a lease, at least `least`. Where processes may get no processor for long, so must a call. */
+uint32_t timers_silence_ms(const struct timers *timers, uint32_t least);
 /* -EINVAL: words name the first key of the wish that is not the cluster's, and what to do. */
 int timers_agree(const struct timers *wish, const struct timers *cluster, struct err *err);
 

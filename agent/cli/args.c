@@ -103,7 +103,7 @@ static int check_value(struct arg_value *value, struct err *err)
     case VALUE_PROFILE:
         return timers_of_profile(text) != NULL
                    ? 0
-                   : err_set(err, -EINVAL, "'%.40s' is none of default, fast, wan", text);
+                   : err_set(err, -EINVAL, "'%.40s' is none of default, fast, wan, slow", text);
     case VALUE_ON_OFF:
         return one_of(text, switches, "on, off", err);
     case VALUE_KIND:

@@ -32,7 +32,7 @@ enum value_type {
     VALUE_FORMAT,   /* table, json, yaml, csv */
     VALUE_RESTART,  /* always, on-failure, never */
     VALUE_FAILOVER, /* restart, stay, restore */
-    VALUE_PROFILE,  /* default, fast, wan */
+    VALUE_PROFILE,  /* default, fast, wan, slow */
     VALUE_ON_OFF,   /* on or off -> true or false */
     VALUE_KIND,     /* cell, vm */
     VALUE_MODE,     /* auto, stop, pre, post */

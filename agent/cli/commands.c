@@ -33,7 +33,7 @@
 static const struct value_spec init_flags[] = {
     BOARD_FLAGS,
     FLAG(VALUE_PROFILE, "profile", "profile", "PROFILE",
-         "the cluster's timers, for good: default, fast or wan (default)"),
+         "the cluster's timers, for good: default, fast, wan or slow (default)"),
     END};
 static const struct value_spec join_flags[] = {BOARD_FLAGS, END};
 static const struct value_spec join_operands[] = {OPERAND(VALUE_TEXT, "TOKEN", "token"), END};

@@ -209,7 +209,7 @@ static void note_gap(const struct detector *d, struct detector_node *row, const 
         return;
     row->n_gaps = 0;
     row->calm_us = now;
-    row->want_ms = longer_ms < MAX_LEASE_MS ? longer_ms : (uint32_t)MAX_LEASE_MS;
+    row->want_ms = longer_ms < GROWN_LEASE_MS ? longer_ms : (uint32_t)GROWN_LEASE_MS;
     if (row->want_ms < d->lease_ms)
         row->want_ms = d->lease_ms;
 }

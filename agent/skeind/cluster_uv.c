@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "consensus/file_posix.h"
 #include "consensus/keyring.h"
+#include "consensus/link_uv.h"
 #include "consensus/replica.h"
 
 enum { MEMBERS_FILE_MAX = 256 * 1024, MAX_VOTERS = 5, MEMBERS_LIMIT_MS = 2000 };
@@ -179,11 +180,15 @@ static void on_join(void *context, const struct peer_route *route, const uint8_t
 static int start_network(struct skeind *s, struct err *err)
 {
     const struct member *own = members_find(&s->members, s->members.own_id);
+    const struct timers *timers = &s->members.timers;
     struct peers_config peers = {
         .pump = s->pump,
         .address = own->address,
         .port = PORT_API,
         .own_id = own->id,
+        .connect_ms = (int)timers_silence_ms(timers, PEERS_CONNECT_MS),
+        .handshake_ms = (int)timers_silence_ms(timers, PEERS_HANDSHAKE_MS),
+        .silence_ms = (int)timers_silence_ms(timers, PEERS_SILENCE_MS),
         .context = s,
         .on_message = on_peer_message,
         .on_join = on_join,
@@ -197,6 +202,8 @@ static int start_network(struct skeind *s, struct err *err)
         .address = own->address,
         .port = PORT_STREAM,
         .peer_port = PORT_STREAM,
+        .connect_ms = timers_silence_ms(timers, LINK_DEFAULT_CONNECT_MS),
+        .dead_ms = timers_silence_ms(timers, LINK_DEFAULT_DEAD_MS),
         .context = s,
         .on_migration = skeind_migration_stream,
         .on_migration_end = skeind_migration_end,

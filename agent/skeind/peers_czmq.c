@@ -12,12 +12,9 @@
 #include "base/tcp_posix.h"
 
 enum {
-    CONNECT_MS = 300,
     RECONNECT_MS = 50,
     RECONNECT_MAX_MS = 200,
-    HANDSHAKE_MS = 1000,
     HEARTBEAT_MS = 200,
-    HEARTBEAT_TIMEOUT_MS = 800, /* a cut link is given up and called anew */
     BACKLOG = 256,
     HEX_KEY_SIZE = 2 * KEY_SIZE + 1,
 };
@@ -126,10 +123,10 @@ static void set_common(zsock_t *socket, const struct peers_config *config, int t
 {
     zsock_set_linger(socket, 0);
     zsock_set_tos(socket, tos);
-    zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
+    zsock_set_handshake_ivl(socket, config->handshake_ms);
     zsock_set_heartbeat_ivl(socket, HEARTBEAT_MS);
-    zsock_set_heartbeat_timeout(socket, HEARTBEAT_TIMEOUT_MS);
-    zsock_set_heartbeat_ttl(socket, 2 * HEARTBEAT_TIMEOUT_MS);
+    zsock_set_heartbeat_timeout(socket, config->silence_ms);
+    zsock_set_heartbeat_ttl(socket, 2 * config->silence_ms);
     zsock_set_maxmsgsize(socket, MESSAGE_MAX_SIZE + 4096);
     zsock_set_curve_publickey_bin(socket, config->curve_public);
     zsock_set_curve_secretkey_bin(socket, config->curve_secret);
@@ -229,8 +226,8 @@ static zsock_t *call(const struct peers *peers, const struct peer_member *member
     zsock_set_sndhwm(socket, queue);
     zsock_set_rcvhwm(socket, 1);
     zsock_set_sndtimeo(socket, 0);
-    zsock_set_connect_timeout(socket, CONNECT_MS);
-    zsock_set_tcp_maxrt(socket, HEARTBEAT_TIMEOUT_MS);
+    zsock_set_connect_timeout(socket, peers->config.connect_ms);
+    zsock_set_tcp_maxrt(socket, peers->config.silence_ms);
     zsock_set_reconnect_ivl(socket, RECONNECT_MS);
     zsock_set_reconnect_ivl_max(socket, RECONNECT_MAX_MS);
     if (zsock_connect(socket, "tcp://%s:0;%s:%u", ipv4_format(peers->config.address, own),

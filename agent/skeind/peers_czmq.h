@@ -32,6 +32,11 @@ enum {
     PEERS_REQUEST_QUEUE = 1000,
     PEERS_JOIN_MAX_SIZE = 64 * 1024,
     PEERS_ROUTE_MAX = 32,
+
+    /* At least: */
+    PEERS_CONNECT_MS = 300,
+    PEERS_HANDSHAKE_MS = 1000,
+    PEERS_SILENCE_MS = 800,
 };
 
 struct peer_member {
@@ -52,6 +57,8 @@ struct peers_config {
     uint16_t port;
     uint64_t own_id;
     uint8_t curve_public[KEY_SIZE], curve_secret[KEY_SIZE];
+    int connect_ms, handshake_ms; /* limits of a call */
+    int silence_ms;               /* a link that is silent so long is given up and called anew */
     void *context;
     void (*on_message)(void *context, uint64_t from, enum peer_channel channel, const uint8_t *data,
                        size_t size);

@@ -7,6 +7,7 @@
 #include "agent/skeind/skeind_uv.h"
 #include "base/clean.h"
 #include "base/log.h"
+#include "consensus/link_uv.h"
 #include "consensus/replica.h"
 
 enum { EVENTS_A_TURN = 256 };
@@ -150,6 +151,7 @@ int skeind_replica_start(struct skeind *s, bool bootstrap, struct err *err)
         .keyring = s->keyring,
         .election_ms = s->members.timers.election_ms,
         .heartbeat_ms = s->members.timers.heartbeat_ms,
+        .connect_ms = timers_silence_ms(&s->members.timers, LINK_DEFAULT_CONNECT_MS),
         .disk_stall_ms = s->config.disk_stall_ms,
         .bootstrap = bootstrap,
         .fsm = {.apply = replica_copy_apply,

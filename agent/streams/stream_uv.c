@@ -347,6 +347,8 @@ static int open_link(struct streams *streams, struct err *err)
         .address = streams->config.address,
         .port = streams->config.port,
         .tos = TOS_BULK,
+        .connect_ms = streams->config.connect_ms,
+        .dead_ms = streams->config.dead_ms,
         .on_accept = on_link,
         .on_end = on_link_end,
         .data = streams,

@@ -34,6 +34,7 @@ struct streams_config {
     uint32_t address;
     uint16_t port;      /* PORT_STREAM; others in tests; 0 = any, see streams_port */
     uint16_t peer_port; /* PORT_STREAM */
+    uint32_t connect_ms, dead_ms; /* as struct link_config has them; 0: its own */
     void *context;
     /* A peer opened the stream of a migration; `fd` (blocking) is the callee's. */
     void (*on_migration)(void *context, uint64_t from, uint64_t migration, int fd);

@@ -66,7 +66,7 @@ static void wrong_arguments_are_refused_and_change_nothing(void **state)
     int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     int directory = open("/", O_RDONLY | O_CLOEXEC);
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     run_of(&request, GUARD_START, "web", 5, 1999); /* below the guests' ports */
     request.index = d->index;
     assert_int_equal(ask(d, &request, NULL), -EINVAL);

@@ -7,7 +7,7 @@
 #include "agent/guard/proto.h"
 
 /* L_MS: a lease that a test lets end; until then it gets everything done that needs one. */
-enum { WAIT_MS = 15000, F_MS = DEFAULT_FREEZE_MS, L_MS = MAX_LEASE_MS / 2 };
+enum { WAIT_MS = 15000, F_MS = DEFAULT_FREEZE_MS, L_MS = GROWN_LEASE_MS / 2 };
 
 extern const char *driver_program; /* the guard that is started */
 

@@ -49,7 +49,7 @@ static void stop_waits_and_then_kills(void **state)
     struct driver *d = *state;
     struct guard_request request;
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     run_of(&request, GUARD_START, "web", 5, 2000);
     free(request.run.spec.argv[0]);
     request.run.spec.argv[0] = strdup("stubborn");
@@ -191,7 +191,7 @@ static void volumes_go_when_they_are_not_named(void **state)
 
     make_volumes("web.4");
     assert_int_equal(keep(d, NULL), -EKEYEXPIRED);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(start_with_a_volume(d), 0);
     make_volumes("web.3");
     make_volumes("web.3.new");

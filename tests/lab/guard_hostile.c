@@ -59,7 +59,7 @@ static int try(struct driver *d, enum guard_op op, const struct attempt *attempt
  * nothing had been said. */
 static void keep_lease(struct driver *d)
 {
-    if (!beat(d, MAX_LEASE_MS, NULL))
+    if (!beat(d, GROWN_LEASE_MS, NULL))
         _exit(2);
 }
 
@@ -103,7 +103,7 @@ static void forge_acks(struct driver *d)
         request.ack.stamp.run = d->hello.run + (sequence == 0);
         request.ack.stamp.sequence = 1000000 + sequence;
         request.ack.term = 1000;
-        request.ack.lease_ms = MAX_LEASE_MS;
+        request.ack.lease_ms = GROWN_LEASE_MS;
         ask(d, &request, &reply);
         guard_reply_deinit(&reply);
         keep_lease(d);

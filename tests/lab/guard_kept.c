@@ -31,7 +31,7 @@ static void guest_is_kept_and_goes_on(void **state)
     int stream[2];
 
     assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
     request_of(&request, GUARD_CHECKPOINT);

@@ -138,7 +138,7 @@ static void user_and_lease_freeze_by_themselves(void **state)
     sleep_until_us(d->lease_end_us);
     assert_int_equal(await_state(d, "web", GUEST_FROZEN).frozen_by,
                      FROZEN_BY_LEASE | FROZEN_BY_USER);
-    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_true(beat(d, GROWN_LEASE_MS, "web:5"));
     assert_true(stands_still("web"));
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 4), -ESTALE);
     assert_int_equal(ask_copy(d, GUARD_THAW, "web", 5), 0);
@@ -156,7 +156,7 @@ static void another_cluster_is_heard_once_the_lease_is_over(void **state)
 
     d->term = 90;
     d->index = 900;
-    assert_true(beat(d, MAX_LEASE_MS / 2, ""));
+    assert_true(beat(d, GROWN_LEASE_MS / 2, ""));
     end_us = d->lease_end_us;
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     run_of(&request, GUARD_PREPARE, "db", 800, 2001);
@@ -167,10 +167,10 @@ static void another_cluster_is_heard_once_the_lease_is_over(void **state)
     d->cluster = 2;
     d->term = 1;
     d->index = 7;
-    assert_true(beat(d, MAX_LEASE_MS, "web:5")); /* too early: it moves nothing */
+    assert_true(beat(d, GROWN_LEASE_MS, "web:5")); /* too early: it moves nothing */
     sleep_until_us(end_us);
     assert_int_equal(report_of(d, "web").frozen_by, FROZEN_BY_LEASE);
-    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_true(beat(d, GROWN_LEASE_MS, "web:5"));
     assert_int_equal(await_state(d, "web", 0).state, 0);
     assert_int_equal(await_state(d, "db", 0).state, 0);
     assert_true(port_is(2000, NULL));
@@ -193,7 +193,7 @@ static void restarted_guard_knows_whose_its_guests_are(void **state)
     driver_kill(d, SIGKILL);
     driver_start(d);
     d->cluster = 2;
-    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_true(beat(d, GROWN_LEASE_MS, "web:5"));
     assert_int_equal(await_state(d, "web", 0).state, 0);
     assert_true(stands_still("web"));
 }
@@ -314,7 +314,7 @@ static void orderly_end_leaves_everything_frozen(void **state)
 {
     struct driver *d = *state;
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
     driver_kill(d, SIGTERM);

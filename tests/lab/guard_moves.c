@@ -18,7 +18,7 @@ static void guest_moves_and_goes_on(void **state)
     int stream[2];
 
     assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     assert_true(counts("web"));
     assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), 0);
@@ -30,7 +30,7 @@ static void guest_moves_and_goes_on(void **state)
     assert_int_equal(ask_copy(d, GUARD_STOP, "web", 5), -EBUSY);
     driver_kill(d, SIGKILL);
     driver_start(d);
-    assert_true(beat(d, MAX_LEASE_MS, "web:5"));
+    assert_true(beat(d, GROWN_LEASE_MS, "web:5"));
     assert_int_equal(report_of(d, "web").state, GUEST_HANDED_OVER);
     assert_true(stands_still("web"));
     assert_true(port_is(2000, "down"));
@@ -72,7 +72,7 @@ static void failed_capture_costs_time_only(void **state)
     int stream[2];
 
     assert_int_equal(pipe2(stream, O_CLOEXEC), 0);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", 5, 2000), 0);
     put_file("/run/fake/fail.capture", "");
     assert_int_equal(move(d, GUARD_CAPTURE, 5, 20, stream[1]), -EIO);
@@ -128,7 +128,7 @@ static void received_behind_a_dead_switch_is_refused(void **state)
     struct driver *d = *state;
     int stream[2];
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     prepare_target(d, stream);
     put_file("/run/fake/fail.probe", "");
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), -EIO);
@@ -148,7 +148,7 @@ static void received_while_the_switch_starts_again_is_taken(void **state)
     uint32_t serial;
     int stream[2];
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     prepare_target(d, stream);
     put_file("/run/fake/fail.setup", "");
     unlink("/run/fake/switch");
@@ -175,16 +175,16 @@ static void activation_does_not_wait_for_ever(void **state)
     struct driver *d = *state;
     int stream[2];
 
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     prepare_target(d, stream);
     assert_int_equal(move(d, GUARD_RECEIVE, 0, 20, stream[0]), 0);
-    assert_true(beat(d, MAX_LEASE_MS, NULL));
+    assert_true(beat(d, GROWN_LEASE_MS, NULL));
     assert_int_equal(show_switch(d, 29), 0);
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), -ETIMEDOUT);
     assert_int_equal(report_of(d, "web").state, GUEST_RECEIVED);
     assert_true(stands_still("web"));
     assert_int_equal(show_switch(d, 30), 0);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(move(d, GUARD_ACTIVATE, 30, 20, -1), 0);
     assert_true(counts("web"));
     close(stream[0]);

@@ -38,7 +38,7 @@ void begin_with_a_guest(struct driver *d)
     driver_begin(&begun);
     *d = *(struct driver *)begun;
     free(begun);
-    assert_true(beat(d, MAX_LEASE_MS, ""));
+    assert_true(beat(d, GROWN_LEASE_MS, ""));
     assert_int_equal(driver_start_guest(d, "web", EPOCH, PORT), 0);
 }
 
@@ -99,13 +99,13 @@ static void who_has_no_key_displaces_nobody(void **state)
         press(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     while (waitpid(pid, &status, WNOHANG) == 0) {
-        assert_true(beat(&d, MAX_LEASE_MS, NULL));
+        assert_true(beat(&d, GROWN_LEASE_MS, NULL));
         assert_int_equal(report_of(&d, "web").frozen_by, 0);
     }
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
     driver_connect(&d);
-    assert_true(beat(&d, MAX_LEASE_MS, NULL));
+    assert_true(beat(&d, GROWN_LEASE_MS, NULL));
     assert_int_equal(d.n_lapsed, 0);
     assert_true(counts("web"));
     end_with_the_guest(&d);
@@ -122,7 +122,7 @@ static void who_says_nothing_keeps_nobody_out(void **state)
     for (int i = 0; i < N_SILENT; i++)
         silent[i] = guard_connect_silently();
     driver_connect(&d);
-    assert_true(beat(&d, MAX_LEASE_MS, NULL));
+    assert_true(beat(&d, GROWN_LEASE_MS, NULL));
     assert_int_equal(report_of(&d, "web").state, GUEST_RUNNING);
     for (int i = 0; i < N_SILENT; i++)
         close(silent[i]);

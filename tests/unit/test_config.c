@@ -130,20 +130,20 @@ static void a_profile_fills_what_is_not_said(void **context)
     wanted = config_timers_wanted(&c);
     assert_true(timers_are_equal(&wanted, &timers)); /* a profile says them all */
     assert_string_equal(timers_profile_name(&timers), "custom");
-    assert_int_equal(config_set(&c, "profile", "slow", &err), -EINVAL);
-    assert_non_null(strstr(err.text, "none of default, fast, wan"));
+    assert_int_equal(config_set(&c, "profile", "quick", &err), -EINVAL);
+    assert_non_null(strstr(err.text, "none of default, fast, wan, slow"));
 }
 
 static void every_profile_keeps_the_proof(void **context)
 {
-    static const char *const names[] = {"default", "fast", "wan"};
+    static const char *const names[] = {"default", "fast", "wan", "slow"};
 
     (void)context;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         assert_int_equal(timers_check(timers_of_profile(names[i]), NULL), 0);
         assert_string_equal(timers_profile_name(timers_of_profile(names[i])), names[i]);
     }
-    for (size_t i = 0; i < 3; i++) { /* just so long may an election take */
+    for (size_t i = 0; i < 4; i++) { /* just so long may an election take */
         struct timers t = *timers_of_profile(names[i]);
 
         t.election_ms = timers_election_limit_ms(&t, t.lease_ms);
@@ -153,6 +153,25 @@ static void every_profile_keeps_the_proof(void **context)
         assert_int_equal(timers_election_limit_ms(&t, t.authority_ms), 0);
     }
     assert_null(timers_of_profile("custom"));
+}
+
+static void connections_are_as_patient_as_leases(void **context)
+{
+    (void)context;
+    assert_int_equal(timers_silence_ms(timers_of_profile("default"), 800), 800);
+    assert_int_equal(timers_silence_ms(timers_of_profile("wan"), 300), 550);
+    assert_int_equal(timers_silence_ms(timers_of_profile("slow"), 800), 3000);
+}
+
+static void a_lease_may_be_long(void **context)
+{
+    struct timers t = *timers_of_profile("slow");
+
+    (void)context;
+    t.lease_ms = MAX_LEASE_MS;
+    assert_int_equal(timers_check(&t, NULL), 0);
+    t.lease_ms++;
+    assert_int_equal(timers_check(&t, NULL), -EINVAL);
 }
 
 static void a_contradiction_names_the_key_and_what_to_do(void **context)
@@ -219,6 +238,8 @@ int main(void)
         cmocka_unit_test(wrong_flags_are_named),
         cmocka_unit_test(a_profile_fills_what_is_not_said),
         cmocka_unit_test(every_profile_keeps_the_proof),
+        cmocka_unit_test(connections_are_as_patient_as_leases),
+        cmocka_unit_test(a_lease_may_be_long),
         cmocka_unit_test(a_contradiction_names_the_key_and_what_to_do),
         cmocka_unit_test(what_breaks_the_proof_is_refused_by_its_inequality),
     };

@@ -87,6 +87,9 @@ static int set_up(void **context)
     struct peers_config config = {.address = NODE,
                                   .port = next_port != 0 ? next_port : first_port(),
                                   .own_id = 1,
+                                  .connect_ms = PEERS_CONNECT_MS,
+                                  .handshake_ms = PEERS_HANDSHAKE_MS,
+                                  .silence_ms = PEERS_SILENCE_MS,
                                   .context = f,
                                   .on_message = on_message,
                                   .on_join = on_join};
