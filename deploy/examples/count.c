@@ -15,7 +15,10 @@
  * rounded up to TCP's own retry timers. From PATIENCE times 5 ms on it tries less and less often,
  * and waits for longer: a server that is slow would answer nothing but attempts given up since.
  *
- *     count ADDRESS PORT [LOGFILE]
+ *     count ADDRESS PORT [LOGFILE [TIMES]]
+ *
+ * TIMES: it is so many times more patient than that, and asks so many times less often. An emulated
+ * processor can do with a hundred.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -62,6 +65,7 @@ struct client {
     int winner; /* probe that was answered first since the main one fell silent; -1 = none */
     int next_probe;
     double began_ms, asked_ms, probed_ms, reported_ms;
+    double times;
 };
 
 static double now_ms(void)
@@ -162,7 +166,7 @@ static void main_answered(struct client *client, double before_ms)
     if (before_ms == 0)
         printf("%.3f connected local_port=%u count=%llu\n", c->answered_ms, local_port(c),
                (unsigned long long)c->count);
-    else if (c->answered_ms - before_ms >= GAP_MS)
+    else if (c->answered_ms - before_ms >= GAP_MS * client->times)
         printf("%.3f gap ms=%.1f count=%llu connection=same\n", c->answered_ms,
                c->answered_ms - before_ms, (unsigned long long)c->count);
     for (int i = 0; i < N_PROBES; i++)
@@ -224,7 +228,7 @@ static void turn_probe(struct client *client, int i, short revents)
 static void check_winner(struct client *client, double now)
 {
     if (client->winner >= 0 &&
-        now - client->probes[client->winner].answered_ms >= WINNER_LIMIT_MS)
+        now - client->probes[client->winner].answered_ms >= WINNER_LIMIT_MS * client->times)
         close_probe(client, client->winner);
 }
 
@@ -232,10 +236,10 @@ static void probe_again(struct client *client, double now)
 {
     double since_ms = client->main.answered_ms > 0 ? client->main.answered_ms : client->began_ms;
     double every_ms = (now - since_ms) / PATIENCE;
-    bool silent = client->main.fd < 0 || now - since_ms >= PROBE_AFTER_MS;
+    bool silent = client->main.fd < 0 || now - since_ms >= PROBE_AFTER_MS * client->times;
 
-    if (every_ms < PROBE_EVERY_MS)
-        every_ms = PROBE_EVERY_MS;
+    if (every_ms < PROBE_EVERY_MS * client->times)
+        every_ms = PROBE_EVERY_MS * client->times;
     if (!silent || client->winner >= 0 || now - client->probed_ms < every_ms)
         return;
     client->probed_ms = now;
@@ -247,7 +251,7 @@ static void tick(struct client *client)
 {
     double now = now_ms();
 
-    if (now - client->asked_ms >= ASK_MS) {
+    if (now - client->asked_ms >= ASK_MS * client->times) {
         client->asked_ms = now;
         connection_ask(&client->main);
         if (client->winner >= 0)
@@ -255,7 +259,7 @@ static void tick(struct client *client)
     }
     check_winner(client, now);
     if (client->main.fd >= 0 && client->main.answered_ms &&
-        now - client->main.answered_ms > SILENT_LIMIT_MS)
+        now - client->main.answered_ms > SILENT_LIMIT_MS * client->times)
         main_lost(client, "silent");
     probe_again(client, now);
     if (client->main.fd < 0 && client->winner >= 0)
@@ -288,7 +292,7 @@ static void run(struct client *client)
             fds[1 + i] = (struct pollfd){
                 .fd = client->probes[i].fd,
                 .events = (short)(POLLIN | (client->probes[i].established ? 0 : POLLOUT))};
-        poll(fds, 1 + N_PROBES, 1);
+        poll(fds, 1 + N_PROBES, (int)client->times);
         for (int i = 0; i < N_PROBES; i++)
             if (fds[1 + i].fd >= 0 && fds[1 + i].revents)
                 turn_probe(client, i, fds[1 + i].revents);
@@ -302,11 +306,13 @@ int main(int argc, char **argv)
 {
     static struct client client = {.main.fd = -1, .winner = -1};
 
-    if (argc < 3 || argc > 4 || inet_pton(AF_INET, argv[1], &client.server.sin_addr) != 1) {
-        fprintf(stderr, "usage: count ADDRESS PORT [LOGFILE]\n");
+    client.times = argc > 4 ? atoi(argv[4]) : 1;
+    if (argc < 3 || argc > 5 || client.times < 1 ||
+        inet_pton(AF_INET, argv[1], &client.server.sin_addr) != 1) {
+        fprintf(stderr, "usage: count ADDRESS PORT [LOGFILE [TIMES]]\n");
         return 2;
     }
-    if (argc == 4 && !freopen(argv[3], "a", stdout)) {
+    if (argc >= 4 && !freopen(argv[3], "a", stdout)) {
         fprintf(stderr, "count: cannot write %s: %s\n", argv[3], strerror(errno));
         return 1;
     }

@@ -2,10 +2,11 @@
  * the count is its only state and lives in its memory alone, so a count that goes on shows that the
  * process was moved, and one that begins at 1 that it was started anew.
  *
- *     counter PORT [MIB [MIB_PER_S]]
+ *     counter PORT [MIB [MIB_PER_S [READ_MIB_PER_S]]]
  *
  * With MIB it also holds so much memory that no packer makes smaller, writes to MIB_PER_S of it,
- * and reads all of it, again and again: each pass is a line, "pass N: P pages, B bad".
+ * and reads all of it (READ_MIB_PER_S of it: 100 where nothing is said, which is more than an
+ * emulated processor can), again and again: each pass is a line, "pass N: P pages, B bad".
  * If it writes, another one follows, "wrote W MiB/s": what this machine let it write meanwhile.
  */
 #include <arpa/inet.h>
@@ -24,7 +25,7 @@
 
 enum { MAX_CLIENTS = 256, READ_SIZE = 512, ANSWER_SIZE = 24 };
 
-enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), TICK_MS = 10, READ_PER_TICK = 256 };
+enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), TICK_MS = 10, READ_MIB_PER_S = 100 };
 
 /* Pages that hold what follows from their number and from how often they were written. */
 struct memory {
@@ -32,6 +33,7 @@ struct memory {
     size_t n, written, read; /* pages; where the writing and the reading are */
     uint64_t round;          /* of writing */
     size_t per_tick;         /* pages written */
+    size_t read_per_tick;
     size_t n_bad;            /* of this pass */
     uint64_t pass;
     size_t n_written; /* in this pass, … */
@@ -126,10 +128,16 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void memory_init(struct memory *m, int mib, int mib_per_s)
+static size_t pages_per_tick(int mib_per_s)
+{
+    return ((size_t)mib_per_s << 8) * TICK_MS / 1000;
+}
+
+static void memory_init(struct memory *m, int mib, int mib_per_s, int read_mib_per_s)
 {
     m->n = (size_t)mib << 8;
-    m->per_tick = ((size_t)mib_per_s << 8) * TICK_MS / 1000;
+    m->per_tick = pages_per_tick(mib_per_s);
+    m->read_per_tick = pages_per_tick(read_mib_per_s);
     m->pages = mmap(NULL, m->n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m->pages == MAP_FAILED) {
         fprintf(stderr, "counter: no %d MiB: %s\n", mib, strerror(errno));
@@ -163,7 +171,7 @@ static void memory_tick(struct memory *m)
         }
     }
     m->n_written += m->per_tick;
-    for (size_t i = 0; i < READ_PER_TICK && m->read < m->n; i++, m->read++)
+    for (size_t i = 0; i < m->read_per_tick && m->read < m->n; i++, m->read++)
         m->n_bad += !page_is_right(m, m->read);
     m->next_ms = now_ms() + TICK_MS;
     if (m->read == m->n)
@@ -188,14 +196,15 @@ int main(int argc, char **argv)
     struct memory memory = {0};
     int port = argument(argc, argv, 1), mib = argument(argc, argv, 2);
     int mib_per_s = argument(argc, argv, 3);
+    int read_mib_per_s = argc > 4 ? argument(argc, argv, 4) : READ_MIB_PER_S;
 
-    if (argc > 4 || port < 1 || port > 65535 || mib < 0 || mib_per_s < 0 ||
+    if (argc > 5 || read_mib_per_s < 1 || port < 1 || port > 65535 || mib < 0 || mib_per_s < 0 ||
         (mib == 0 && mib_per_s > 0)) {
-        fprintf(stderr, "usage: counter PORT [MIB [MIB_PER_S]]\n");
+        fprintf(stderr, "usage: counter PORT [MIB [MIB_PER_S [READ_MIB_PER_S]]]\n");
         return 2;
     }
     if (mib > 0)
-        memory_init(&memory, mib, mib_per_s);
+        memory_init(&memory, mib, mib_per_s, read_mib_per_s);
     signal(SIGPIPE, SIG_IGN);
     for (int i = 1; i <= MAX_CLIENTS; i++)
         server.fds[i].fd = -1;
