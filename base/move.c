@@ -27,6 +27,7 @@ void move_progress_encode(const struct move_progress *progress, struct writer *w
     write_bool(w, progress->is_files);
     write_u64(w, progress->done_bytes);
     write_u64(w, progress->total_bytes);
+    write_u32(w, progress->blackout_ms);
 }
 
 void move_progress_decode(struct reader *r, struct move_progress *ret)
@@ -35,6 +36,7 @@ void move_progress_decode(struct reader *r, struct move_progress *ret)
     ret->is_files = read_bool(r);
     ret->done_bytes = read_u64(r);
     ret->total_bytes = read_u64(r);
+    ret->blackout_ms = read_u32(r);
 }
 
 uint64_t move_left_ms(const struct move_progress *progress, uint32_t rate_kbps)

@@ -32,6 +32,7 @@ struct move_progress {
     bool is_files;        /* it runs, and its files are copied: the bytes are theirs */
     uint64_t done_bytes;  /* may exceed the total, which was measured before */
     uint64_t total_bytes; /* 0 = nothing has begun */
+    uint32_t blackout_ms; /* that it is expected to stand still for; 0 = not known */
 };
 
 #define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0})

@@ -326,8 +326,7 @@ static int send_guest(const struct mover_guest *guest, const struct mover_paths 
     struct dump dump = {.ready = -1, .go = -1, .socket = -1, .progress = {.fd = -1}};
     int r = -ENOMEM;
 
-    progress_begin(&dump.progress, paths->progress, report->total_bytes);
-    dump.progress.value.round = report->round;
+    progress_go_on(&dump.progress, paths->progress);
     if (out == NULL)
         err_set(err, r, "no memory to send guest %s", guest->name);
     else

@@ -24,6 +24,15 @@ uint32_t mode_link_kbps(const struct mode_wish *wish)
     return kbps;
 }
 
+uint32_t mode_expected_ms(const struct mode_wish *wish, uint64_t memory_bytes)
+{
+    if (wish->terms.mode == MOVE_POST)
+        return MODE_BASE_MS + MODE_POST_MS;
+    if (wish->terms.mode == MOVE_STOP)
+        return MODE_BASE_MS + (uint32_t)(memory_bytes * 8 / mode_link_kbps(wish));
+    return 0;
+}
+
 static uint64_t copy_ms(const struct weighed *w, uint64_t bytes)
 {
     return bytes * 8 / w->kbps;
@@ -225,6 +234,15 @@ void mode_round_over(struct mode_rounds *rounds, uint64_t bytes, uint64_t us, ui
     rounds->all_us += us;
     if (kbps > rounds->kbps)
         rounds->kbps = kbps;
+}
+
+uint32_t mode_rounds_expected_ms(const struct mode_rounds *rounds, enum mode_next next)
+{
+    if (next == MODE_FOLLOW)
+        return MODE_BASE_MS + MODE_POST_MS;
+    return rounds->kbps == 0
+               ? 0
+               : MODE_BASE_MS + (uint32_t)(rounds->left_bytes * 8 / rounds->kbps);
 }
 
 /* Is there room and time for another, and would less be left after it? */

@@ -70,6 +70,12 @@ enum mode_next {
     MODE_FOLLOW,    /* it stands still, and what is left follows */
 };
 
+/* What a guest will stand still for that is moved as was asked for, before anything was copied: of
+ * STOP and POST. 0: it is not known. */
+uint32_t mode_expected_ms(const struct mode_wish *wish, uint64_t memory_bytes);
+/* The same after rounds, and `next`. */
+uint32_t mode_rounds_expected_ms(const struct mode_rounds *rounds, enum mode_next next);
+
 /* One more is over: `bytes` crossed in `us`, `left_bytes` were written meanwhile. */
 void mode_round_over(struct mode_rounds *rounds, uint64_t bytes, uint64_t us, uint64_t left_bytes);
 /* Goes on while it converges, until what is left takes no more than last_round_ms; what does not

@@ -180,9 +180,12 @@ static int copy_round(struct copying *c, uint32_t round, struct err *err)
     return r;
 }
 
-/* What the next round will carry, or the guest that stands still. */
-static void tell_next(struct copying *c)
+/* What the next round will carry, or the guest that stands still, and what it would stand still for
+ * now. */
+static void tell_next(struct copying *c, enum mode_next next)
 {
+    if (c->rounds.n > 0)
+        c->progress.value.blackout_ms = mode_rounds_expected_ms(&c->rounds, next);
     c->progress.value.round = c->rounds.n + 1;
     c->progress.value.total_bytes =
         c->out->n_data + (c->rounds.n == 0 ? c->memory_bytes : c->rounds.left_bytes);
@@ -196,14 +199,14 @@ static int copy_rounds(struct copying *c, const struct mover_order *order, enum 
     int r = check_room(c, err);
 
     while (r == 0 && next == MODE_AGAIN) {
-        tell_next(c);
+        tell_next(c, next);
         r = copy_round(c, c->rounds.n + 1, err);
         if (r == 0)
             next = mode_next(&c->rounds, c->memory_bytes, order->last_round_ms, order->post_after);
     }
     if (r < 0)
         return r;
-    tell_next(c);
+    tell_next(c, next);
     *ret = next == MODE_FOLLOW ? MOVE_POST : MOVE_PRE;
     return stream_out_leave(c->out, c->paths->stream, err);
 }
@@ -229,7 +232,6 @@ int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order
 {
     cleanup_free struct stream_out *out = malloc(sizeof(*out));
     struct mover_report report = {0};
-    struct move_progress counted = {0};
     struct mover_paths paths;
     struct copying copying = {.guest = guest, .paths = &paths, .out = out, .progress = {.fd = -1}};
     void (*old)(int);
@@ -239,9 +241,8 @@ int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order
         r = err_set(err, -ENOMEM, "no memory to send guest %s", guest->name);
     if (r < 0)
         return r;
-    (void)progress_read(paths.progress, &counted);
-    copying.memory_bytes = counted.total_bytes;
-    progress_begin(&copying.progress, paths.progress, counted.total_bytes);
+    progress_go_on(&copying.progress, paths.progress);
+    copying.memory_bytes = copying.progress.value.total_bytes;
     (void)lazy_make_room(NULL); /* the memory of a round passes through pipes as well */
     old = signal(SIGPIPE, SIG_IGN);
     r = stream_out_start(out, fd, order->rate_kbps, guest->name, err);
@@ -253,7 +254,7 @@ int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order
         (void)mover_remove_checkpoint(guest, NULL);
         return r;
     }
-    report.total_bytes = counted.total_bytes;
+    report.total_bytes = copying.memory_bytes;
     report.bytes = out->n_bytes;
     *ret = report;
     return 0;

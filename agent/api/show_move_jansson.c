@@ -37,10 +37,11 @@ json_t *show_progress(uint64_t id, const char *step, const struct move_progress 
     const char *what = p->total_bytes == 0 ? NULL : p->is_files ? "files" : "memory";
 
     return json_pack(
-        "{s:I, s:o, s:o, s:i, s:I, s:I, s:o, s:o}", "id", (json_int_t)id, "step",
+        "{s:I, s:o, s:o, s:i, s:I, s:I, s:o, s:o, s:o}", "id", (json_int_t)id, "step",
         text_or_null(step), "what", text_or_null(what), "round", (int)p->round, "done_bytes",
         (json_int_t)p->done_bytes, "total_bytes", (json_int_t)p->total_bytes, "rate_kbps",
-        rate_kbps != 0 ? json_integer(rate_kbps) : json_null(), "left_ms", left_of(p, rate_kbps));
+        rate_kbps != 0 ? json_integer(rate_kbps) : json_null(), "left_ms", left_of(p, rate_kbps),
+        "blackout_ms", p->blackout_ms != 0 ? json_integer(p->blackout_ms) : json_null());
 }
 
 json_t *show_migration(const struct show *show, const struct migration *m)

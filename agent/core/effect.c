@@ -254,7 +254,8 @@ static bool was_told(const struct wish *wish, const struct migration_view *view)
 {
     return view->step == wish->told_step && view->progress.done_bytes == wish->told.done_bytes &&
            view->progress.total_bytes == wish->told.total_bytes &&
-           view->progress.is_files == wish->told.is_files;
+           view->progress.is_files == wish->told.is_files &&
+           view->progress.blackout_ms == wish->told.blackout_ms;
 }
 
 /* As far as it is known. */
@@ -268,8 +269,13 @@ static void write_progress(const struct migration_view *view, char *ret, size_t 
                                  p->is_files ? " files" : "", p->done_bytes / 1048576.0,
                                  p->total_bytes / 1048576.0);
     if (p->total_bytes != 0 && view->rate_kbps != 0)
-        snprintf(ret + used, size - used, ", %.1f Mbit/s, %.1f s left", view->rate_kbps / 1000.0,
-                 move_left_ms(p, view->rate_kbps) / 1000.0);
+        used += (size_t)snprintf(ret + used, size - used, ", %.1f Mbit/s, %.1f s left",
+                                 view->rate_kbps / 1000.0,
+                                 move_left_ms(p, view->rate_kbps) / 1000.0);
+    if (p->round > 1)
+        used += (size_t)snprintf(ret + used, size - used, ", round %u", p->round);
+    if (p->blackout_ms != 0)
+        snprintf(ret + used, size - used, ", to stand still for about %u ms", p->blackout_ms);
 }
 
 /* Whoever waits hears of each step, and of how far the source is. */

@@ -190,7 +190,7 @@ void core_move_progressed(struct core *core, const struct asked *asked,
         move->report.rate_kbps = (uint32_t)((now->done_bytes - was->done_bytes) * 8 / ms);
     move->heard_us = core->now;
     if (now->done_bytes == was->done_bytes && now->total_bytes == was->total_bytes &&
-        now->is_files == was->is_files)
+        now->is_files == was->is_files && now->blackout_ms == was->blackout_ms)
         return;
     *was = *now;
     core_node_changed(core);

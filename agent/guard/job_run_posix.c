@@ -16,6 +16,7 @@
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
 #include "migrate/mover.h"
+#include "migrate/progress_posix.h"
 #include "netfabric/wiring.h"
 
 /* What a job works with, made from its guest_run. */
@@ -266,31 +267,30 @@ static int prepare(struct scene *s, struct err *err)
 }
 
 /* The mode that it will be captured in, with its obstacle where that cannot be. */
-static int pick_mode(struct scene *s, enum move_mode *ret, struct err *err)
+static int pick_mode(struct scene *s, struct mode_verdict *ret, struct err *err)
 {
-    struct mode_verdict verdict = {0};
     struct look look = {0};
     int rc = look_with(s, &look, err);
 
     if (rc < 0)
         return rc;
     look.n_reasons = 0;
-    mode_pick(&s->job->wish, &look, &verdict);
-    if (verdict.mode == 0)
-        return err_set(err, -ENOTSUP, "%s", look.reasons[0].text);
-    *ret = verdict.mode;
-    return 0;
+    mode_pick(&s->job->wish, &look, ret);
+    return ret->mode == 0 ? err_set(err, -ENOTSUP, "%s", look.reasons[0].text) : 0;
 }
 
 static int survey(struct scene *s, struct job_result *ret, struct err *err)
 {
+    struct mode_verdict verdict = {.mode = s->job->wish.terms.mode};
     int rc = check_process(s->job, err);
 
-    ret->mode = s->job->wish.terms.mode;
-    if (rc == 0 && ret->mode == MOVE_AUTO)
-        rc = pick_mode(s, &ret->mode, err);
+    if (rc == 0 && verdict.mode == MOVE_AUTO)
+        rc = pick_mode(s, &verdict, err);
+    ret->mode = verdict.mode;
     if (rc == 0 && s->kind->mover->ready != NULL)
         rc = s->kind->mover->ready(&s->mover, mode_link_kbps(&s->job->wish), err);
+    if (rc >= 0)
+        progress_expect(s->paths.checkpoint, &s->job->wish, verdict.blackout_ms);
     ret->copies_files = rc == 1;
     return rc == 1 ? 0 : rc;
 }
@@ -496,8 +496,7 @@ void job_run_cell(const void *context, struct job *job, struct job_result *ret)
         rc = run_on_image(job, &err);
     } else if (job->kind == JOB_DROP_ASIDE) {
         rc = aside_drop(GUEST_VOLUMES, &err);
-        if (rc == 0)
-            rc = aside_drop(GUEST_FILES, &err);
+        rc = rc < 0 ? rc : aside_drop(GUEST_FILES, &err);
     } else {
         rc = scene_init(&scene, context, job, &err);
         if (rc == 0)

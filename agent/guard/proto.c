@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 4 };
+enum { PROTO_VERSION = 5 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {

@@ -204,10 +204,10 @@ static int copy(const struct words *w, struct err *err)
     snprintf(progress, sizeof(progress), "%s" MOVER_PROGRESS, guest.checkpoint);
     (void)progress_read(progress, &told);
     if (r == 0)
-        fprintf(stderr, "copied next=%s rounds=%u bytes=%llu left=%llu\n",
+        fprintf(stderr, "copied next=%s rounds=%u bytes=%llu left=%llu expected_ms=%u\n",
                 report.mode == MOVE_POST ? "follow" : "pre", told.round - 1,
                 (unsigned long long)report.bytes,
-                (unsigned long long)(told.total_bytes - told.done_bytes));
+                (unsigned long long)(told.total_bytes - told.done_bytes), told.blackout_ms);
     return done(r, err);
 }
 

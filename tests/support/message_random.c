@@ -68,6 +68,7 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->moves[i].progress.is_files = prng_below(p, 2) == 1;
         ret->moves[i].progress.done_bytes = prng_next(p);
         ret->moves[i].progress.total_bytes = prng_next(p);
+        ret->moves[i].progress.blackout_ms = prng_below(p, 100000);
         ret->moves[i].rate_kbps = prng_below(p, 1000000);
         ret->moves[i].bytes = prng_next(p);
         ret->moves[i].blackout_us = prng_below(p, 1000000);

@@ -281,6 +281,28 @@ static void a_short_round_says_nothing_of_the_link(void **unused)
     assert_int_equal(mode_next(&rounds, 64 * MIB, 20, 0), MODE_HALT);
 }
 
+static void what_it_will_stand_still_for_follows_from_what_is_left(void **unused)
+{
+    struct mode_wish wish = {.terms = {MOVE_STOP, 300, 0}, .link_kbps = 100000};
+    struct mode_rounds rounds = {0};
+
+    (void)unused;
+    assert_int_equal(mode_expected_ms(&wish, 100 * 1000 * 1000 / 8), MODE_BASE_MS + 1000);
+    wish.terms.bandwidth_kbps = 50000;
+    assert_int_equal(mode_expected_ms(&wish, 100 * 1000 * 1000 / 8), MODE_BASE_MS + 2000);
+    wish.terms.mode = MOVE_POST;
+    assert_int_equal(mode_expected_ms(&wish, 1 << 30), MODE_BASE_MS + MODE_POST_MS);
+    wish.terms.mode = MOVE_PRE; /* nobody knows what it will have written */
+    assert_int_equal(mode_expected_ms(&wish, 1 << 30), 0);
+
+    assert_int_equal(mode_rounds_expected_ms(&rounds, MODE_AGAIN), 0);
+    mode_round_over(&rounds, 64 * MIB, 1000000, 8 * MIB);
+    assert_int_equal(mode_rounds_expected_ms(&rounds, MODE_AGAIN), MODE_BASE_MS + 125);
+    mode_round_over(&rounds, 8 * MIB, 500000, MIB); /* it is the best rate that counts */
+    assert_int_equal(mode_rounds_expected_ms(&rounds, MODE_HALT), MODE_BASE_MS + 15);
+    assert_int_equal(mode_rounds_expected_ms(&rounds, MODE_FOLLOW), MODE_BASE_MS + MODE_POST_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_live_copy_ends_by_post_copy),
         cmocka_unit_test(the_last_round_takes_a_part_of_the_downtime),
         cmocka_unit_test(rounds_go_on_while_they_converge),
+        cmocka_unit_test(what_it_will_stand_still_for_follows_from_what_is_left),
         cmocka_unit_test(a_short_round_says_nothing_of_the_link),
         cmocka_unit_test(a_wish_survives_the_way),
     };
