@@ -91,7 +91,9 @@ static void saga_run(struct core *core, struct saga *saga, const struct migratio
     struct saga_facts facts;
 
     leader_facts(core, m, &facts);
-    saga->is_live = saga->is_live || (source != NULL && source->progress.is_files);
+    /* Of one whose source picked rounds, or sends its files ahead. */
+    if (source != NULL && (source->progress.is_files || source->progress.round > 0))
+        saga->is_live = true;
     switch (saga_step(saga, &facts, core->now)) {
     case SAGA_WAIT:
         break;

@@ -33,15 +33,10 @@ struct scene {
 
 const struct guest_kind_ops *job_kind_of_guest(enum guest_kind kind)
 {
-    switch (kind) {
-    case KIND_CELL:
-        return &guest_cell_ops;
-    case KIND_LXC:
-        return &guest_lxc_ops;
-    case KIND_VM:
-        return &guest_vm_ops;
-    }
-    return NULL;
+    static const struct guest_kind_ops *const ops[] = {
+        [KIND_CELL] = &guest_cell_ops, [KIND_LXC] = &guest_lxc_ops, [KIND_VM] = &guest_vm_ops};
+
+    return (size_t)kind < sizeof(ops) / sizeof(ops[0]) ? ops[kind] : NULL;
 }
 
 static int scene_init(struct scene *s, const struct job_context *context, struct job *job,

@@ -41,17 +41,16 @@ static enum step capture_survey(struct work *work, struct operation *op)
     return is_copied_live(op) ? STEP_NEXT : step_move_job(work, op, JOB_SURVEY);
 }
 
-/* What was picked. A cell whose rounds do not converge stands still: `criu lazy-pages` 4.1.1 ends
- * before the restore of a guest whose dump has a parent. */
+/* What was picked. What does not converge goes on by post-copy where nothing was insisted on. */
 static void set_mode(struct operation *op)
 {
     struct mode_wish *wish = &op->request.wish;
 
-    if (wish->terms.mode == MOVE_AUTO)
-        wish->terms.mode = op->result.mode;
     if (is_copied_live(op))
         return;
-    wish->allows_post = false;
+    wish->allows_post = wish->allows_post && wish->terms.mode == MOVE_AUTO;
+    if (wish->terms.mode == MOVE_AUTO)
+        wish->terms.mode = op->result.mode;
     op->is_copied_first = wish->terms.mode == MOVE_PRE || op->result.copies_files;
 }
 

@@ -62,6 +62,8 @@ struct world {
     enum guard_op fail_op; /* the next such request fails with fail_code */
     int fail_code;
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
+    uint64_t copy_us;           /* what a capture takes; 0 = WORLD_COPY_US */
+    uint32_t rounds;            /* of pre-copy, that a capture tells of; 0 = none */
     bool loses_streams;         /* what a capture wrote arrives nowhere */
     uint32_t patience_ms;       /* of the newest capture's stream */
     enum pace_manner manner;    /* likewise */

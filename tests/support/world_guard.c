@@ -256,8 +256,8 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
     case GUARD_AWAIT:
         return do_await(w, request, copy);
     case GUARD_PROGRESS: /* as far as time is */
-        reply->progress = (struct move_progress){0, false, w->now / 1000, 1u << 30, 500};
-        return copy != NULL && copy->state == GUEST_HANDED_OVER ? 0 : -ENOENT;
+        reply->progress = (struct move_progress){w->rounds, false, w->now / 1000, 1u << 30, 500};
+        return copy != NULL && (copy->state == GUEST_HANDED_OVER || w->rounds > 0) ? 0 : -ENOENT;
     case GUARD_RESUME:
         if (copy == NULL)
             return -ENOENT;

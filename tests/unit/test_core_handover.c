@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "migrate/saga.h"
 #include "tests/unit/small_world.h"
 
 /* A cluster with a guest "web" away from the leader; where it runs, and where it is to go. */
@@ -70,6 +71,28 @@ static void test_whoever_waits_hears_how_far_it_is(void **unused)
     assert_in_range(w.progress.rate_kbps, 1, 100); /* a byte a ms: 8 kbit/s */
     assert_non_null(strstr(w.progress.text, "running: "));
     world_deinit(&w);
+}
+
+/* A guest that stands still for its copy does so for a minute at most; one that runs meanwhile is
+ * copied for as long as that takes, though nobody asked for pre-copy by name. */
+static void test_rounds_of_pre_copy_take_their_time(void **unused)
+{
+    (void)unused;
+    for (uint32_t rounds = 0; rounds < 2; rounds++) {
+        struct world w;
+        unsigned from, to;
+
+        begun(&w, RESTART_ALWAYS, &from, &to);
+        w.mode = rounds == 0 ? MOVE_STOP : MOVE_PRE;
+        w.rounds = rounds;
+        w.copy_us = SAGA_COPY_LIMIT_MS * 1500ull;
+        world_migrate(&w, "web", to);
+        assert_true(world_answered(&w, 2 * SAGA_COPY_LIMIT_MS));
+        assert_int_equal(w.answer.kind, rounds == 0 ? ANSWER_REFUSED : ANSWER_DONE);
+        if (rounds > 0)
+            assert_string_equal(w.answer.mode, "pre-copy");
+        world_deinit(&w);
+    }
 }
 
 /* The moment when it runs at the target and has not got its memory. */
@@ -242,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_the_way_is_as_free_as_it_is_to_a_move),
         cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
         cmocka_unit_test(test_whoever_waits_hears_how_far_it_is),
+        cmocka_unit_test(test_rounds_of_pre_copy_take_their_time),
         cmocka_unit_test(test_the_end_of_a_stream_is_no_abort_behind_the_handover),
         cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
         cmocka_unit_test(test_without_a_restart_it_is_lost),

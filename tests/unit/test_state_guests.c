@@ -178,7 +178,7 @@ static void limits_are_refusals(void **state)
                               .node_ceiling = {.node = 1, .ceiling_ms = MAX_LEASE_MS + 1}};
 
     cluster_apply(c, &ceiling);
-    assert_refused(c, -EINVAL, "a lease lasts 1 to 3000 ms, not 3001");
+    assert_refused(c, -EINVAL, "a lease lasts 1 to 60000 ms, not 60001");
     for (uint8_t i = 0; i < MAX_TOKENS; i++)
         assert_int_equal(cluster_token(c, (uint8_t)(100 + i), 1), 0);
     cluster_token(c, 99, 1);
