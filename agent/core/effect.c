@@ -375,12 +375,21 @@ static bool effect_is_there(struct core *core, struct wish *wish)
     }
 }
 
+uint64_t core_no_authority_limit_us(const struct core *core)
+{
+    uint32_t lease_ms = core->config.timers.lease_ms;
+
+    return (lease_ms > CORE_NO_AUTHORITY_LIMIT_MS ? lease_ms
+                                                  : (uint32_t)CORE_NO_AUTHORITY_LIMIT_MS) *
+           1000ull;
+}
+
 static bool time_is_up(struct core *core, struct wish *wish)
 {
     uint64_t no_authority_us = core->lead.no_authority_us;
     uint64_t no_quorum_us = no_authority_us == 0
                                 ? UINT64_MAX
-                                : no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
+                                : no_authority_us + core_no_authority_limit_us(core);
 
     if (wish->phase == WISH_WAITING && core->now >= wish->limit_us) {
         core_end_wish(core, wish, ANSWER_NOT_NOW,

@@ -244,6 +244,8 @@ void core_wishes_end(struct core *core);
 
 struct answer *core_answer_new(enum answer_kind kind);
 void core_respond(struct core *core, uint64_t ticket, struct answer *answer); /* takes it */
+/* So long a request waits for authority: as long as the guests of a leader without it run. */
+uint64_t core_no_authority_limit_us(const struct core *core);
 void core_end_wish(struct core *core, struct wish *wish, enum answer_kind kind, const char *text);
 void core_wish_remove(struct core *core, struct wish *wish);
 void core_wish_resume(struct core *core, struct wish *wish); /* WAITING: authority is there */

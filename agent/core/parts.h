@@ -21,7 +21,7 @@ enum {
     CORE_RESTART_MAX_MS = 30000,
     CORE_RESTART_CALM_MS = 10000, /* … and begins anew after so long a run */
     CORE_PROPOSAL_LIMIT_MS = 5000,
-    CORE_NO_AUTHORITY_LIMIT_MS = 2000,
+    CORE_NO_AUTHORITY_LIMIT_MS = 2000, /* at least: a lease, where those are longer */
     CORE_EFFECT_LIMIT_MS = 120000,
     CORE_MOVE_KEPT_MS = 10000,
     CORE_PROGRESS_MS = 250, /* so often a source's guard is asked how far it is */

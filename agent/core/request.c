@@ -346,7 +346,7 @@ static bool is_refused_now(struct core *core, const struct core_event *event)
         core_refuse(core, event->ticket, ANSWER_NOT_NOW,
                     "this node has only just begun to lead; try again");
     else if (!is_init && no_authority_us != 0 &&
-             core->now >= no_authority_us + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000)
+             core->now >= no_authority_us + core_no_authority_limit_us(core))
         core_refuse(core, event->ticket, ANSWER_NOT_NOW,
                     "no quorum: a majority of the voters does not answer");
     else if (core->lead.n_wishes >= CORE_MAX_WISHES)
@@ -397,7 +397,7 @@ void core_wish(struct core *core, const struct core_event *event)
     }
     if (must_wait(core, command)) {
         wish = core_wish_keep(core, event, WISH_WAITING);
-        wish->limit_us = core->now + (uint64_t)CORE_NO_AUTHORITY_LIMIT_MS * 1000;
+        wish->limit_us = core->now + core_no_authority_limit_us(core);
         core_wake_at(&core->lead.wake_us, wish->limit_us);
         return;
     }

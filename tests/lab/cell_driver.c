@@ -273,7 +273,7 @@ static int activate(const struct words *w, struct err *err)
     make_mover_guest(w, &paths, &guest);
     r = mover_criu_ops.activate(&guest, &pid, err);
     clock_gettime(CLOCK_BOOTTIME, &now);
-    if (r == 0) {
+    if (r >= 0) { /* 1: its memory follows */
         printf("%d\n", pid);
         fprintf(stderr, "activated running_us=%lld\n",
                 (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
