@@ -3,7 +3,7 @@
 # whose answer is lost is asked again, and limits only end what hangs.
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../lab/lib.sh"
 
-board_timers='--conf election_ms=700 --conf heartbeat_ms=250 --conf beat_ms=300 --conf authority_ms=1000 --conf lease_ms=3000'
+board_timers='--conf profile=slow'
 
 node_of() { json 1 .node skein guest show "$1"; }
 state_of() { json 1 .state skein guest show "$1"; }
@@ -15,7 +15,8 @@ is_over() { [ "$(json 1 length skein migration list)" = 0 ]; }
 moves() {
     local tries
     for tries in 1 2 3 4; do
-        on 1 skein guest migrate "$1" --to "$2" --timeout 180s -f json "${@:3}" >"$work/moved" 2>"$work/error" && return
+        on 1 skein guest migrate "$1" --to "$2" --timeout 600s -f json "${@:3}" >"$work/moved" 2>"$work/error" && return
+        grep -v '^{' "$work/error" | sed 's/^/# /'
         wait_until 200 is_over
         [ "$(number_of_node "$1")" != "$2" ] || return 0
     done
