@@ -314,8 +314,7 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
     int rc = check_process(s->job, err);
 
     if (rc == 0 && copies && order.mode == MOVE_PRE && !mover->copies_memory)
-        rc = err_set(err, -ENOTSUP, "the memory of a guest of kind %s is not copied while it runs",
-                     s->kind->name);
+        rc = err_set(err, -ENOTSUP, "memory of a %s is not copied while it runs", s->kind->name);
     if (rc == 0 && mover->ready == NULL)
         rc = mover->check(&s->mover, err);
     if (rc == 0)
