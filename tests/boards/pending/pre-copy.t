@@ -47,7 +47,7 @@ ok 'it reads all of its memory' reads_all web
 is 'and no page is wrong' "$(bad web)" 0
 
 # So short a standstill that no round is short enough; nothing is insisted on
-ok 'rounds that do not converge' moves web "$(other "$(number_of_node web)")" --downtime 100ms
+ok 'rounds that do not converge' moves web "$(other "$(number_of_node web)")" --downtime 200ms
 is 'are followed by post-copy' "$(moved .mode)" post-copy
 tell post
 ok 'behind rounds' test "$(told '[.[].round] | max')" -ge 2
