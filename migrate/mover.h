@@ -65,8 +65,15 @@ struct mover_order {
  * lets it go. */
 #define MOVER_RESTORED "/restored"
 
+/* Puts the calling process into the guest's cgroups. */
+struct mover_join {
+    int (*call)(void *context, struct err *err);
+    void *context;
+};
+
 struct mover_report {
-    uint64_t bytes;       /* that crossed the descriptor */
+    pid_t pid;      /* target, of a mover that is live: the guest's init, which is there already */
+    uint64_t bytes; /* that crossed the descriptor */
     uint64_t total_bytes; /* source: what the guest's processes held */
     uint32_t round;       /* likewise, of pre-copy: the one in which it stood still; 0 = none */
     uint64_t frozen_us;   /* CLOCK_BOOTTIME when the guest stopped running, source side; 0 else */
@@ -76,8 +83,7 @@ struct mover_report {
 
 struct mover_ops {
     const char *name;
-    /* The guest runs, and is reached, while capture copies: it stands still at the end only. And
-     * receive starts what will be the guest, so that the caller joins the guest's cgroups. */
+    /* The guest runs, and is reached, while capture copies: it stands still at the end only. */
     bool is_live;
     bool copies_memory; /* copy can do PRE */
     /* Can it be moved at all? 0, or a negative errno and the reason. */
@@ -101,6 +107,10 @@ struct mover_ops {
      * live that process is the guest's own, which then stands still without being frozen. */
     int (*capture)(const struct mover_guest *guest, int fd, const struct mover_order *order,
                    struct mover_report *ret, struct err *err);
+    /* Target, before the rest is prepared, of a mover that is live: starts who receives the guest
+     * and is its init then, in its cgroups, and returns without waiting for them to be ready. They
+     * are killed with the cgroups. NULL: receive needs nobody. */
+    int (*expect)(const struct mover_guest *guest, const struct mover_join *join, struct err *err);
     /* Before receive: has somebody stand by, who does what activate would as soon as all has been
      * received, up to where the guest's own code would run; discard takes it back. Its port is
      * down. The caller has joined the guest's cgroups. It may fail, or be left out: then activate

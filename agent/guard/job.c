@@ -71,6 +71,7 @@ void job_encode(const struct job *job, struct writer *w)
     write_u64(w, job->start_time);
     write_bool(w, job->keep_upper);
     write_bool(w, job->is_kept);
+    write_bool(w, job->is_target);
     write_bytes(w, job->digest, DIGEST_SIZE);
     mode_wish_encode(&job->wish, w);
     write_u32(w, job->timeout_ms);
@@ -116,6 +117,7 @@ int job_decode(const void *data, size_t size, struct job *ret)
     ret->start_time = read_u64(&r);
     ret->keep_upper = read_bool(&r);
     ret->is_kept = read_bool(&r);
+    ret->is_target = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
     mode_wish_decode(&r, &ret->wish);
     ret->timeout_ms = read_u32(&r);

@@ -19,7 +19,7 @@ enum job_kind {
     JOB_COPY,      /* run, pid, wish, fd -> mode of CAPTURE, which goes on: it runs on */
     JOB_CAPTURE,   /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_STAND_BY,  /* run: does what ACTIVATE would before the guest runs, once it is received */
-    JOB_RECEIVE,   /* run, fd -> bytes, handed_over_us */
+    JOB_RECEIVE,   /* run, fd -> bytes, handed_over_us; pid, of a mover that is live */
     JOB_ACTIVATE,  /* run -> pid; mode POST: its memory follows */
     JOB_AWAIT,     /* run: all of its memory is here */
     JOB_RESUME,    /* run, pid */
@@ -50,7 +50,8 @@ struct job {
     uint32_t pid;
     uint64_t start_time; /* of that pid: another process under its number is left alone */
     bool keep_upper;
-    bool is_kept; /* ACTIVATE: of a kept checkpoint */
+    bool is_kept;   /* ACTIVATE: of a kept checkpoint */
+    bool is_target; /* PREPARE: it moves here */
     uint8_t digest[DIGEST_SIZE];
     struct mode_wish wish; /* SURVEY, COPY, CAPTURE */
     uint32_t timeout_ms;   /* CHECK */

@@ -252,12 +252,30 @@ static int console(struct scene *s, struct err *err)
     return rc < 0 ? rc : s->kind->console(&s->paths, s->job->fds, err);
 }
 
+static int join_cgroups(void *context, struct err *err)
+{
+    const struct scene *s = context;
+
+    return cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
+}
+
+/* Who receives it gets ready while the rest is prepared. */
+static int expect(struct scene *s, struct err *err)
+{
+    const struct mover_join join = {join_cgroups, s};
+    int rc = find_cpus(s, err);
+
+    return rc < 0 ? rc : s->kind->mover->expect(&s->mover, &join, err);
+}
+
 static int prepare(struct scene *s, struct err *err)
 {
     int rc = check_image(s, err);
 
     if (rc == 0)
         rc = begin_upper(s, s->job->keep_upper, err);
+    if (rc == 0 && s->job->is_target && s->kind->mover != NULL && s->kind->mover->expect != NULL)
+        rc = expect(s, err);
     return rc < 0 ? rc : s->kind->prepare(&s->job->run, &s->paths, err);
 }
 
@@ -330,14 +348,9 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
 static int receive(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_report report = {0};
-    int rc = 0;
+    int rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
 
-    if (s->kind->mover->is_live)
-        rc = find_cpus(s, err);
-    if (rc == 0 && s->kind->mover->is_live)
-        rc = cgroup_enter(s->cgroups, s->job->run.spec.name, s->stays, err);
-    if (rc == 0)
-        rc = s->kind->mover->receive(&s->mover, s->job->fds[0], &report, err);
+    ret->pid = (uint32_t)report.pid;
     ret->bytes = report.bytes;
     ret->handed_over_us = report.handed_over_us;
     ret->mode = report.mode;

@@ -93,7 +93,12 @@ static enum step prepare_check(struct work *work, struct operation *op)
 
 static enum step prepare_job(struct work *work, struct operation *op)
 {
-    return step_move_job(work, op, JOB_PREPARE);
+    struct job job;
+
+    job_init(&job);
+    job.kind = JOB_PREPARE;
+    job.is_target = true;
+    return operation_job(work, op, &work->config.cells, &job);
 }
 
 const step_fn steps_prepare[] = {prepare_check, step_make_cgroup, prepare_job, step_plug, NULL};

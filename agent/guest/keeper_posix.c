@@ -111,6 +111,22 @@ int keeper_start(const char *program, const char *what, const struct guest_run *
     return 0;
 }
 
+int keeper_become(const char *program, const char *what, const struct guest_run *run, int third,
+                  struct err *err)
+{
+    cleanup_close int run_fd = -1, nobody = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    char path[KEEPER_PATH_SIZE];
+    int rc = keeper_find(program, path, err);
+
+    if (rc == 0)
+        rc = write_run(run, &run_fd, err);
+    if (rc == 0 && nobody < 0)
+        rc = err_set(err, -errno, "cannot open /dev/null: %s", strerror(errno));
+    if (rc == 0)
+        become_keeper(path, what, run, (int[]){run_fd, nobody, third});
+    return rc;
+}
+
 int keeper_terminate(pid_t pid, struct err *err)
 {
     if (kill(pid, SIGTERM) < 0 && errno != ESRCH)

@@ -13,7 +13,7 @@
 enum {
     KEEPER_RUN = 3, /* descriptors of the program */
     KEEPER_STATUS = 4,
-    KEEPER_STREAM = 5, /* what a guest comes through that moves here */
+    KEEPER_STREAM = 5, /* what a guest comes through that moves here, or who asks for it */
     KEEPER_READY = '+',
     KEEPER_RUN_MAX = 192 * 1024,
     KEEPER_PATH_SIZE = 4096,
@@ -25,6 +25,10 @@ int keeper_find(const char *program, char ret[KEEPER_PATH_SIZE], struct err *err
  * READY: ret_pid is a child of the caller's. */
 int keeper_start(const char *program, const char *what, const struct guest_run *run, int stream,
                  pid_t *ret_pid, struct err *err);
+/* Makes the calling process the program, without anybody who waits for READY; `third` (borrowed)
+ * becomes KEEPER_STREAM. Returns when that failed. */
+int keeper_become(const char *program, const char *what, const struct guest_run *run, int third,
+                  struct err *err);
 /* Asks it, by SIGTERM, to have the guest end. */
 int keeper_terminate(pid_t pid, struct err *err);
 /* In the program: what it is to run. */

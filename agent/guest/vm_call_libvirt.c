@@ -8,6 +8,8 @@
 
 #include <libvirt/virterror.h>
 
+#include "base/log.h"
+
 int vm_call_failed(struct err *err, const char *what)
 {
     return err_set(err, -EIO, "libvirt cannot %s: %s", what, virGetLastErrorMessage());
@@ -43,6 +45,19 @@ void vm_call_end(struct vm_call *call)
     if (call->connection != NULL)
         virConnectClose(call->connection);
     *call = (struct vm_call){0};
+}
+
+void vm_call_power_button(const char *guest)
+{
+    struct vm_call call;
+    struct err err = {0};
+    int rc = vm_call_begin(&call, guest, &err);
+
+    if (rc == 0 && virDomainShutdownFlags(call.domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
+        rc = vm_call_failed(&err, "press its power button");
+    if (rc < 0)
+        log_warn("guest %s: %s", guest, err.text);
+    vm_call_end(&call);
 }
 
 static void *hear(void *unused)

@@ -26,6 +26,8 @@ int vm_call_begin(struct vm_call *call, const char *name, struct err *err);
 void vm_call_end(struct vm_call *call);
 /* -EIO with libvirt's words. */
 int vm_call_failed(struct err *err, const char *what);
+/* Asks the guest to end, by ACPI; words of a failure go to the log. */
+void vm_call_power_button(const char *guest);
 /* Events are told by a thread of their own from now on; before the first connection. */
 int vm_call_hear_events(struct err *err);
 

@@ -9,7 +9,7 @@
 
 #include "base/clean.h"
 
-enum { VERSION = 4, BACKLOG = 4, PASSED_MAX = 2 };
+enum { VERSION = 5, BACKLOG = 4, PASSED_MAX = 2 };
 
 /* ---- codec */
 

@@ -14,6 +14,7 @@ enum vm_order {
     VM_ORDER_RESUME,   /* source, after an abort: the guest goes on -> DONE when it runs */
     VM_ORDER_LOOK,     /* what speaks for and against moving it -> LOOKED */
     VM_ORDER_AWAIT,    /* target, of a guest that runs: all of its memory is here -> DONE */
+    VM_ORDER_RECEIVE,  /* target: the guest comes through the stream that is passed -> DONE */
     VM_ORDER_END
 };
 
@@ -44,7 +45,7 @@ struct vm_reply {
     char text[ERR_TEXT_SIZE];
 };
 
-/* Descriptors that ride along with a request, for MOVE; -1: none. */
+/* Descriptors that ride along with a request, for MOVE and RECEIVE; -1: none. */
 struct vm_passed {
     int stream;
     int progress; /* a file for how far it is (progress_posix.h), also while its memory follows */
@@ -59,7 +60,7 @@ int vm_request_decode(const void *data, size_t size, struct vm_request *ret); /*
 void vm_reply_encode(const struct vm_reply *reply, struct writer *w);
 int vm_reply_decode(const void *data, size_t size, struct vm_reply *ret); /* -EBADMSG */
 
-/* skein-vm: the socket; who connects is served by vm_control_take. */
+/* skein-vm, or what is to become it: the socket; who connects is served by vm_control_take. */
 int vm_control_listen(const struct vm_paths *vm, struct err *err);
 /* The next request: ret_fd is its connection, ret_passed what rode along, the caller's. Negative
  * errno: nothing came of it. */

@@ -1,5 +1,6 @@
 #include "agent/guest/vm_ground_linux.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -51,6 +52,12 @@ static const char qemu_conf[] = "user = \"+%u\"\n"
                                 "namespaces = [ ]\n"
                                 "cgroup_controllers = [ ]\n"
                                 "stdio_handler = \"file\"\n";
+
+/* Where QEMU translates, the processor is its own and the same everywhere. libvirt asks for it all
+ * the same at each start and each move, property by property: some 465 questions, half a second.
+ * Without this capability of QEMU's it asks two (qemuProcessFetchGuestCPU,
+ * src/qemu/qemu_process.c). */
+static const char ask_less[] = "capability_filters = [ \"cpu-unavailable-features\" ]\n";
 
 /* ---- the namespace */
 
@@ -114,9 +121,11 @@ static int pick_driver(struct err *err)
 
 static int write_qemu_conf(uint32_t uid, struct err *err)
 {
-    char text[sizeof(qemu_conf) + 32];
+    char text[sizeof(qemu_conf) + sizeof(ask_less) + 32];
+    int n = snprintf(text, sizeof(text), qemu_conf, uid, uid);
 
-    snprintf(text, sizeof(text), qemu_conf, uid, uid);
+    if (!vm_driver_has_kvm())
+        snprintf(text + n, sizeof(text) - (size_t)n, "%s", ask_less);
     return write_file("/etc/libvirt/qemu.conf", text, err);
 }
 
@@ -309,22 +318,64 @@ void vm_ground_find(const struct guest_paths *paths, struct vm_ground_text *text
     }
 }
 
-void vm_ground_stay_on(const char *cpus)
+/* Numbers and commas. */
+static void read_cpus(const char *cpus, cpu_set_t *ret)
 {
-    cpu_set_t set;
     char *end;
 
-    CPU_ZERO(&set);
+    CPU_ZERO(ret);
     while (*cpus != '\0') {
         unsigned long cpu = strtoul(cpus, &end, 10);
 
         if (end == cpus)
             return;
         if (cpu < CPU_SETSIZE)
-            CPU_SET(cpu, &set);
+            CPU_SET(cpu, ret);
         cpus = *end == ',' ? end + 1 : end;
     }
+}
+
+void vm_ground_stay_on(const char *cpus)
+{
+    cpu_set_t set;
+
+    read_cpus(cpus, &set);
     sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* How many threads were moved. */
+static int repin_threads(DIR *threads, const cpu_set_t *from, const cpu_set_t *to)
+{
+    const struct dirent *entry;
+    int n = 0;
+
+    while ((entry = readdir(threads)) != NULL) {
+        pid_t thread = atoi(entry->d_name);
+        cpu_set_t set;
+
+        if (thread > 0 && sched_getaffinity(thread, sizeof(set), &set) == 0 &&
+            CPU_EQUAL(&set, from) && sched_setaffinity(thread, sizeof(*to), to) == 0)
+            n++;
+    }
+    return n;
+}
+
+/* Again as long as there are some: a thread that was not moved yet may have made another one. */
+void vm_ground_repin(pid_t pid, const char *from, const char *to)
+{
+    cpu_set_t old, new;
+    char path[32];
+    DIR *threads;
+
+    read_cpus(from, &old);
+    read_cpus(to, &new);
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    threads = CPU_EQUAL(&old, &new) ? NULL : opendir(path);
+    if (threads == NULL)
+        return;
+    while (repin_threads(threads, &old, &new) > 0)
+        rewinddir(threads);
+    closedir(threads);
 }
 
 static bool read_cgroups(const char *process, char *ret, size_t size)

@@ -24,6 +24,9 @@ void vm_ground_find(const struct guest_paths *paths, struct vm_ground_text *text
                     struct vm_ground *ret);
 /* Keeps the caller and what it starts on the listed processors. */
 void vm_ground_stay_on(const char *cpus);
+/* The threads of a process that may run on just those of `from` are kept on those of `to`; those
+ * that are pinned otherwise stay where they are. */
+void vm_ground_repin(pid_t pid, const char *from, const char *to);
 /* True when the process is in the same cgroups as the caller. */
 bool vm_ground_has(pid_t pid);
 

@@ -1,5 +1,6 @@
-/* vm_incoming: a guest that moves here, as its skein-vm sees it: the tunnel until all of it is
- * here, then the order to finish, kept until the guard says so, then its first breath (shell).
+/* vm_incoming: a guest that moves here, as its skein-vm sees it: expected, while libvirt gets
+ * ready, until there is a stream of it; the tunnel until all of it is here, then the order to
+ * finish, kept until the guard says so, then its first breath (shell).
  */
 #ifndef SKEIN_AGENT_GUEST_VM_INCOMING_POSIX_H
 #define SKEIN_AGENT_GUEST_VM_INCOMING_POSIX_H
@@ -17,14 +18,18 @@ enum vm_incoming_news {
 };
 
 struct vm_incoming {
-    int watcher; /* its descriptor, vm_move_libvirt.h; -1 = no guest comes in */
-    bool is_watched, is_received;
+    int watcher;     /* its descriptor, vm_move_libvirt.h; -1 = no guest comes in */
+    bool is_watched; /* libvirt tells of events */
+    bool has_stream, is_received;
+    const char *hello; /* for the source, once both are there */
     struct tunnel_end tunnel;
 };
 
-/* `watcher` is taken, and so is the stream at KEEPER_STREAM; `hello` is for the source. */
-int vm_incoming_begin(struct vm_incoming *in, const struct vm_paths *vm, int watcher,
-                      const char *hello, struct err *err);
+/* `watcher` is taken; `hello` is borrowed. */
+void vm_incoming_expect(struct vm_incoming *in, int watcher, const char *hello);
+/* Here it comes; `stream` is taken. Once, of a guest that is expected. */
+int vm_incoming_begin(struct vm_incoming *in, const struct vm_paths *vm, int stream,
+                      struct err *err);
 void vm_incoming_poll(const struct vm_incoming *in, struct pollfd ret[VM_INCOMING_FDS]);
 /* enum vm_incoming_news, or a negative errno: it comes to nothing. */
 int vm_incoming_serve(struct vm_incoming *in, const struct pollfd fds[VM_INCOMING_FDS],

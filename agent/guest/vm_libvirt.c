@@ -1,8 +1,8 @@
 /* skein-vm: the first process of a virtual machine (vm.h), and its only tie to libvirt.
  *
  *   skein-vm start SHARED_CPUS GUEST_CPUS      READY goes to KEEPER_STATUS once the guest runs
- *   skein-vm receive SHARED_CPUS GUEST_CPUS    once all of it came through KEEPER_STREAM; it stands
- * still until VM_ORDER_ACTIVATE
+ *   skein-vm receive SHARED_CPUS GUEST_CPUS    for a guest that moves here: VM_ORDER_RECEIVE comes
+ * to the socket at KEEPER_STREAM, and it stands still until VM_ORDER_ACTIVATE
  *
  * The guest_run is at KEEPER_RUN. It was put into the guest's cgroups before it started, and so is
  * all that it starts. It ends when QEMU does, as the guest: 0 when it was powered off, 1 when it
@@ -43,10 +43,12 @@ struct keeper {
     struct console console;
     struct vm_dhcp dhcp;
     struct vm_incoming incoming;
-    pid_t libvirtd, qemu;
+    pid_t libvirtd, qemu, watcher;
+    char wide_cpus[CPUS_TEXT_SIZE]; /* vm_wide_cpus */
     int signals;
     int control;
-    int activator; /* who waits for ACTIVATE; -1 = nobody */
+    int receiver;  /* who waits for RECEIVE; -1 = nobody */
+    int activator; /* likewise for ACTIVATE */
     int awaiter;   /* likewise for AWAIT */
     pid_t mover;   /* the child that moves the guest out; 0 = none */
     int back;      /* socket to it: vm_move_libvirt.h; -1 = none */
@@ -136,32 +138,26 @@ static int create_aside(struct keeper *k, struct err *err)
     return find_qemu(k, err);
 }
 
-/* A parent that waits for the guest to come in takes this process along when it dies. */
-static int begin_to_receive(struct keeper *k, struct err *err)
+/* The guest's own processors are idle until it runs: what receives it is there as well. */
+static int expect(struct keeper *k, struct err *err)
 {
-    char pins[VM_PINS_SIZE];
-    int ends[2], rc = vm_pins_write(&k->run, pins, err);
-    pid_t pid;
+    static char pins[VM_PINS_SIZE];
+    int fd, rc = vm_pins_write(&k->run, k->wide_cpus, pins, err);
 
-    if (rc < 0)
-        return rc;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    pid = vm_call_fork();
-    if (pid == 0) {
-        close(ends[0]);
-        close(KEEPER_STREAM);
-        close(KEEPER_STATUS);
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(vm_move_watch(k->run.spec.name, ends[1]));
-    }
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
-    }
-    return vm_incoming_begin(&k->incoming, &k->vm, ends[0], pins, err);
+    if (rc == 0)
+        rc = vm_move_watch(k->run.spec.name, &fd, &k->watcher, err);
+    if (rc == 0)
+        vm_incoming_expect(&k->incoming, fd, pins);
+    return rc;
+}
+
+/* It runs: its processors are its own. */
+static void leave_its_cpus(const struct keeper *k)
+{
+    const pid_t all[] = {getpid(), k->watcher, k->libvirtd, k->qemu};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        vm_ground_repin(all[i], k->wide_cpus, k->run.shared_cpus);
 }
 
 /* Most machines find their address on their seed: without this one they go on. */
@@ -176,27 +172,28 @@ static void serve_address(struct keeper *k)
 static int begin(struct keeper *k, int argc, char *argv[], struct err *err)
 {
     int rc = read_run(k, argc, argv, err);
+    bool is_target = rc == 0 && strcmp(argv[1], "receive") == 0;
 
     if (rc < 0)
         return rc;
-    vm_ground_stay_on(k->run.shared_cpus);
+    vm_wide_cpus(&k->run, k->wide_cpus);
+    vm_ground_stay_on(is_target ? k->wide_cpus : k->run.shared_cpus);
     prctl(PR_SET_CHILD_SUBREAPER, 1); /* QEMU, which libvirtd sends into the background */
+    k->control = is_target ? KEEPER_STREAM : -1;
     rc = keeper_watch_signals(&k->signals, err);
     if (rc == 0)
         rc = vm_ground_enter(&k->paths, vm_uid(&k->run), err);
     if (rc == 0)
+        rc = vm_ground_start_libvirtd(&k->libvirtd, err);
+    if (rc == 0)
         rc = console_open(&k->console, k->paths.log, k->vm.clients, err);
     if (rc == 0)
         rc = console_listen(&k->console, k->vm.console, vm_uid(&k->run), err);
-    if (rc == 0)
-        serve_address(k);
-    if (rc == 0)
-        rc = k->control = vm_control_listen(&k->vm, err);
-    if (rc >= 0)
-        rc = vm_ground_start_libvirtd(&k->libvirtd, err);
-    if (rc < 0)
-        return rc;
-    return strcmp(argv[1], "receive") == 0 ? begin_to_receive(k, err) : create_aside(k, err);
+    if (rc < 0 || is_target)
+        return rc < 0 ? rc : expect(k, err);
+    serve_address(k);
+    rc = k->control = vm_control_listen(&k->vm, err);
+    return rc < 0 ? rc : create_aside(k, err);
 }
 
 static void say_ready(void)
@@ -269,6 +266,24 @@ static bool is_halted(const struct keeper *k)
     return k->back >= 0 && recv(k->back, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
+/* Its port stands by now. */
+static void receive(struct keeper *k, int fd, struct vm_passed *passed)
+{
+    struct err err;
+    int stream = passed->stream;
+
+    if (k->incoming.watcher < 0 || k->incoming.has_stream || stream < 0) {
+        answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
+        close(fd);
+        return;
+    }
+    passed->stream = -1;
+    k->receiver = fd;
+    serve_address(k);
+    if (vm_incoming_begin(&k->incoming, &k->vm, stream, &err) < 0)
+        log_error("guest %s: %s", k->run.spec.name, err.text); /* it is served in vain */
+}
+
 /* Answered at once, or when it has come; who asks again takes the place of who asked before. */
 static void await_memory(struct keeper *k, int fd)
 {
@@ -298,6 +313,8 @@ static void take_order(struct keeper *k)
     } else if (request.order == VM_ORDER_ACTIVATE ||
                (request.order == VM_ORDER_MOVE && passed.stream < 0)) {
         answer(fd, err_set(&err, -EINVAL, "nothing moves here"), &err);
+    } else if (request.order == VM_ORDER_RECEIVE) {
+        receive(k, steal_fd(&fd), &passed);
     } else if (request.order == VM_ORDER_AWAIT) {
         await_memory(k, steal_fd(&fd));
     } else if (request.order == VM_ORDER_MOVE && (back = make_back(k)) < 0) {
@@ -312,19 +329,6 @@ static void take_order(struct keeper *k)
             k->mover = pid > 0 ? pid : 0;
     }
     vm_passed_close(&passed);
-}
-
-static void press_power_button(const struct keeper *k)
-{
-    struct vm_call call;
-    struct err err = {0};
-    int rc = vm_call_begin(&call, k->run.spec.name, &err);
-
-    if (rc == 0 && virDomainShutdownFlags(call.domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
-        rc = vm_call_failed(&err, "press its power button");
-    if (rc < 0)
-        log_warn("guest %s: %s", k->run.spec.name, err.text);
-    vm_call_end(&call);
 }
 
 /* ---- living */
@@ -382,7 +386,7 @@ static bool take_signals(struct keeper *k, int *ret_code)
 
     while (read(k->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGTERM && vm_call_fork() == 0) {
-            press_power_button(k);
+            vm_call_power_button(k->run.spec.name);
             _exit(0);
         } else if (info.ssi_signo == SIGCHLD) {
             has_ended = reap(k, ret_code) || has_ended;
@@ -412,12 +416,12 @@ static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct er
     int news = vm_incoming_serve(&k->incoming, fds, err);
 
     if (news == VM_INCOMING_RECEIVED) {
-        prctl(PR_SET_PDEATHSIG, 0);
-        say_ready();
+        tell(&k->receiver, VM_ANSWER_DONE, 0, NULL);
     } else if (news == VM_INCOMING_FOLLOWS || news == VM_INCOMING_RUNS) {
         bool is_over = news == VM_INCOMING_RUNS;
 
         news = find_qemu(k, err);
+        leave_its_cpus(k);
         if (is_over)
             vm_incoming_end(&k->incoming, NULL);
         tell(&k->activator, is_over ? VM_ANSWER_DONE : VM_ANSWER_FOLLOWS, news, err);
@@ -431,11 +435,10 @@ static int give_up(struct keeper *k, const struct err *why)
 {
     struct err err;
 
-    if (!k->incoming.is_received) /* else nobody hears it any more */
-        (void)!write(KEEPER_STATUS, why->text, strlen(why->text));
     kill(k->libvirtd, SIGKILL);
     if (find_qemu(k, &err) == 0)
         kill(k->qemu, SIGKILL);
+    tell(&k->receiver, VM_ANSWER_FAILED, why->code, why);
     tell(&k->activator, VM_ANSWER_FAILED, why->code, why);
     tell(&k->awaiter, VM_ANSWER_FAILED, why->code, why);
     vm_incoming_end(&k->incoming, why->text);
@@ -444,8 +447,8 @@ static int give_up(struct keeper *k, const struct err *why)
 
 static int live(struct keeper *k)
 {
-    struct pollfd fds[3 + CONSOLE_FDS + VM_INCOMING_FDS];
-    struct pollfd *console = fds + 3, *incoming = console + CONSOLE_FDS;
+    struct pollfd fds[4 + CONSOLE_FDS + VM_INCOMING_FDS];
+    struct pollfd *console = fds + 4, *incoming = console + CONSOLE_FDS;
     struct err err = {0};
     int code = 1;
 
@@ -453,6 +456,7 @@ static int live(struct keeper *k)
         fds[0] = (struct pollfd){.fd = k->signals, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = k->control, .events = POLLIN};
         vm_dhcp_poll(&k->dhcp, &fds[2]);
+        fds[3] = (struct pollfd){.fd = k->receiver, .events = POLLIN};
         console_poll(&k->console, console);
         vm_incoming_poll(&k->incoming, incoming);
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0)
@@ -461,6 +465,10 @@ static int live(struct keeper *k)
         console_serve(&k->console, console);
         if (k->incoming.watcher >= 0 && follow_incoming(k, incoming, &err) < 0)
             return give_up(k, &err);
+        if (fds[3].revents != 0 && k->receiver >= 0) {
+            err_set(&err, -ECANCELED, "nobody waits for it any more");
+            return give_up(k, &err);
+        }
         if (fds[1].revents != 0)
             take_order(k);
         if (fds[0].revents != 0 && take_signals(k, &code))
@@ -470,7 +478,12 @@ static int live(struct keeper *k)
 
 int main(int argc, char *argv[])
 {
-    static struct keeper k = {.incoming.watcher = -1, .activator = -1, .awaiter = -1, .back = -1};
+    static struct keeper k = {.dhcp.fd = -1,
+                              .incoming.watcher = -1,
+                              .receiver = -1,
+                              .activator = -1,
+                              .awaiter = -1,
+                              .back = -1};
     struct err err = {0};
 
     log_setup(VM_PROGRAM, LOG_LEVEL_INFO);

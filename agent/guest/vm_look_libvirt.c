@@ -1,8 +1,12 @@
 /* vm_look: what libvirt tells of a guest that is to move, and of one that comes in; see
  * vm_move_libvirt.h. */
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agent/guest/vm_call_libvirt.h"
@@ -75,7 +79,7 @@ static void on_closed(virConnectPtr connection, int reason, void *opaque)
     (void)!write(watch->fd, &word, 1);
 }
 
-int vm_move_watch(const char *guest, int fd)
+static int keep_watch(const char *guest, int fd)
 {
     struct watch watch = {guest, fd};
     struct pollfd end = {.fd = fd}; /* POLLERR: nobody reads any more */
@@ -92,4 +96,29 @@ int vm_move_watch(const char *guest, int fd)
     while (poll(&end, 1, -1) <= 0)
         ;
     return EXIT_SUCCESS;
+}
+
+/* Of skein-vm's descriptors it keeps none: the other ends must hear when skein-vm dies. */
+int vm_move_watch(const char *guest, int *ret_fd, pid_t *ret_pid, struct err *err)
+{
+    int ends[2];
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    pid = vm_call_fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_range(STDERR_FILENO + 1, (unsigned int)ends[1] - 1, 0);
+        close_range((unsigned int)ends[1] + 1, ~0U, 0);
+        _exit(keep_watch(guest, ends[1]));
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    }
+    *ret_fd = ends[0];
+    *ret_pid = pid;
+    return 0;
 }

@@ -26,7 +26,8 @@ int vm_move_out(const struct vm_move *move);
 int vm_move_resume(const char *guest, int control);
 int vm_move_look(const char *guest, int control);
 
-/* Target: writes to `fd` what becomes of the guest that comes in (vm_move_watch.h). */
-int vm_move_watch(const char *guest, int fd);
+/* Target: a child that writes to ret_fd what becomes of the guest that comes in (vm_move_watch.h).
+ */
+int vm_move_watch(const char *guest, int *ret_fd, pid_t *ret_pid, struct err *err);
 
 #endif

@@ -2,16 +2,21 @@
  * guest's skein-vm on either side (shell). vm_move_libvirt.c and vm_incoming_posix.c do the rest.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/guest/keeper_posix.h"
 #include "agent/guest/vm.h"
 #include "agent/guest/vm_control_posix.h"
 #include "agent/guest/vm_driver_posix.h"
 #include "base/clean.h"
+#include "base/log.h"
 #include "base/tree_posix.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/mover.h"
@@ -146,17 +151,73 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     return 0;
 }
 
+/* The child of expect(): whoever connects finds it, from before it is a skein-vm. */
+static int become_receiver(const struct mover_guest *guest, const struct mover_join *join,
+                           int parent, struct err *err)
+{
+    struct vm_paths vm;
+    int listener;
+
+    find_paths(guest, &vm);
+    setsid();
+    listener = vm_control_listen(&vm, err);
+    if (listener < 0 || write(parent, "", 1) != 1)
+        return listener < 0 ? listener : err_set(err, -EPIPE, "nobody expects it any more");
+    close(parent);
+    return join->call(join->context, err) < 0
+               ? err->code
+               : keeper_become(VM_PROGRAM, "receive", guest->run, listener, err);
+}
+
+static int expect(const struct mover_guest *guest, const struct mover_join *join, struct err *err)
+{
+    cleanup_close int read_end = -1, write_end = -1;
+    int ends[2], rc = tree_make(guest->upper, 0700, err);
+    char byte;
+    pid_t pid;
+
+    if (rc == 0)
+        rc = tree_make(guest->merged, 0700, err);
+    if (rc < 0)
+        return rc;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    read_end = ends[0];
+    write_end = ends[1];
+    pid = fork();
+    if (pid < 0)
+        return err_set(err, -errno, "cannot fork: %s", strerror(errno));
+    if (pid == 0) {
+        become_receiver(guest, join, write_end, err);
+        log_error("guest %s: nobody is there to receive it: %s", guest->name, err->text);
+        _exit(EXIT_FAILURE);
+    }
+    close(steal_fd(&write_end));
+    if (read(read_end, &byte, 1) != 1)
+        return err_set(err, -ECHILD, "nobody is there to receive it");
+    return 0;
+}
+
 static int receive(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err)
 {
+    const struct vm_request request = {.order = VM_ORDER_RECEIVE};
+    cleanup_close int control = -1;
+    struct vm_reply reply;
+    struct vm_paths vm;
     struct timespec now;
     pid_t pid;
-    int rc = keeper_start(VM_PROGRAM, "receive", guest->run, fd, &pid, err);
+    int rc;
 
+    find_paths(guest, &vm);
+    rc = vm_control_ask(&vm, &request, (struct vm_passed){fd, -1}, &control, &pid, err);
+    if (rc == 0)
+        rc = vm_control_await(control, &reply, err);
     if (rc < 0)
         return rc;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    *ret = (struct mover_report){.handed_over_us =
+    *ret = (struct mover_report){.pid = pid,
+                                 .handed_over_us =
                                      (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
                                  .mode = MOVE_PRE};
     return 0;
@@ -200,6 +261,7 @@ const struct mover_ops mover_vm_ops = {
     .check = check,
     .look = look,
     .capture = capture,
+    .expect = expect,
     .receive = receive,
     .activate = activate,
     .await = await,

@@ -269,13 +269,40 @@ bool vm_xen_terminal(const char *xml, char *ret, size_t size)
     return true;
 }
 
-int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err)
+static bool is_listed(const char *cpus, unsigned int cpu)
+{
+    char *end;
+
+    for (; *cpus != '\0'; cpus = *end == ',' ? end + 1 : end) {
+        if (strtoul(cpus, &end, 10) == cpu)
+            return true;
+        if (end == cpus)
+            return false;
+    }
+    return false;
+}
+
+void vm_wide_cpus(const struct guest_run *run, char ret[CPUS_TEXT_SIZE])
+{
+    struct text t = {.at = ret, .size = CPUS_TEXT_SIZE};
+
+    say(&t, "%s", run->shared_cpus);
+    for (uint32_t i = 0; i < run->n_cores; i++) {
+        if (!is_listed(ret, run->cpus[i]))
+            say(&t, "%s%u", t.used > 0 ? "," : "", run->cpus[i]);
+    }
+    if (t.used >= t.size) /* then it goes without */
+        snprintf(ret, CPUS_TEXT_SIZE, "%s", run->shared_cpus);
+}
+
+int vm_pins_write(const struct guest_run *run, const char *shared, char ret[VM_PINS_SIZE],
+                  struct err *err)
 {
     struct text t = {.at = ret, .size = VM_PINS_SIZE};
 
     for (uint32_t i = 0; i < run->n_cores; i++)
         say(&t, "%s%u", i > 0 ? "," : "", run->cpus[i]);
-    say(&t, "/%s", run->shared_cpus);
+    say(&t, "/%s", shared);
     return t.used < t.size ? 0 : err_set(err, -EMSGSIZE, "its processors are too many");
 }
 

@@ -44,10 +44,13 @@ int vm_xen_domain_xml(const struct guest_run *run, const struct vm_xen_ground *g
 /* Path of the terminal that Xen's console of the domain ends in, from its description. False:
  * it says none. */
 bool vm_xen_terminal(const char *xml, char *ret, size_t size);
-/* What differs from node to node: the guest's processors, and behind a slash the system's:
- * "5,7/0,1".
- */
-int vm_pins_write(const struct guest_run *run, char ret[VM_PINS_SIZE], struct err *err);
+/* The guest's processors and the system's, none twice: where what runs it may be as long as it
+ * stands still, for its own are idle then. */
+void vm_wide_cpus(const struct guest_run *run, char ret[CPUS_TEXT_SIZE]);
+/* What differs from node to node: the guest's processors, and behind a slash those of what runs it
+ * (`shared`): "5,7/0,1". */
+int vm_pins_write(const struct guest_run *run, const char *shared, char ret[VM_PINS_SIZE],
+                  struct err *err);
 /* A domain as libvirt describes it, with the processors that another node wrote down. -EBADMSG:
  * `xml` or `pins` is not what it should be. */
 int vm_repin_xml(const char *xml, const char *pins, char ret[VM_XML_SIZE], struct err *err);

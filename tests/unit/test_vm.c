@@ -127,7 +127,7 @@ static void test_its_processors_are_the_targets(void **state)
     (void)state;
     run.n_cores = 1;
     run.cpus[0] = 9;
-    assert_int_equal(vm_pins_write(&run, pins, &err), 0);
+    assert_int_equal(vm_pins_write(&run, run.shared_cpus, pins, &err), 0);
     assert_string_equal(pins, "9/0,2");
     assert_int_equal(vm_repin_xml(described, pins, xml, &err), 0);
     assert_string_equal(xml, "<domain>\n  <vcpu>2</vcpu>\n  <cputune>\n<vcpupin vcpu='0' "
@@ -136,6 +136,28 @@ static void test_its_processors_are_the_targets(void **state)
     assert_int_equal(vm_repin_xml("<domain/>", pins, xml, &err), -EBADMSG);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         assert_int_equal(vm_repin_xml(described, wrong[i], xml, &err), -EBADMSG);
+}
+
+/* None twice; one that shares its core with the system has no more than that. */
+static void test_what_runs_it_may_be_on_its_processors_too(void **state)
+{
+    struct guest_run run = machine();
+    char cpus[CPUS_TEXT_SIZE];
+
+    (void)state;
+    run.n_cores = 2;
+    run.cpus[0] = 9;
+    run.cpus[1] = 2;
+    vm_wide_cpus(&run, cpus);
+    assert_string_equal(cpus, "0,2,9");
+    run.n_cores = 0;
+    vm_wide_cpus(&run, cpus);
+    assert_string_equal(cpus, "0,2");
+    memset(run.shared_cpus, '7', sizeof(run.shared_cpus) - 1);
+    run.shared_cpus[sizeof(run.shared_cpus) - 1] = '\0';
+    run.n_cores = 1;
+    vm_wide_cpus(&run, cpus);
+    assert_string_equal(cpus, run.shared_cpus);
 }
 
 static void test_its_user_is_nobody_else(void **state)
@@ -295,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_a_disk_is_booted_by_firmware_a_kernel_directly),
         cmocka_unit_test(test_cloud_init_reads_name_and_address),
         cmocka_unit_test(test_its_processors_are_the_targets),
+        cmocka_unit_test(test_what_runs_it_may_be_on_its_processors_too),
         cmocka_unit_test(test_its_user_is_nobody_else),
         cmocka_unit_test(test_a_domain_of_xen_is_pinned_to_its_cores),
         cmocka_unit_test(test_a_domain_of_xen_speaks_through_its_console),
