@@ -320,12 +320,35 @@ static void clear_the_way(struct core *core, struct local_guest *local)
              report->migration);
 }
 
+static void fail(struct core *core, struct local_move *move, const char *guest, uint64_t id)
+{
+    move->report.failed = true;
+    core_record(core, "migration-step-failed", guest, core->config.id, id, "%s", move->report.text);
+    core_node_changed(core);
+}
+
+/* All of it was here, and ended before it ran: its guard has thrown it away. */
+static void notice_end(struct core *core, const struct migration *m, struct saga_local *facts)
+{
+    struct local_move *move = core_move_of(core, m->id);
+
+    if (m->to != core->config.id || move == NULL || !move->is_received || move->report.failed ||
+        facts->copy != SAGA_COPY_NONE)
+        return;
+    snprintf(move->report.text, sizeof(move->report.text),
+             "%s: what had come across ended on %s before it ran", m->guest,
+             core_node_name(core, core->config.id));
+    fail(core, move, m->guest, m->id);
+    facts->failed = true;
+}
+
 void core_move_run(struct core *core, struct local_guest *local, const struct migration *m)
 {
     struct saga_local facts;
     enum saga_deed deed;
 
     local_facts(core, local, m, &facts);
+    notice_end(core, m, &facts);
     if (m->to == core->config.id && m->phase != MIGRATION_RESERVED &&
         facts.copy == SAGA_COPY_RUNNING)
         keep_telling(core, local, m);
@@ -347,12 +370,9 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
 void core_move_failed(struct core *core, struct local_move *move, const struct asked *asked,
                       const struct guard_reply *reply)
 {
-    move->report.failed = true;
     snprintf(move->report.text, sizeof(move->report.text), "%s: %s on %s: %.*s", asked->guest,
              guard_op_name(asked->op), core_node_name(core, core->config.id), 80, reply->text);
-    core_record(core, "migration-step-failed", asked->guest, core->config.id, asked->migration,
-                "%s", move->report.text);
-    core_node_changed(core);
+    fail(core, move, asked->guest, asked->migration);
 }
 
 static bool is_step(enum guard_op op)
@@ -400,6 +420,7 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
         move->frozen_us = reply->frozen_us;
         core_move_measured(core, asked->migration, reply);
     }
+    move->is_received = asked->op == GUARD_RECEIVE;
     if (asked->op == GUARD_ACTIVATE && m != NULL) {
         local->notice_us = core->now + (uint64_t)core->config.timers.beat_ms * 1000;
         tell_running(core, m);

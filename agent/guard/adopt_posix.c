@@ -110,7 +110,8 @@ static void take_up(void *context, struct guest_record *record)
         back_to_received(work, guest);
     if (guest->record.state != GUEST_EXITED)
         enter_roster(work, guest);
-    if (guest->record.state == GUEST_RUNNING || guest->record.state == GUEST_HANDED_OVER)
+    if (guest->record.state == GUEST_RUNNING || guest->record.state == GUEST_HANDED_OVER ||
+        (guest->record.state == GUEST_RECEIVED && guest->record.pid != 0))
         take_up_process(work, guest);
     else if (!guest_record_is_target(&guest->record) && guest->record.state != GUEST_EXITED)
         end_copy(work, guest);

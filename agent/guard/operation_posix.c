@@ -374,6 +374,8 @@ bool operations_look_after(struct work *work, struct local_guest *guest)
         begin_own(work, guest->name, steps_clear);
     else if (guest->has_ended && (state == GUEST_RUNNING || state == GUEST_HANDED_OVER))
         begin_own(work, guest->name, steps_exit);
+    else if (guest->has_ended && state == GUEST_RECEIVED)
+        begin_own(work, guest->name, steps_lost);
     else if (state == GUEST_STARTING || state == GUEST_STOPPING)
         begin_own(work, guest->name, steps_end);
     else

@@ -10,6 +10,7 @@
 
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/job_run_posix.h"
+#include "agent/guard/process_posix.h"
 #include "agent/guard/work_posix.h"
 #include "base/log.h"
 #include "migrate/mover.h"
@@ -161,15 +162,31 @@ static enum step receive_probe(struct work *work, struct operation *op)
     return operation_job(work, op, &work->config.fabric, &job);
 }
 
+/* Whose death ends what was received: watched from here on. */
+static enum step receive_watch(struct work *work, struct operation *op)
+{
+    struct local_guest *guest = op->guest;
+    struct err err;
+
+    operation_report(op);
+    guest->record.pid = op->result.pid;
+    if (guest->record.pid == 0) /* it is files */
+        return STEP_NEXT;
+    guest->record.start_time = process_start_time((pid_t)guest->record.pid);
+    if (work_watch_guest(work, guest, &err) < 0)
+        return operation_fail(op, err.code, "what was received has ended: %s", err.text);
+    return STEP_NEXT;
+}
+
 static enum step receive_done(struct work *work, struct operation *op)
 {
-    operation_report(op);
     op->guest->record.state = GUEST_RECEIVED;
     return save_record(work, op);
 }
 
-const step_fn steps_receive[] = {receive_check, receive_stand_by, receive_job, receive_await_switch,
-                                 receive_probe, receive_done,     NULL};
+const step_fn steps_receive[] = {
+    receive_check,        receive_stand_by, receive_job,  receive_watch,
+    receive_await_switch, receive_probe,    receive_done, NULL};
 
 /* ---- target: it owns the guest now and brings it to life */
 
@@ -344,6 +361,17 @@ static enum step discard_check(struct work *work, struct operation *op)
 /* Of a cluster that this node has left; nothing of it runs. */
 const step_fn steps_clear[] = {step_kill,          discard_job, step_unplug, step_clean_up,
                                step_remove_cgroup, step_forget, NULL};
+
+/* Received, and ended before it ran: its source has all of it, or the guest starts anew. */
+static enum step lost_begin(struct work *work, struct operation *op)
+{
+    (void)work;
+    log_warn("guest %s: what was received has ended", op->guest->name);
+    return STEP_NEXT;
+}
+
+const step_fn steps_lost[] = {lost_begin,    step_kill,          discard_job, step_unplug,
+                              step_clean_up, step_remove_cgroup, step_forget, NULL};
 
 /* What was restored ahead is taken back by who stood by, who leaves nothing behind, before the rest
  * is killed. */

@@ -146,7 +146,7 @@ enum step step_take_pid(struct work *work, struct operation *op)
     guest->is_ours = true;
     guest->has_status = work_take_exit(work, record->pid, &record->exit_status);
     guest->has_ended = guest->has_status;
-    if (!guest->has_ended && work_watch_guest(work, guest, &err) < 0)
+    if (!guest->has_ended && guest->pidfd < 0 && work_watch_guest(work, guest, &err) < 0)
         guest->has_ended = true;
     return save_record(work, op);
 }

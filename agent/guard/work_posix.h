@@ -181,7 +181,7 @@ enum step job_beside(struct work *work, struct operation *op, enum job_kind kind
 
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_receive[], steps_activate[],
-    undo_activate[], steps_discard[], steps_clear[], steps_await[];
+    undo_activate[], steps_discard[], steps_clear[], steps_lost[], steps_await[];
 /* Shared with steps_source_posix.c: a job of the guest's mover, and what one has to report. */
 enum step step_move_job(struct work *work, struct operation *op, enum job_kind kind);
 void operation_report(struct operation *op);

@@ -111,6 +111,8 @@ void world_migrate(struct world *w, const char *name, unsigned to);
 void world_end_stream(struct world *w, int code);
 /* The guest ends by itself. */
 void world_end_guest(struct world *w, unsigned node, const char *name, int32_t status);
+/* What a target was given ends before it runs: its guard has nothing of it any more. */
+void world_end_target(struct world *w, unsigned node, const char *name);
 /* How many nodes run a copy that is not frozen; `ret_node` (may be NULL) is the last of them. */
 unsigned world_n_running(const struct world *w, const char *name, unsigned *ret_node);
 const struct guard_report *world_copy(const struct world *w, unsigned node, const char *name);

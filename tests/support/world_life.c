@@ -265,6 +265,20 @@ void world_end_guest(struct world *w, unsigned i, const char *name, int32_t stat
     world_step(w, i, &list);
 }
 
+void world_end_target(struct world *w, unsigned i, const char *name)
+{
+    struct world_guard *g = &w->nodes[i].guard;
+    struct guard_report *copy = world_guard_copy(g, name);
+    struct core_event list = {.type = CORE_GUARD_LIST};
+
+    if (copy == NULL)
+        return;
+    *copy = g->guests[--g->n_guests];
+    list.n_reports = g->n_guests;
+    list.reports = g->guests;
+    world_step(w, i, &list);
+}
+
 unsigned world_n_running(const struct world *w, const char *name, unsigned *ret_node)
 {
     unsigned n = 0;

@@ -97,6 +97,40 @@ static void test_guest_that_cannot_be_activated_goes_on_where_it_was(void **unus
     world_deinit(&w);
 }
 
+/* It was received, and ends there before it runs: before the commit (delay 0) or behind it. */
+static void test_guest_whose_target_ends_goes_on_where_it_was(void **unused)
+{
+    (void)unused;
+    for (unsigned delay_ms = 0; delay_ms < 6; delay_ms++) {
+        const struct guard_report *copy;
+        struct world w;
+        unsigned from, to, at = 0;
+
+        lives(&w, 3);
+        from = created(&w, "web", RESTART_ALWAYS);
+        to = from % 3 + 1;
+        world_migrate(&w, "web", to);
+        do {
+            world_run(&w, 1);
+            copy = world_copy(&w, to, "web");
+        } while ((copy == NULL || copy->state != GUEST_RECEIVED) && !w.has_answer);
+        world_run(&w, delay_ms);
+        copy = world_copy(&w, to, "web");
+        assert_true(copy != NULL && copy->state == GUEST_RECEIVED);
+        world_end_target(&w, to, "web");
+        assert_true(world_answered(&w, 5000));
+        assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+        world_run(&w, 300);
+        assert_int_equal(world_n_running(&w, "web", &at), 1);
+        assert_int_equal(at, from);
+        assert_null(world_copy(&w, to, "web"));
+        assert_int_equal(world_state(&w)->n_migrations, 0);
+        if (to == w.leader)
+            assert_non_null(strstr(w.records, "ended on n1 before it ran"));
+        world_deinit(&w);
+    }
+}
+
 /* Nothing is thrown away for a switch that does not follow: it is said, and tried again. Only what
  * happens on the leader is kept in the world's records: the guest moves there. */
 static void test_guest_whose_switch_does_not_follow_is_activated_later(void **unused)
@@ -369,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_migration_moves_the_guest_and_says_its_blackout),
         cmocka_unit_test(test_failed_migration_leaves_the_guest_where_it_was),
         cmocka_unit_test(test_guest_that_cannot_be_activated_goes_on_where_it_was),
+        cmocka_unit_test(test_guest_whose_target_ends_goes_on_where_it_was),
         cmocka_unit_test(test_guest_whose_switch_does_not_follow_is_activated_later),
         cmocka_unit_test(test_migration_survives_the_death_of_either_end),
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The move of a virtual machine is disturbed: amid its pre-copy, when it is halted for post-copy and the hand-over is not committed
-# yet, and while its memory follows it. Then QEMU, libvirtd or the mover of the source or the target is killed, either node loses
+# yet, also when the target has received it, and while its memory follows it. Then QEMU, libvirtd or the mover of the source or the target is killed, either node loses
 # power, the link between them is cut, or the move is cancelled. The machine runs once afterwards: with its memory where a whole copy
 # of that is left, else booted anew; `events` says which, and nothing half-made stays. A process that is stopped holds the move
 # where it is struck.
@@ -16,8 +16,12 @@ hold() {
     case $1 in
         copying) wait_until 240 copies_some ;;    # slowly
         halted)                                   # it is the target that does not say "received"
-            wait_until 240 receives && held=$(parent "$(keeper_of "$b")") && kill -STOP "$held" &&
+            wait_until 240 receives && held=$(job_of "$b") && kill -STOP "$held" &&
                 wait_until 240 is_captured && step_is copying
+            ;;
+        received)                                 # it is the source that does not say "captured"
+            wait_until 240 receives && wait_until 240 sends && held=$(job_of "$a") && kill -STOP "$held" &&
+                wait_until 240 has_received && step_is copying
             ;;
         fetching) wait_until 240 step_is fetching && held=$(mover_of "$a") && kill -STOP "$held" && step_is fetching ;;
     esac
@@ -30,8 +34,18 @@ mover_of() { local pid; for pid in $(keepers_of "$1"); do [ "$(cat "/proc/$(pare
 libvirtd_of() { look_processes libvirtd | awk -v node="n$1" '$1 == node { print $2 }'; }
 qemu_of() { look_processes $qemu | awk -v node="n$1" '$1 == node { print $2 }'; }
 step_is() { json "$watcher" '.[0].step // ""' skein migration list | has -x "$1"; }
+# What the guard's executor, which is the parent of a machine's first process, does for it on node K
+job_of() {
+    local pid executor
+    executor=$(parent "$(keeper_of "$1")") || return 0
+    look_processes skein-guard | awk -v node="n$1" '$1 == node { print $2 }' | while read -r pid; do
+        [ "$(parent "$pid")" != "$executor" ] || echo "$pid"
+    done
+} 2>/dev/null
 is_captured() { json "$watcher" '.[0].bytes' skein migration list | has '[0-9]'; }
-receives() { [ -n "$(mover_of "$b")" ]; }
+receives() { step_is copying && [ -n "$(job_of "$b")" ]; }
+has_received() { [ -z "$(job_of "$b")" ]; }
+sends() { [ -n "$(mover_of "$a")" ]; }
 release() { [ -z "$held" ] || kill -CONT "$held"; held=''; } 2>/dev/null
 
 # strike WHO DEED, WHO being a node's number
@@ -74,7 +88,6 @@ counts_anew() {
         END { exit !is_anew }'
 }
 goes_on() { counts_on "$before" && ! counts_anew; }
-counts() { goes_on || counts_anew; }
 events() {
     local k
     for k in 1 2 3; do on $k skein events -f json || true; done 2>/dev/null |
@@ -107,7 +120,7 @@ begin_move() {
     here skein guest migrate vm1 --to "n$b" "${options[@]}" --timeout 600s >"$work/move" 2>&1 &
     asker=$!
 }
-# struck STEP WHO DEED kept|anew|any EVENT
+# struck STEP WHO DEED kept|anew EVENT
 struck() {
     local name="$3 of the $2, $1" victim=$a began=$SECONDS limit=300
     case $3 in link | cancel) name="$3, $1" ;; esac
@@ -117,7 +130,11 @@ struck() {
     must "$name: the move is there" hold "$1"
     before=$(number last_count) known=$(count_log | wc -l)
     ok "$name" strike "$victim" "$3"
-    [ "$1" = halted ] && [ "$4" != any ] || release    # else the hand-over might be committed before anybody notices
+    case "$1 $2 $3" in
+        'halted target '[qlm]*) release ;; # it is the one who notices
+        halted* | received*) ;;            # else the hand-over might be committed before anybody notices
+        *) release ;;
+    esac
     must "$name: events say so" wait_until 120 told "$5"
     release
     mend "$victim" "$3"
@@ -128,7 +145,6 @@ struck() {
     case $4 in
         kept) must "$name: it goes on with its memory" wait_until 120 goes_on ;;
         anew) must "$name: it was booted anew" wait_until 300 counts_anew ;;
-        any) must "$name: it counts, on or anew" wait_until 300 counts ;;
     esac
     must "$name: nothing half-made stays" wait_until 120 is_clean
     echo "# $name: $((SECONDS - began)) s; $(tail -n 1 "$work/move")"
@@ -153,9 +169,7 @@ followed() {
 case_of() {
     case "$*" in
         'copying source qemu' | 'copying source power' | 'halted source '*) struck "$@" anew '^migration-abort vm1' ;;
-        # The hand-over may be committed before its death is noticed.
-        'halted target '[qlm]*) struck "$@" any '^(migration-(abort|step-failed)|guest-exited) vm1' ;;
-        copying* | halted*) struck "$@" kept '^migration-abort vm1' ;;
+        copying* | halted* | received*) struck "$@" kept '^migration-abort vm1' ;;
         *cancel) followed ;;
         'fetching target power') struck "$@" anew '^migration-lost vm1' ;;
         *) struck "$@" anew '^(migration-memory-lost|migration-step-failed|guest-exited) vm1' ;;
@@ -163,6 +177,7 @@ case_of() {
 }
 most_important() {
     case_of copying target qemu
+    case_of received target qemu
     case_of halted move cancel
     case_of fetching target power
 }
@@ -175,6 +190,7 @@ everything_everywhere() {
         case_of $step move link
         case_of $step move cancel
     done
+    for deed in qemu libvirtd mover; do case_of received target $deed; done
 }
 
 # It writes to memory that no packer makes smaller: that is what follows it
