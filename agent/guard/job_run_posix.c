@@ -12,6 +12,7 @@
 #include "agent/guard/clock_posix.h"
 #include "agent/guard/executor_posix.h"
 #include "agent/guard/health_posix.h"
+#include "agent/guard/kept_posix.h"
 #include "agent/guard/process_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
@@ -60,66 +61,26 @@ static int scene_init(struct scene *s, const struct job_context *context, struct
 
 /* ---- what a guest wrote: kept from one start here to the next only when somebody said so */
 
-static void kept_mark(const struct scene *s, char *ret, size_t size)
-{
-    snprintf(ret, size, GUEST_FILES "/%s/" GUEST_KEPT, s->job->run.spec.name);
-}
-
-static int kept_mark_write(const struct scene *s, char *mark, struct err *err)
-{
-    char *slash = strrchr(mark, '/');
-    int fd, rc = 0;
-
-    *slash = '\0';
-    mkdir(mark, 0711);
-    *slash = '/';
-    fd = open(mark, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return err_set(err, -errno, "cannot make %s: %s", mark, strerror(errno));
-    if (dprintf(fd, "%llu", (unsigned long long)s->job->run.created) < 0)
-        rc = err_set(err, -errno, "cannot write %s: %s", mark, strerror(errno));
-    close(fd);
-    return rc;
-}
-
 static int clean_up(const struct scene *s, bool keep_upper, struct err *err)
 {
-    char mark[160];
+    const struct guest_run *run = &s->job->run;
     int rc;
 
-    kept_mark(s, mark, sizeof(mark));
     if (!keep_upper)
-        unlink(mark);
+        kept_forget(run->spec.name);
     if (s->kind->mover != NULL)
         (void)s->kind->mover->discard(&s->mover, err); /* memory that still comes, for nobody */
     rc = s->kind->clean_up(&s->paths, keep_upper, err);
-    return rc < 0 || !keep_upper ? rc : kept_mark_write(s, mark, err);
-}
-
-/* What was kept is this guest's, and not that of an earlier guest of its name. */
-static bool is_kept_for(const struct scene *s, const char *mark)
-{
-    char wanted[24], text[24] = "";
-    int fd = open(mark, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-    if (fd < 0)
-        return false;
-    if (read(fd, text, sizeof(text) - 1) < 0)
-        text[0] = '\0';
-    close(fd);
-    snprintf(wanted, sizeof(wanted), "%llu", (unsigned long long)s->job->run.created);
-    return strcmp(text, wanted) == 0;
+    return rc < 0 || !keep_upper ? rc : kept_note(run->spec.name, run->created, err);
 }
 
 /* Leaves the upper layer of before only where it was kept; it is not kept twice. */
 static int begin_upper(const struct scene *s, bool may_keep, struct err *err)
 {
-    char mark[160];
-    bool is_kept;
+    const struct guest_run *run = &s->job->run;
+    bool is_kept = kept_is_of(run->spec.name, run->created) && may_keep;
 
-    kept_mark(s, mark, sizeof(mark));
-    is_kept = is_kept_for(s, mark) && may_keep;
-    unlink(mark);
+    kept_forget(run->spec.name);
     return s->kind->clean_up(&s->paths, is_kept, err);
 }
 
