@@ -16,11 +16,11 @@ hold() {
     case $1 in
         copying) wait_until 240 copies_some ;;    # slowly
         halted)                                   # it is the target that does not say "received"
-            wait_until 240 receives && held=$(job_of "$b") && kill -STOP "$held" &&
+            wait_until 240 copies_some && held=$(job_of "$b") && kill -STOP "$held" &&
                 wait_until 240 is_captured && step_is copying
             ;;
         received)                                 # it is the source that does not say "captured"
-            wait_until 240 receives && wait_until 240 sends && held=$(job_of "$a") && kill -STOP "$held" &&
+            wait_until 240 copies_some && held=$(job_of "$a") && kill -STOP "$held" &&
                 wait_until 240 has_received && step_is copying
             ;;
         fetching) wait_until 240 step_is fetching && held=$(mover_of "$a") && kill -STOP "$held" && step_is fetching ;;
@@ -43,9 +43,7 @@ job_of() {
     done
 } 2>/dev/null
 is_captured() { json "$watcher" '.[0].bytes' skein migration list | has '[0-9]'; }
-receives() { step_is copying && [ -n "$(job_of "$b")" ]; }
 has_received() { [ -z "$(job_of "$b")" ]; }
-sends() { [ -n "$(mover_of "$a")" ]; }
 release() { [ -z "$held" ] || kill -CONT "$held"; held=''; } 2>/dev/null
 
 # strike WHO DEED, WHO being a node's number
