@@ -357,10 +357,8 @@ static int open_link(struct streams *streams, struct err *err)
 
     memcpy(link.cluster, streams->config.cluster, NONCE_SIZE);
     r = link_open(&link, &streams->link, err);
-    if (r < 0)
-        return r;
     streams->outlets.link = streams->departures.link = streams->link;
-    return link_listen(streams->link, err);
+    return r < 0 ? r : link_listen(streams->link, err);
 }
 
 /* Ends what streams_new began; the thread does not run. */
