@@ -43,6 +43,7 @@ job_of() {
     done
 } 2>/dev/null
 is_captured() { json "$watcher" '.[0].bytes' skein migration list | has '[0-9]'; }
+is_over_there() { [ -z "$(keeper_of "$b")" ]; }
 has_received() { [ -z "$(job_of "$b")" ]; }
 release() { [ -z "$held" ] || kill -CONT "$held"; held=''; } 2>/dev/null
 
@@ -129,7 +130,7 @@ struck() {
     before=$(number last_count) known=$(count_log | wc -l)
     ok "$name" strike "$victim" "$3"
     case "$1 $2 $3" in
-        'halted target '[qlm]*) release ;; # it is the one who notices
+        'halted target '[qlm]*) wait_until 60 is_over_there && release ;; # it is the one who tells
         halted* | received*) ;;            # else the hand-over might be committed before anybody notices
         *) release ;;
     esac
