@@ -3,7 +3,7 @@
 # the switch, is paused by hypercall when the lease ends and goes on when it is back, survives a guard's death, stops when asked,
 # and leaves nothing. What runs is what Xen's own `xl` says. One node: a lease ends when skeind is stopped.
 # limit: 1800
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 log=$(log_of vm1)
 count() { grep -ao 'count [0-9]*' $log | awk '{ n = $2 } END { print n + 0 }'; }
 counts_on() { [ "$(count)" -gt "$1" ]; }
