@@ -78,9 +78,10 @@ static pid_t fork_guest(const char *name, char *const argv[], unsigned long long
 {
     pid_t pid = fork();
 
+    /* Out of its job's group, by whichever is first: an executor whose guard dies ends that. */
+    setpgid(pid, pid);
     if (pid != 0)
         return pid;
-    setsid();
     close_range(3, ~0U, 0);
     if (argv != NULL && strcmp(argv[0], "exit") == 0)
         _exit(atoi(argv[1]));
