@@ -4,7 +4,7 @@
 # time, in its root and in a volume, finds every file as it has to be. A copy that cannot go on, or is cancelled, leaves the guest
 # running, never frozen, and nothing on the other node.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 build=$("$skein_root/deploy/build")
 
