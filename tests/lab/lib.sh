@@ -20,7 +20,7 @@ point() {
     if [ "$1" = ok ]; then echo "ok $points - $2"; else echo "not ok $points - $2"; failures=$((failures + 1)); fi
 }
 
-# ok NAME CMD...: passes when CMD succeeds; its output is shown when not.
+# ok NAME CMD...: passes when CMD succeeds; its output is shown when not, and it fails, so `|| bail` ends the scenario.
 ok() {
     local name=$1
     shift
@@ -30,6 +30,7 @@ ok() {
         point no "$name"
         echo "#   failed: $*"
         sed 's/^/#   /' "$work/output"
+        return 1
     fi
 }
 
