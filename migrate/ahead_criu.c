@@ -256,11 +256,6 @@ int ahead_load(const struct mover_paths *paths, struct ahead *ret, struct err *e
     return result < 0 ? err_set(err, result, "%s is broken", paths->ahead) : 0;
 }
 
-static int send_plain(void *context, const void *data, size_t size, struct err *err)
-{
-    return stream_out_data(context, data, size, err);
-}
-
 int ahead_send_rest(struct ahead *ahead, const struct mover_guest *guest, uint32_t i,
                     struct stream_out *out, struct err *err)
 {
@@ -273,14 +268,14 @@ int ahead_send_rest(struct ahead *ahead, const struct mover_guest *guest, uint32
     if (r < 0)
         return r;
     if (!tree->is_there)
-        return tree_pack(fd, i == 0, send_plain, out, err);
+        return tree_pack(fd, i == 0, stream_out_write, out, err);
     r = tree_walk(fd, i == 0, &now, err);
     if (r == -E2BIG || r == -ENAMETOOLONG)
-        return tree_pack_anew(fd, i == 0, send_plain, out, err);
+        return tree_pack_anew(fd, i == 0, stream_out_write, out, err);
     if (r < 0)
         return r;
     tree_index_compare(&tree->index, &now, &change);
-    r = tree_pack_changes(fd, &tree->index, &now, false, send_plain, out, err);
+    r = tree_pack_changes(fd, &tree->index, &now, false, stream_out_write, out, err);
     tree_index_deinit(&now);
     return r;
 }

@@ -185,11 +185,6 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
     return r;
 }
 
-static int send_archive(void *context, const void *data, size_t size, struct err *err)
-{
-    return stream_out_data(context, data, size, err);
-}
-
 /* /dev and /dev/shm are mounts of the cell's own: nothing of it can stand in their place, so the
  * way to them follows no link of its making. */
 static int send_inner_tree(struct stream_out *out, const struct mover_guest *guest,
@@ -204,7 +199,7 @@ static int send_inner_tree(struct stream_out *out, const struct mover_guest *gue
     if (directory < 0)
         return err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
     r = stream_out_tree(out, tree, err);
-    return r < 0 ? r : tree_pack(directory, false, send_archive, out, err);
+    return r < 0 ? r : tree_pack(directory, false, stream_out_write, out, err);
 }
 
 static int send_log(struct stream_out *out, const struct mover_guest *guest, struct err *err)

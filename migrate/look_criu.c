@@ -44,57 +44,29 @@ static void look_at_node(struct look *look)
 
 /* ---- what the guest wrote */
 
-enum { MAX_DEPTH = 64 }; /* what lies deeper is not counted */
-
-/* Takes the descriptor. */
-static uint64_t bytes_below(int fd, int depth, uint32_t *n)
+static void look_at_tree(const char *path, struct look *look)
 {
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    struct stat status;
-    uint64_t bytes = 0;
+    cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct ahead_size size = {0};
 
-    if (directory == NULL && fd >= 0)
-        close(fd);
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        ++*n;
-        if (S_ISREG(status.st_mode))
-            bytes += (uint64_t)status.st_blocks * 512;
-        else if (S_ISDIR(status.st_mode) && depth < MAX_DEPTH)
-            bytes += bytes_below(
-                openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
-                depth + 1, n);
-    }
-    if (directory != NULL)
-        closedir(directory);
-    return bytes;
-}
-
-/* Takes the descriptor. */
-static void look_at_tree(int fd, struct look *look)
-{
-    bool goes_ahead = fd >= 0 && tree_stamps_mappings(fd);
-    uint32_t n = 0;
-    uint64_t bytes = bytes_below(fd, 0, &n);
-
-    look->files_bytes += bytes;
-    if (goes_ahead) {
-        look->ahead_bytes += bytes;
-        look->n_ahead += n;
+    if (fd < 0)
+        return;
+    tree_measure(fd, 0, &size);
+    look->files_bytes += size.bytes;
+    if (tree_stamps_mappings(fd)) {
+        look->ahead_bytes += size.bytes;
+        look->n_ahead += (uint32_t)size.n;
     }
 }
 
 static void look_at_trees(const struct mover_guest *guest, struct look *look)
 {
-    look_at_tree(open(guest->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC), look);
+    look_at_tree(guest->upper, look);
     for (uint32_t i = 0; i < guest->n_volumes; i++) {
         char path[VOLUME_PATH_SIZE];
 
         if (volume_path(guest, i, path, NULL) == 0)
-            look_at_tree(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), look);
+            look_at_tree(path, look);
     }
 }
 

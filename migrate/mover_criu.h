@@ -3,8 +3,8 @@
  * A cell is frozen by its cgroup, dumped by CRIU into `checkpoint` (tmpfs), and sent together with
  * its upper layer, /dev, /dev/shm, volumes and log as one stream (stream.h). Its memory is part of
  * that (stop-and-copy), was sent before (pre-copy, rounds_criu.c), or follows later (post-copy,
- * lazy_criu.h). The network is not CRIU's to
- * lock: whoever asks takes the guest's port down.
+ * lazy_criu.h); most of its files may have been sent before as well (ahead_criu.h). The network is
+ * not CRIU's to lock: whoever orders the capture closes the guest's port.
  */
 #ifndef SKEIN_MIGRATE_MOVER_CRIU_H
 #define SKEIN_MIGRATE_MOVER_CRIU_H
@@ -49,7 +49,7 @@ uint64_t mover_now_us(void);
 
 int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
 int mover_look(const struct mover_guest *guest, struct look *ret,
-               struct err *err);                                   /* look_criu.c */
+               struct err *err); /* look_criu.c */
 int mover_ready(const struct mover_guest *guest, uint32_t link_kbps,
                 struct err *err); /* capture_criu.c */
 int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order *order,

@@ -60,6 +60,11 @@ static int write_all(struct stream_out *out, const uint8_t *data, size_t size, s
     return 0;
 }
 
+int stream_out_write(void *out, const void *data, size_t size, struct err *err)
+{
+    return stream_out_data(out, data, size, err);
+}
+
 int stream_out_flush(struct stream_out *out, struct err *err)
 {
     size_t size = out->buffered;

@@ -48,6 +48,8 @@ int stream_out_round(struct stream_out *out, uint32_t round, struct err *err);
 /* Of a copy of its files; 0: it is over. */
 int stream_out_ahead(struct stream_out *out, uint32_t pass, struct err *err);
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);
+/* The same for whoever packs a tree into the stream `out` (tree_write of tree_archive.h). */
+int stream_out_write(void *out, const void *data, size_t size, struct err *err);
 /* All that was written has left when either returns. */
 int stream_out_flush(struct stream_out *out, struct err *err);
 int stream_out_end(struct stream_out *out, struct err *err);

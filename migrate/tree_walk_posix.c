@@ -172,7 +172,7 @@ static bool measure(void *context, const char *path, const struct stat *status)
     m->size->n++;
     if (S_ISREG(status->st_mode))
         m->size->bytes += (uint64_t)status->st_blocks * 512;
-    return !ahead_is_worth(m->size, m->kbps);
+    return m->kbps == 0 || !ahead_is_worth(m->size, m->kbps);
 }
 
 void tree_measure(int directory, uint64_t kbps, struct ahead_size *size)

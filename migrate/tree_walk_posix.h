@@ -14,7 +14,8 @@
  * but, where they are kept, white-outs (0/0). -E2BIG, -ENAMETOOLONG: it is too large for one. */
 int tree_walk(int directory, bool keeps_whiteouts, struct tree_index *ret, struct err *err);
 
-/* Adds to `size` until it is worth being copied ahead, or all has been seen. */
+/* Adds to `size` until that is worth being copied ahead at kbps (0: whatever it is), or all has
+ * been seen. */
 void tree_measure(int directory, uint64_t kbps, struct ahead_size *size);
 
 /* Whether the file system of it stamps what is written through a mapping that was written before:

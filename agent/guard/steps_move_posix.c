@@ -20,6 +20,14 @@ enum {
     SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit: asked for again after it */
 };
 
+void guest_mover_file(const struct local_guest *guest, const char *name, char ret[MOVER_FILE_SIZE])
+{
+    struct guest_paths paths;
+
+    guest_paths_init(&paths, guest->name, guest->record.run.digest);
+    snprintf(ret, MOVER_FILE_SIZE, "%s%s", paths.checkpoint, name);
+}
+
 enum step step_move_job(struct work *work, struct operation *op, enum job_kind kind)
 {
     struct job job;
@@ -226,11 +234,9 @@ static bool switch_knows(const struct work *work, const struct operation *op)
  * behind that: who is let go sends at once, and is sent to. */
 static enum step activate_ahead(struct work *work, struct operation *op)
 {
-    struct guest_paths paths;
-    char path[256];
+    char path[MOVER_FILE_SIZE];
 
-    guest_paths_init(&paths, op->guest->name, op->guest->record.run.digest);
-    snprintf(path, sizeof(path), "%s" MOVER_RESTORED, paths.checkpoint);
+    guest_mover_file(op->guest, MOVER_RESTORED, path);
     return switch_knows(work, op) && access(path, F_OK) == 0 ? step_port_up(work, op) : STEP_NEXT;
 }
 

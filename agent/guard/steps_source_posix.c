@@ -2,7 +2,6 @@
  * and steps_move_posix.c.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/guard/job_run_posix.h"
@@ -12,11 +11,9 @@
 
 static void reply_progress(struct operation *op, const struct local_guest *guest)
 {
-    struct guest_paths paths;
-    char path[256];
+    char path[MOVER_FILE_SIZE];
 
-    guest_paths_init(&paths, guest->name, guest->record.run.digest);
-    snprintf(path, sizeof(path), "%s" MOVER_PROGRESS, paths.checkpoint);
+    guest_mover_file(guest, MOVER_PROGRESS, path);
     (void)progress_read(path, &op->reply.progress);
 }
 

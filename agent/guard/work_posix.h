@@ -53,11 +53,11 @@ struct operation {
     uint32_t job;   /* that runs for it; 0 = none */
     struct job_result result;
     bool is_copied_first; /* CAPTURE: its files, or its memory, while it runs */
-    uint64_t begun_us;  /* its first step */
-    uint64_t wake_us;   /* UINT64_MAX = only a job's end */
-    uint64_t until_us;  /* a step's own limit; 0 at its first call */
-    bool awaits_switch; /* woken when the switch is set up, or shows a newer view */
-    uint32_t round;     /* of the last try to run it while blocked */
+    uint64_t begun_us;    /* its first step */
+    uint64_t wake_us;     /* UINT64_MAX = only a job's end */
+    uint64_t until_us;    /* a step's own limit; 0 at its first call */
+    bool awaits_switch;   /* woken when the switch is set up, or shows a newer view */
+    uint32_t round;       /* of the last try to run it while blocked */
     struct guard_reply reply;
     struct err err;                    /* the first failure */
     struct operation *next_waiting;    /* behind the guest's current one */
@@ -182,6 +182,9 @@ enum step job_beside(struct work *work, struct operation *op, enum job_kind kind
 /* ---- steps_move_posix.c */
 extern const step_fn steps_prepare[], undo_prepare[], steps_receive[], steps_activate[],
     undo_activate[], steps_discard[], steps_clear[], steps_lost[], steps_await[];
+/* A file below its checkpoint directory, by its name there (migrate/mover.h). */
+enum { MOVER_FILE_SIZE = 256 };
+void guest_mover_file(const struct local_guest *guest, const char *name, char ret[MOVER_FILE_SIZE]);
 /* Shared with steps_source_posix.c: a job of the guest's mover, and what one has to report. */
 enum step step_move_job(struct work *work, struct operation *op, enum job_kind kind);
 void operation_report(struct operation *op);
