@@ -116,6 +116,9 @@ struct mover_ops {
      * down. The caller has joined the guest's cgroups. It may fail, or be left out: then activate
      * does all. NULL: this mover cannot. */
     int (*stand_by)(const struct mover_guest *guest, struct err *err);
+    /* Of a guest that was received: returns when who stands by has restored all of it, or cannot
+     * (1; 0). NULL: as stand_by. */
+    int (*await_restored)(const struct mover_guest *guest, struct err *err);
     /* Reads what capture wrote and checks its digest. On failure nothing of it stays. */
     int (*receive)(const struct mover_guest *guest, int fd, struct mover_report *ret,
                    struct err *err);

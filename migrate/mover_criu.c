@@ -100,6 +100,7 @@ const struct mover_ops mover_criu_ops = {
     .copy = mover_copy,
     .capture = mover_capture,
     .stand_by = mover_stand_by,
+    .await_restored = mover_await_restored,
     .receive = mover_receive,
     .activate = mover_activate,
     .await = mover_await,

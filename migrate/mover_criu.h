@@ -68,6 +68,7 @@ int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t di
                        struct mover_report *ret, struct err *err);
 int mover_reset_peers(const struct mover_guest *guest, struct err *err);
 int mover_stand_by(const struct mover_guest *guest, struct err *err); /* restore_criu.c */
+int mover_await_restored(const struct mover_guest *guest, struct err *err);
 int mover_activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
 /* Of activate only this: lets go of what was restored ahead. 1: it runs; 0: there was nothing. */
 int mover_let_go(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +128,33 @@ void presence_leave_word(const char *path, const char *text)
 
     if (fd >= 0)
         (void)!write(fd, text, strlen(text));
+}
+
+static int watch_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char directory[PATH_MAX];
+    int fd = inotify_init1(IN_CLOEXEC);
+
+    snprintf(directory, sizeof(directory), "%.*s", slash == NULL ? 0 : (int)(slash - path), path);
+    if (fd >= 0 && inotify_add_watch(fd, directory, IN_CREATE) < 0)
+        close(steal_fd(&fd));
+    return fd;
+}
+
+bool presence_await_word(const char *path, const char *word)
+{
+    cleanup_close int there = open_present(path), made = watch_directory_of(word);
+    struct pollfd waits[] = {{.fd = there}, {.fd = made, .events = POLLIN}};
+    char events[1024];
+
+    while (there >= 0 && made >= 0 && access(word, F_OK) < 0 && waits[0].revents == 0) {
+        if (waits[1].revents != 0)
+            (void)!read(made, events, sizeof(events));
+        if (poll(waits, 2, -1) < 0)
+            waits[0].revents = waits[1].revents = 0;
+    }
+    return access(word, F_OK) == 0;
 }
 
 bool presence_read_word(const char *path, char ret[PRESENCE_WORD_SIZE])

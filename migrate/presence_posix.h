@@ -27,6 +27,9 @@ int presence_say(const char *path, char word);
 int presence_tell(const char *path, char word);
 bool presence_is_there(const char *path);
 
+/* Until `word` is left (presence_leave_word), or nobody is present at `path`: true, it is there. */
+bool presence_await_word(const char *path, const char *word);
+
 /* In the process that keeps `path`: the word that comes, or PRESENCE_END. */
 char presence_listen(const char *path);
 

@@ -346,6 +346,14 @@ int restore_take_back(const struct mover_paths *paths, struct err *err)
     return presence_wait(paths->holder, true, TAKEN_BACK_MS, err);
 }
 
+int mover_await_restored(const struct mover_guest *guest, struct err *err)
+{
+    struct mover_paths paths;
+    int r = mover_paths_init(&paths, guest, err);
+
+    return r < 0 ? r : presence_await_word(paths.holder, paths.restored);
+}
+
 /* ---- it may run */
 
 static int read_pid(const char *path, pid_t *ret, struct err *err)

@@ -23,6 +23,7 @@ static const char *const names[JOB_KIND_END] = {
     [JOB_RECEIVE] = "receive",
     [JOB_ACTIVATE] = "activate",
     [JOB_STAND_BY] = "stand-by",
+    [JOB_AWAIT_RESTORED] = "await-restored",
     [JOB_RESUME] = "resume",
     [JOB_DISCARD] = "discard",
     [JOB_UNPACK] = "unpack",

@@ -20,18 +20,19 @@ enum job_kind {
     JOB_CAPTURE,   /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
     JOB_STAND_BY,  /* run: does what ACTIVATE would before the guest runs, once it is received */
     JOB_RECEIVE,   /* run, fd -> bytes, handed_over_us; pid, of a mover that is live */
-    JOB_ACTIVATE,  /* run -> pid; mode POST: its memory follows */
-    JOB_AWAIT,     /* run: all of its memory is here */
-    JOB_RESUME,    /* run, pid */
-    JOB_DISCARD,   /* run, pid: files and leftovers of a mover */
-    JOB_UNPACK,    /* digest, fd */
-    JOB_DROP_IMAGE, /* digest */
-    JOB_CHECK,      /* run, pid, timeout_ms, port or argv */
-    JOB_CHECKPOINT, /* run, pid -> frozen_us, handed_over_us (it runs again) */
-    JOB_SEND,       /* run, fd: what CHECKPOINT kept -> bytes */
-    JOB_RESTORE,    /* run, digest, fd: RECEIVE of a kept checkpoint */
-    JOB_RESET,      /* run: the other ends of its former connections */
-    JOB_DROP_ASIDE, /* volumes and guests' files that were set aside (aside_posix.h) */
+    JOB_AWAIT_RESTORED, /* run: who stands by has done so, or cannot */
+    JOB_ACTIVATE,       /* run -> pid; mode POST: its memory follows */
+    JOB_AWAIT,          /* run: all of its memory is here */
+    JOB_RESUME,         /* run, pid */
+    JOB_DISCARD,        /* run, pid: files and leftovers of a mover */
+    JOB_UNPACK,         /* digest, fd */
+    JOB_DROP_IMAGE,     /* digest */
+    JOB_CHECK,          /* run, pid, timeout_ms, port or argv */
+    JOB_CHECKPOINT,     /* run, pid -> frozen_us, handed_over_us (it runs again) */
+    JOB_SEND,           /* run, fd: what CHECKPOINT kept -> bytes */
+    JOB_RESTORE,        /* run, digest, fd: RECEIVE of a kept checkpoint */
+    JOB_RESET,          /* run: the other ends of its former connections */
+    JOB_DROP_ASIDE,     /* volumes and guests' files that were set aside (aside_posix.h) */
     /* of the fabric executor: one after the other */
     JOB_SETUP,
     JOB_APPLY,  /* view */

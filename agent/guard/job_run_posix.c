@@ -372,8 +372,8 @@ static int receive_kept(struct scene *s, struct job_result *ret, struct err *err
 static bool is_move(enum job_kind kind)
 {
     return kind == JOB_SURVEY || kind == JOB_COPY || kind == JOB_CAPTURE || kind == JOB_AWAIT ||
-           kind == JOB_RECEIVE || kind == JOB_STAND_BY || kind == JOB_ACTIVATE ||
-           kind == JOB_RESUME || kind == JOB_DISCARD;
+           kind == JOB_RECEIVE || kind == JOB_STAND_BY || kind == JOB_AWAIT_RESTORED ||
+           kind == JOB_ACTIVATE || kind == JOB_RESUME || kind == JOB_DISCARD;
 }
 
 /* True of those that need one that keeps checkpoints. */
@@ -423,6 +423,9 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
         return receive(s, ret, err);
     case JOB_STAND_BY:
         return stand_by(s, err);
+    case JOB_AWAIT_RESTORED:
+        rc = s->kind->mover->await_restored(&s->mover, err);
+        return rc < 0 ? rc : 0;
     case JOB_ACTIVATE:
         return activate(s, ret, err);
     case JOB_CHECKPOINT:

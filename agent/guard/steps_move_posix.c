@@ -18,6 +18,7 @@
 enum {
     SWITCH_UP_LIMIT_US = 5000000,   /* while the source stands frozen, and may be thawed */
     SWITCH_VIEW_LIMIT_US = 5000000, /* of the commit: asked for again after it */
+    SWITCH_AHEAD_LIMIT_US = 500000, /* likewise, with the guest restored and not let go */
 };
 
 void guest_mover_file(const struct local_guest *guest, const char *name, char ret[MOVER_FILE_SIZE])
@@ -230,14 +231,38 @@ static bool switch_knows(const struct work *work, const struct operation *op)
            (work->has_view && work->view.index >= op->request.copy.epoch);
 }
 
-/* With its connections there, no packet is lost between its first instruction and the port's step
- * behind that: who is let go sends at once, and is sent to. */
-static enum step activate_ahead(struct work *work, struct operation *op)
+static bool is_restored(const struct operation *op)
 {
     char path[MOVER_FILE_SIZE];
 
     guest_mover_file(op->guest, MOVER_RESTORED, path);
-    return switch_knows(work, op) && access(path, F_OK) == 0 ? step_port_up(work, op) : STEP_NEXT;
+    return access(path, F_OK) == 0;
+}
+
+/* The word that it may run can come before it is restored. */
+static enum step activate_await_restored(struct work *work, struct operation *op)
+{
+    if (!can_stand_by(op) || is_restored(op))
+        return STEP_NEXT;
+    op->is_soft = true; /* then JOB_ACTIVATE does it all */
+    return step_move_job(work, op, JOB_AWAIT_RESTORED);
+}
+
+/* Who waits for too long is let go, and stands frozen (activate_await_switch). */
+static enum step activate_await_view(struct work *work, struct operation *op)
+{
+    bool is_late = op->until_us != 0 && clock_now_us() >= op->until_us;
+
+    if (is_late || switch_knows(work, op) || !is_restored(op))
+        return STEP_NEXT;
+    return operation_await_switch(op, SWITCH_AHEAD_LIMIT_US);
+}
+
+/* With its connections there, no packet is lost between its first instruction and the port's step
+ * behind that: who is let go sends at once, and is sent to. */
+static enum step activate_ahead(struct work *work, struct operation *op)
+{
+    return switch_knows(work, op) && is_restored(op) ? step_port_up(work, op) : STEP_NEXT;
 }
 
 static enum step activate_job(struct work *work, struct operation *op)
@@ -338,9 +363,11 @@ static enum step activate_back(struct work *work, struct operation *op)
     return save_record(work, op);
 }
 
-const step_fn steps_activate[] = {
-    activate_check, activate_ahead, activate_job,  activate_await_switch,
-    activate_done,  step_port_up,   activate_tidy, NULL};
+const step_fn steps_activate[] = {activate_check,      activate_await_restored,
+                                  activate_await_view, activate_ahead,
+                                  activate_job,        activate_await_switch,
+                                  activate_done,       step_port_up,
+                                  activate_tidy,       NULL};
 const step_fn undo_activate[] = {step_undo, activate_port_down, step_kill, activate_back, NULL};
 
 /* ---- either side: what does not run is thrown away */

@@ -119,6 +119,7 @@ const struct mover_ops mover_lxc_ops = {
     .copy = copy,
     .capture = capture,
     .stand_by = stand_by,
+    .await_restored = mover_await_restored,
     .receive = receive,
     .activate = activate,
     .await = mover_await,

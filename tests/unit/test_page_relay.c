@@ -1,4 +1,4 @@
-/* Bytes between two sockets, and who is still present: with real sockets and processes. */
+/* Bytes between two sockets, real ones. */
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "migrate/presence_posix.h"
 #include "migrate/relay_posix.h"
 
 /* The relay in the middle; the test is both ends. */
@@ -169,37 +168,6 @@ static void the_rate_is_kept(void **unused)
     free(data);
 }
 
-static void presence_is_found_asked_and_waited_for(void **unused)
-{
-    char directory[] = "/tmp/presence-XXXXXX", path[64];
-    struct err err = {0};
-    int fd;
-    pid_t pid;
-
-    (void)unused;
-    assert_non_null(mkdtemp(directory));
-    snprintf(path, sizeof(path), "%s/here", directory);
-    assert_int_equal(presence_wait(path, true, -1, &err), 0); /* nobody ever was */
-    fd = presence_begin(path, &err);
-    assert_true(fd >= 0);
-    assert_true(presence_begin(path, &err) < 0); /* one at a time */
-    pid = fork();
-    if (pid == 0) { /* ends when it is asked to: somebody who only looks makes nothing readable */
-        struct pollfd asked = {.fd = fd, .events = POLLIN};
-
-        while ((asked.revents & POLLIN) == 0)
-            poll(&asked, 1, -1);
-        _exit(0);
-    }
-    close(fd);
-    assert_int_equal(presence_wait(path, false, 20, &err), -ETIMEDOUT);
-    assert_int_equal(presence_wait(path, true, 60000, &err), 1);
-    assert_int_equal(presence_wait(path, true, -1, &err), 0);
-    waitpid(pid, NULL, 0);
-    unlink(path);
-    rmdir(directory);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,7 +176,6 @@ int main(void)
         cmocka_unit_test(it_stops_when_it_is_told_to),
         cmocka_unit_test(silence_counts_from_the_question),
         cmocka_unit_test(the_rate_is_kept),
-        cmocka_unit_test(presence_is_found_asked_and_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
