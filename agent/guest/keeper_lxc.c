@@ -107,6 +107,19 @@ static int set(struct keeper *k, const char *key, const char *value, struct err 
     return err_set(err, -EINVAL, "liblxc takes no %s = %.80s", key, value);
 }
 
+/* Where the kernel has AppArmor liblxc would choose a profile, which nobody may have loaded here, and
+ * insists on the mounts that AppArmor is told through. What confines a container is what confines a
+ * cell: capabilities, a filter, its groups. Elsewhere liblxc takes no such word. */
+static int leave_apparmor_out(struct keeper *k, struct err *err)
+{
+    cleanup_close int fd = open("/sys/module/apparmor/parameters/enabled", O_RDONLY | O_CLOEXEC);
+    char enabled = 'N';
+
+    if (fd < 0 || read(fd, &enabled, 1) != 1 || enabled != 'Y')
+        return 0;
+    return set(k, "lxc.apparmor.profile", "unconfined", err);
+}
+
 static int set_fields(struct keeper *k, struct err *err)
 {
     const struct guest_spec *spec = &k->run.spec;
@@ -143,7 +156,7 @@ static int set_fields(struct keeper *k, struct err *err)
         rc = set(k, items[i].key, items[i].value, err);
     for (size_t i = 0; rc == 0 && env[i] != NULL; i++)
         rc = set(k, "lxc.environment", env[i], err);
-    return rc;
+    return rc < 0 ? rc : leave_apparmor_out(k, err);
 }
 
 static int make_container(struct keeper *k, struct err *err)
