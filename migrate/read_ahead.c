@@ -43,6 +43,8 @@ struct read_ahead {
     uint32_t window;   /* pages */
     uint32_t trust;    /* pages */
     uint64_t whole_us; /* when the newest answer was whole */
+    uint64_t page_us;  /* that a page took on its way lately; 0: next to nothing, or not known */
+    bool is_touched;   /* somebody waited for a page since near went on by itself */
 };
 
 /* ---- queues */
@@ -117,7 +119,7 @@ static int ask_for_demand(struct read_ahead *ra, const struct demand *demand, ui
 
     if (ra->phase == LEARNS)
         return ask(ra, &of, of.n, now) != NULL ? 0 : -ENOMEM;
-    n_demanded = of.n = least(of.n, pages_of(ra, READ_AHEAD_WINDOW));
+    n_demanded = of.n = least(of.n, ra->window);
     more = surplus(ra, &of, pages_of(ra, READ_AHEAD_DEMAND));
     if (more == 0 && !has_room(ra, of.n))
         n_demanded = of.n = least(of.n, pages_of(ra, READ_AHEAD_DEMAND));
@@ -143,12 +145,23 @@ static void give(struct read_ahead *ra, struct page_run *run, uint32_t page)
         ra->trust = least(ra->trust + TRUST_EARNED, TRUST_MAX);
 }
 
+/* What near asks for by itself is more than a page; what somebody waits for is answered behind it. */
+static uint32_t longest_answer(struct read_ahead *ra, uint32_t n_wanted)
+{
+    uint64_t us = ra->is_touched ? READ_AHEAD_TOUCHED_US : READ_AHEAD_TARGET_US;
+
+    ra->is_touched = n_wanted == 1;
+    if (n_wanted == 1 || ra->page_us == 0)
+        return n_wanted;
+    return us > ra->page_us ? least(n_wanted, us / ra->page_us) : 1;
+}
+
 /* The demand that made the run goes on nowhere yet. */
 static void answer_out_of(struct read_ahead *ra, struct page_run *run, struct demand *demand)
 {
     uint32_t page = (uint32_t)((demand->of.address - run->of.address) / ra->runs.page_size);
 
-    demand->of.n = least(demand->of.n, run->of.n - page);
+    demand->of.n = least(longest_answer(ra, demand->of.n), run->of.n - page);
     demand->run = run;
     demand->at = page * ra->runs.page_size;
     demand->end = demand->at + demand->of.n * ra->runs.page_size;
@@ -276,6 +289,8 @@ static void adapt_window(struct read_ahead *ra, const struct page_run *run, uint
     uint32_t small = pages_of(ra, READ_AHEAD_DEMAND);
 
     ra->whole_us = now;
+    if (run->of.n >= small / 2)
+        ra->page_us = (3 * ra->page_us + (now - since) / run->of.n) / 4;
     if (now - since > 2 * READ_AHEAD_TARGET_US)
         ra->window = ra->window / 2 > small ? ra->window / 2 : small;
     else if (now - since <= READ_AHEAD_TARGET_US && run->of.n >= ra->window / 2)

@@ -9,6 +9,12 @@
  * near wants and is not here is asked for at once, behind no more than two windows that are on
  * their way; a window is what came within READ_AHEAD_TARGET_US lately.
  *
+ * near takes its answers in the order of its questions, and asks for some pages by itself after
+ * each one that somebody waited for: at criu's measure, 64 KiB, whoever walks through memory that
+ * is not there would get a seventeenth of the way. So such an answer is cut to what comes within
+ * READ_AHEAD_TARGET_US, and READ_AHEAD_TOUCHED_US behind a page that was waited for; the rest is
+ * asked for again.
+ *
  * No page can be wrong: at the source nothing of the guest runs any more.
  *
  * Bounds: READ_AHEAD_MEMORY bytes of pages, and beyond them READ_AHEAD_DEMAND for each of
@@ -31,6 +37,7 @@ enum {
     READ_AHEAD_DEMANDS = 64,         /* questions of near's without an answer; the next ones wait */
     READ_AHEAD_WINDOW = 1024 * 1024, /* at most */
     READ_AHEAD_TARGET_US = 4000,
+    READ_AHEAD_TOUCHED_US = 2000,
     READ_AHEAD_TAKEN = 64 * 1024, /* bytes at once, read_ahead_take() */
 };
 

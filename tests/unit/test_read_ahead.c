@@ -145,6 +145,38 @@ static void a_slow_way_is_not_filled(void **unused)
     pagers_end(&p);
 }
 
+/* As criu does it: behind each page that is touched 16 that nobody asked for, and the next one that
+ * is touched waits for those. */
+static void who_walks_gets_its_share_of_a_slow_way(void **unused)
+{
+    static const uint32_t page_us[] = {350, 3500}; /* 100 and 10 Mbit/s */
+    static const uint64_t pages[] = {7, 3};        /* at most, for each that is touched */
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(page_us) / sizeof(page_us[0]); i++) {
+        uint64_t began_us;
+
+        pagers_begin(&p, PAGE_FORM_NARROW, 1);
+        p.page_us = page_us[i];
+        pagers_add(&p, 1, HEAP, 4096);
+        pagers_add(&p, 1, STACK, 1024);
+        began_us = p.now_us;
+        for (uint32_t page = 0; page < 256; page++) {
+            pagers_ask(&p, 1, page, 1);
+            while (!p.ranges[1].is_given[page])
+                assert_true(pagers_step(&p));
+            if (p.n_asked == 0)
+                pagers_ask_next(&p, 16);
+        }
+        assert_null(p.wrong);
+        assert_in_range(p.now_us - began_us, 256 * page_us[i], pages[i] * 256 * page_us[i]);
+        fetch_all(64);
+        assert_int_equal(p.n_given, 4096 + 1024);
+        assert_true(p.n_sent < 4096 + 1024 + 600);
+        pagers_end(&p);
+    }
+}
+
 static const uint8_t *sent_to(enum read_ahead_side side, size_t *size)
 {
     return read_ahead_peek(p.ra, side, size);
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test(the_first_question_is_passed_on_as_it_is),
         cmocka_unit_test(what_is_not_wanted_has_a_limit),
         cmocka_unit_test(a_slow_way_is_not_filled),
+        cmocka_unit_test(who_walks_gets_its_share_of_a_slow_way),
         cmocka_unit_test(what_is_not_understood_is_passed_on),
         cmocka_unit_test(an_answer_that_is_not_understood_is_passed_on),
         cmocka_unit_test(the_good_bye_comes_last),
