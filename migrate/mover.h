@@ -85,7 +85,6 @@ struct mover_ops {
     const char *name;
     /* The guest runs, and is reached, while capture copies: it stands still at the end only. */
     bool is_live;
-    bool copies_memory; /* copy can do PRE */
     /* Can it be moved at all? 0, or a negative errno and the reason. */
     int (*check)(const struct mover_guest *guest, struct err *err);
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest

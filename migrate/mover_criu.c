@@ -93,7 +93,6 @@ static int resume(const struct mover_guest *guest, struct err *err)
 
 const struct mover_ops mover_criu_ops = {
     .name = "criu",
-    .copies_memory = true,
     .check = mover_check,
     .look = mover_look,
     .ready = mover_ready,

@@ -180,11 +180,8 @@ static bool mode_is_possible(struct core *core, uint64_t ticket, const struct gu
                                                                      : NULL;
     char text[REASON_SIZE];
 
-    if (guest->spec.kind == KIND_LXC && mode == MOVE_PRE)
-        snprintf(text, sizeof(text), "guest %s is a %s, which pre-copy does not move yet",
-                 guest->spec.name, guest_kind_name(guest->spec.kind));
-    else if (guest->spec.kind == KIND_CELL && mode == MOVE_PRE &&
-             (from == NULL || !from->facts.can_track_dirty))
+    if (guest->spec.kind != KIND_VM && mode == MOVE_PRE &&
+        (from == NULL || !from->facts.can_track_dirty))
         snprintf(text, sizeof(text),
                  "node %s does not say which pages were written (its kernel has no soft-dirty): no "
                  "pre-copy",

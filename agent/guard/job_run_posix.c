@@ -156,24 +156,13 @@ static int write_look(const struct look *look, int fd, struct err *err)
     return 0;
 }
 
-/* Its findings, of what its mover can make use of. */
-static int look_with(const struct scene *s, struct look *ret, struct err *err)
-{
-    const struct mover_ops *mover = s->kind->mover;
-    int rc = mover->look(&s->mover, ret, err);
-
-    if (rc == 0 && !mover->is_live && !mover->copies_memory)
-        ret->can_pre = false;
-    return rc;
-}
-
 static int look_at(struct scene *s, struct err *err)
 {
     struct look look = {0};
     int rc = check_process(s->job, err);
 
     if (rc == 0 && s->kind->mover != NULL)
-        rc = look_with(s, &look, err);
+        rc = s->kind->mover->look(&s->mover, &look, err);
     else if (rc == 0)
         look_add(&look, "kind", true, "a guest of kind %s does not move while it runs",
                  s->kind->name);
@@ -244,7 +233,7 @@ static int prepare(struct scene *s, struct err *err)
 static int pick_mode(struct scene *s, struct mode_verdict *ret, struct err *err)
 {
     struct look look = {0};
-    int rc = look_with(s, &look, err);
+    int rc = s->kind->mover->look(&s->mover, &look, err);
 
     if (rc < 0)
         return rc;
@@ -292,8 +281,6 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
     struct mover_report report = {0};
     int rc = check_process(s->job, err);
 
-    if (rc == 0 && copies && order.mode == MOVE_PRE && !mover->copies_memory)
-        rc = err_set(err, -ENOTSUP, "memory of a %s is not copied while it runs", s->kind->name);
     if (rc == 0 && mover->ready == NULL)
         rc = mover->check(&s->mover, err);
     if (rc == 0)

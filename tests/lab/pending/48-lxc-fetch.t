@@ -1,6 +1,7 @@
 #!/bin/bash
-# Containers by liblxc while their memory follows them: the guards of both nodes are killed, which changes nothing; what gives the
-# memory out, or fetches it, ends, and the guest starts again where it went. How they move so: 48-lxc-post.t.
+# Containers by liblxc while their memory follows them, slowly: who walks through it answers meanwhile, and the guards of both nodes
+# are killed, which changes nothing; what gives the memory out, or fetches it, ends, and the guest starts again where it went. How they
+# move so: 48-lxc-post.t.
 # limit: 600
 . "$(dirname "$0")/../lib.sh"
 . "$skein_root/deploy/look.sh"
@@ -40,6 +41,12 @@ ok 'a container of 24 MiB that checks itself, and starts processes' \
     on 1 skein guest run web --kind lxc --image web --slice red --memory 128m -- \
     /bin/sh -c '/bin/counter 7000 24 4 & trap "exit 0" TERM; while :; do sleep 0.05; echo tick; done'
 for k in 2 3; do on 1 skein node uncordon n$k; done
+ok 'a client with one connection' on 1 skein guest run client --image web --slice red --memory 16m --on n3 -- \
+    /bin/count "$(show web .ip)" 7000 /count.log 50
+client_log() { on 3 sh -c "cat /proc/\$(pgrep -x count | head -n 1)/root/count.log"; }
+is_connected() { client_log | grep -q connected; }
+ok 'is served' wait_until 60 is_connected
+longest_gap() { client_log | sed -n 's/.* gap ms=\([0-9]*\).*/\1/p' | sort -n | tail -n 1; }
 ok 'it reads its memory' reads_all
 
 # While memory is still to come
@@ -57,6 +64,9 @@ ok 'both guards are followed by others' wait_until 60 both_adopt
 ok 'it is still on its way' is_fetching
 ok 'and comes' wait "$mover"
 is 'as was asked for' "$(moved .mode)" post-copy
+gap_ms=$(longest_gap) total_ms=$(moved '.total_ms | floor')
+ok "it answered meanwhile: never silent for longer than ${gap_ms:-0} of $total_ms ms" test $((3 * ${gap_ms:-0})) -lt "$total_ms"
+is 'by the same connection' "$(client_log | grep -cE 'lost|served_again')" 0
 ok 'every page is read again' reads_all
 is 'none of them is wrong' "$(bad)" 0
 ok 'its console' wait_until 60 answer
