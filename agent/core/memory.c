@@ -110,14 +110,16 @@ void core_move_stream_ended(struct core *core, uint64_t id, int code)
     core->node.dirty = true;
 }
 
-/* What was on its way when the stream broke is lost, and the guest stands still. */
+/* What was on its way when the stream broke is lost. One that was cut amid its capture has words of
+ * its own; else the guest stands still. */
 static void give_up_stream(struct core *core, const struct migration *m, struct local_move *move)
 {
     move->report.failed = true;
-    snprintf(move->report.text, sizeof(move->report.text), "%s: %s%s", m->guest,
-             move->stream_code == -ETIMEDOUT ? "nothing is acknowledged any more by node "
-                                             : "the stream broke to node ",
-             core_node_name(core, m->to));
+    if (!move->is_cut)
+        snprintf(move->report.text, sizeof(move->report.text), "%s: %s%s", m->guest,
+                 move->stream_code == -ETIMEDOUT ? "nothing is acknowledged any more by node "
+                                                 : "the stream broke to node ",
+                 core_node_name(core, m->to));
     core_record(core, "migration-step-failed", m->guest, core->config.id, m->id, "%s",
                 move->report.text);
     core_node_changed(core);
@@ -158,12 +160,13 @@ static void set_stream(struct core *core, const struct migration *m, struct loca
 void core_move_watch_stream(struct core *core, const struct migration *m)
 {
     struct local_move *move = core_move_of(core, m->id);
+    bool is_broken;
 
     if (m->from != core->config.id || move == NULL)
         return;
     set_stream(core, m, move);
-    if (!move->is_captured || m->phase != MIGRATION_RESERVED || move->stream_code == 0 ||
-        move->report.failed)
+    is_broken = move->is_cut || (move->is_captured && move->stream_code != 0);
+    if (!is_broken || m->phase != MIGRATION_RESERVED || move->report.failed)
         return;
     if (core->now < move->word_us)
         core_wake_at(&core->node.wake_us, move->word_us);

@@ -210,7 +210,7 @@ static void local_facts(struct core *core, struct local_guest *local, const stru
         .phase = core_phase_of(m),
         .copy = core_copy_of(local->has_report ? &local->report : NULL, m, is_source),
         .ordered = local->capture_order == m->id,
-        .failed = move != NULL && move->report.failed,
+        .failed = move != NULL && (move->report.failed || move->is_cut),
         .image_ready = guest != NULL && core_image_is_ready(core, guest->spec.image),
         .switch_ready = !needs_switch(core, m) || switch_is_told(core, m->target.epoch),
         .lease_live = !core->node.lapsed,
@@ -367,12 +367,28 @@ void core_move_run(struct core *core, struct local_guest *local, const struct mi
         act(core, local, m, deed);
 }
 
-void core_move_failed(struct core *core, struct local_move *move, const struct asked *asked,
-                      const struct guard_reply *reply)
+static void keep_words(const struct core *core, struct local_move *move, const struct asked *asked,
+                       const struct guard_reply *reply)
 {
     snprintf(move->report.text, sizeof(move->report.text), "%s: %s on %s: %.*s", asked->guest,
              guard_op_name(asked->op), core_node_name(core, core->config.id), 80, reply->text);
+}
+
+void core_move_failed(struct core *core, struct local_move *move, const struct asked *asked,
+                      const struct guard_reply *reply)
+{
+    keep_words(core, move, asked, reply);
     fail(core, move, asked->guest, asked->migration);
+}
+
+/* Nobody takes what it writes: the target knows why, if it is there. */
+static void cut(struct core *core, struct local_move *move, const struct asked *asked,
+                const struct guard_reply *reply)
+{
+    keep_words(core, move, asked, reply);
+    move->is_cut = true;
+    move->word_us = core->now + (uint64_t)SAGA_LAST_WORD_MS * 1000;
+    core->node.dirty = true;
 }
 
 static bool is_step(enum guard_op op)
@@ -409,6 +425,10 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
     if (!is_step(asked->op) || is_left_undone(asked, reply->code))
         return;
     move = core_move_made(core, asked->migration);
+    if (asked->op == GUARD_CAPTURE && reply->code == -EPIPE && move->stream_code != -ETIMEDOUT) {
+        cut(core, move, asked, reply);
+        return;
+    }
     if (reply->code < 0) {
         core_move_failed(core, move, asked, reply);
         return;

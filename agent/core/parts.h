@@ -92,6 +92,7 @@ struct local_move {
     uint64_t progress_us; /* source: when it was last asked how far it is */
     uint64_t heard_us;    /* source: and when that was last heard */
     int stream_code;      /* source: why its stream ended early; 0 = it did not … */
+    bool is_cut;          /* … and its capture with it: the guest runs again … */
     uint64_t word_us;     /* … and how long the target's word on that is waited for */
     bool is_calm;         /* source: its stream is one that nobody stands still for */
     uint64_t over_us;     /* when it left the state; 0 = in flight */

@@ -284,6 +284,7 @@ fail() {
     free_room
     after "$1" kept "$2" || return
     is "$1: the move was refused" "$rc" 1
+    case $2 in *'No space') ok "$1: who asked hears why" grep -q 'No space' "$work/move" ;; esac
 }
 full=''
 no_room() {

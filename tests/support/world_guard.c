@@ -274,6 +274,12 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
     }
 }
 
+/* Amid the stream. */
+static bool meets_full_disk(const struct world *w)
+{
+    return w->fail_op == GUARD_RECEIVE && w->fail_code == -ENOSPC;
+}
+
 void world_guard_reply(struct world *w, struct world_pending *p)
 {
     struct guard_reply reply;
@@ -281,7 +287,7 @@ void world_guard_reply(struct world *w, struct world_pending *p)
     struct core_event list = {.type = CORE_GUARD_LIST};
     struct world_guard *g = &w->nodes[p->to].guard;
 
-    if (p->request->op == GUARD_RECEIVE && !p->is_ended &&
+    if (p->request->op == GUARD_RECEIVE && !p->is_ended && !meets_full_disk(w) &&
         (w->loses_streams || !stream_is_here(w, p->request->migration)) &&
         world_guard_copy(g, p->request->copy.guest) != NULL) {
         struct world_pending *again = world_later(w, PENDING_REPLY, p->to, 1000);

@@ -341,6 +341,33 @@ static void test_the_target_has_the_last_word_on_a_stream_that_broke(void **unus
     world_deinit(&w);
 }
 
+/* The source hears first that nobody takes what it sends. */
+static void test_the_target_has_the_last_word_on_a_capture_that_broke(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    for (int says_why = 0; says_why < 2; says_why++) {
+        lives(&w, 3);
+        from = created(&w, "web", RESTART_ALWAYS);
+        w.loses_streams = true;
+        w.fail_op = GUARD_CAPTURE;
+        w.fail_code = -EPIPE;
+        world_migrate(&w, "web", from % 3 + 1);
+        world_run(&w, 300);
+        assert_int_equal(world_copy(&w, from, "web")->state, GUEST_RUNNING);
+        assert_int_equal(world_state(&w)->n_migrations, 1);
+        w.fail_op = says_why ? GUARD_RECEIVE : 0;
+        w.fail_code = -ENOSPC;
+        w.loses_streams = !says_why;
+        assert_true(world_answered(&w, says_why ? 100 : SAGA_LAST_WORD_MS + 50));
+        assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+        assert_non_null(strstr(w.answer.text, says_why ? "receive on n" : "capture on n"));
+        world_deinit(&w);
+    }
+}
+
 /* Both ends are done with it, and the commit is on its way. */
 static void test_a_stream_that_ended_as_it_should_is_no_obstacle(void **unused)
 {
@@ -411,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_a_move_that_was_undone_unseen),
         cmocka_unit_test(test_a_guest_does_not_wait_for_a_stream_that_broke),
         cmocka_unit_test(test_the_target_has_the_last_word_on_a_stream_that_broke),
+        cmocka_unit_test(test_the_target_has_the_last_word_on_a_capture_that_broke),
         cmocka_unit_test(test_a_stream_that_ended_as_it_should_is_no_obstacle),
         cmocka_unit_test(test_blackout_that_nobody_knows_is_none),
     };
