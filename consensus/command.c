@@ -6,7 +6,7 @@
 
 #include "consensus/codec.h"
 
-enum { COMMAND_VERSION = 2 };
+enum { COMMAND_VERSION = 3 };
 
 /* The shape of a command's body: several types share one member of the union. */
 enum body {
@@ -35,6 +35,7 @@ enum body {
     BODY_GUEST_PROTECT,
     BODY_GUEST_BUDDY,
     BODY_GUEST_CHECKPOINT,
+    BODY_GUEST_LEAVE,
 };
 
 static const struct {
@@ -76,6 +77,7 @@ static const struct {
     [COMMAND_GUEST_BUDDY] = {"guest-buddy", BODY_GUEST_BUDDY},
     [COMMAND_GUEST_CHECKPOINT] = {"guest-checkpoint", BODY_GUEST_CHECKPOINT},
     [COMMAND_MIGRATION_RETURN] = {"migration-return", BODY_MIGRATION_STEP},
+    [COMMAND_GUEST_LEAVE] = {"guest-leave", BODY_GUEST_LEAVE},
 };
 
 static enum body body_of(enum command_type type)
@@ -145,6 +147,7 @@ static void encode_node_body(const struct command *c, struct writer *w)
     case BODY_NODE_FLAG:
         write_string(w, c->node_flag.name);
         write_bool(w, c->node_flag.flag);
+        write_u32(w, c->node_flag.drain_ms);
         break;
     case BODY_NODE_CEILING:
         write_u64(w, c->node_ceiling.node);
@@ -236,6 +239,10 @@ static void encode_body(const struct command *c, struct writer *w)
         write_u64(w, c->guest_stopped.epoch);
         write_bool(w, c->guest_stopped.exited);
         break;
+    case BODY_GUEST_LEAVE:
+        write_string(w, c->guest_leave.name);
+        write_u64(w, c->guest_leave.expect_epoch);
+        break;
     case BODY_MIGRATION_RESERVE:
         write_string(w, c->migration_reserve.guest);
         write_u64(w, c->migration_reserve.source_epoch);
@@ -309,6 +316,7 @@ static int decode_node_body(struct reader *r, struct command *c)
     case BODY_NODE_FLAG:
         read_string(r, c->node_flag.name, NAME_SIZE);
         c->node_flag.flag = read_bool(r);
+        c->node_flag.drain_ms = read_u32(r);
         return 0;
     case BODY_NODE_CEILING:
         c->node_ceiling.node = read_u64(r);
@@ -399,6 +407,10 @@ static int decode_body(struct reader *r, struct command *c)
         read_string(r, c->guest_stopped.name, NAME_SIZE);
         c->guest_stopped.epoch = read_u64(r);
         c->guest_stopped.exited = read_bool(r);
+        return 0;
+    case BODY_GUEST_LEAVE:
+        read_string(r, c->guest_leave.name, NAME_SIZE);
+        c->guest_leave.expect_epoch = read_u64(r);
         return 0;
     case BODY_MIGRATION_RESERVE:
         read_string(r, c->migration_reserve.guest, NAME_SIZE);

@@ -39,14 +39,15 @@ enum command_type {
     COMMAND_MIGRATION_RESERVE,
     COMMAND_MIGRATION_COMMIT,
     COMMAND_MIGRATION_ABORT,
-    COMMAND_MIGRATION_DONE, /* the target runs: the source may clean up */
+    COMMAND_MIGRATION_DONE,   /* the target runs: the source may clean up */
     COMMAND_GUEST_PROTECT,    /* a checkpoint so often and `restore`; or none and `restart` */
     COMMAND_GUEST_BUDDY,      /* the node that its checkpoints go to */
     COMMAND_GUEST_CHECKPOINT, /* its buddy holds a new one, whole */
-    COMMAND_CLUSTER_SET,    /* a setting of the cluster := flag */
-    COMMAND_GUEST_EVICT,    /* less important guests of one node give way to one that waits */
-    COMMAND_IMAGE_RELEASE,  /* nodes need not hold copies any more that are surplus */
+    COMMAND_CLUSTER_SET,      /* a setting of the cluster := flag */
+    COMMAND_GUEST_EVICT,      /* less important guests of one node give way to one that waits */
+    COMMAND_IMAGE_RELEASE,    /* nodes need not hold copies any more that are surplus */
     COMMAND_MIGRATION_RETURN, /* committed, but not to be restored: it goes on at the source */
+    COMMAND_GUEST_LEAVE,      /* of a node that drains: it is stopped there, to start elsewhere */
     COMMAND_TYPE_END
 };
 
@@ -85,7 +86,8 @@ struct command {
         struct {
             char name[NAME_SIZE];
             bool flag;
-        } node_flag; /* CORDON, DRAIN */
+            uint32_t drain_ms; /* DRAIN: the node's */
+        } node_flag;           /* CORDON, DRAIN */
         struct {
             uint64_t node;
             uint32_t ceiling_ms;
@@ -130,6 +132,10 @@ struct command {
             bool
                 exited; /* ended by itself, and its restart policy lets it be: desired := stopped */
         } guest_stopped;
+        struct {
+            char name[NAME_SIZE];
+            uint64_t expect_epoch; /* its present one */
+        } guest_leave;
         struct {
             char guest[NAME_SIZE];
             uint64_t source_epoch;

@@ -102,6 +102,7 @@ static handler_fn *const handlers[COMMAND_TYPE_END] = {
     [COMMAND_MIGRATION_RESERVE] = apply_migration_reserve,
     [COMMAND_MIGRATION_COMMIT] = apply_migration_commit,
     [COMMAND_MIGRATION_ABORT] = apply_migration_abort,
+    [COMMAND_GUEST_LEAVE] = apply_guest_leave,
     [COMMAND_MIGRATION_RETURN] = apply_migration_return,
     [COMMAND_MIGRATION_DONE] = apply_migration_done,
     [COMMAND_CLUSTER_SET] = apply_cluster_set,

@@ -85,11 +85,14 @@ bool image_is_disk(const struct image *image);
 bool image_is_held(const struct image *image, uint64_t node);
 /* Whether it may take the place of less important ones: by its own word, else by the cluster's. */
 bool state_may_preempt(const struct state *state, const struct guest_spec *spec);
-/* It has a place, and is being stopped there: by a user, or for a more important guest. */
+/* It has a place, and is being stopped there: by a user, for a more important guest, or to start
+ * elsewhere. */
 bool guest_is_leaving(const struct guest *guest);
 /* It runs in its place, and may be asked to leave it: it is no `stay` guest, in no migration, and
  * not leaving already. */
 bool guest_may_give_way(const struct guest *guest);
+/* Likewise, and nothing of it would stay behind but what a restart costs: it has no volumes. */
+bool guest_may_start_elsewhere(const struct guest *guest);
 /* The guest's checkpoint that the node holds: the newest for `nth` 0, then the older ones; NULL
  * when there is none. */
 const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t node, size_t nth);

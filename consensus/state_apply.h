@@ -82,6 +82,7 @@ bool migration_return(struct state *state, uint64_t id);
 void apply_migration_done(struct entry *e);
 void apply_cluster_set(struct entry *e);
 void apply_guest_evict(struct entry *e);
+void apply_guest_leave(struct entry *e);
 void apply_guest_protect(struct entry *e);
 void apply_guest_buddy(struct entry *e);
 void apply_guest_checkpoint(struct entry *e);

@@ -121,7 +121,7 @@ static bool migration_link_is_sane(const struct state *s, const struct guest *gu
 /* Only who is meant to run and does not move gives way; only who waits has a node cleared. */
 static bool preemption_is_sane(const struct state *s, const struct guest *guest)
 {
-    bool gave_way = guest->preempted_by[0] != '\0';
+    bool gave_way = guest->preempted_by[0] != '\0' || guest->must_leave;
 
     if (guest->desired != DESIRED_RUNNING || guest->migration != 0)
         return !gave_way && guest->clears == 0;

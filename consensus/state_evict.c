@@ -60,6 +60,24 @@ static bool refuse_victim(struct entry *e, const struct guest *guest, uint32_t i
     return e->outcome->code < 0;
 }
 
+void apply_guest_leave(struct entry *e)
+{
+    const char *name = e->command->guest_leave.name;
+    struct guest *guest = guest_of(e->state, name);
+    const struct node *node = guest != NULL ? state_node(e->state, guest->placement.node) : NULL;
+
+    if (guest == NULL)
+        refuse(e, -ENOENT, "guest %s is unknown", name);
+    else if (guest->placement.epoch != e->command->guest_leave.expect_epoch || node == NULL)
+        refuse(e, -ESTALE, "guest %s is at another epoch, or runs nowhere", name);
+    else if (!node->draining)
+        refuse(e, -ESTALE, "node %s does not drain any more", node->name);
+    else if (!guest_may_start_elsewhere(guest))
+        refuse(e, -ESTALE, "guest %s stays, moves or is being stopped", name);
+    else
+        guest->must_leave = true;
+}
+
 void apply_guest_evict(struct entry *e)
 {
     const char *name = e->command->guest_evict.name;

@@ -23,9 +23,10 @@ void guest_unplace(struct guest *guest, uint64_t epoch)
     guest->placement = (struct placement){.epoch = epoch};
 }
 
-/* It gave way to nobody any more, and nothing is cleared for it. */
+/* It gave way to nobody any more, has left where it had to, and nothing is cleared for it. */
 static void guest_settled(struct guest *guest)
 {
+    guest->must_leave = false;
     memset(guest->preempted_by, 0, sizeof(guest->preempted_by));
     guest->clears = 0;
 }

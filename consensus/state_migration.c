@@ -46,6 +46,8 @@ static bool refuse_guest(struct entry *e, const char *name, const struct guest *
         refuse(e, -ESTALE, "guest %s is meant to be stopped", name);
     else if (guest->placement.node == 0)
         refuse(e, -ESTALE, "guest %s runs nowhere", name);
+    else if (guest->must_leave)
+        refuse(e, -ESTALE, "guest %s is stopped already, to start elsewhere", name);
     else if (guest_is_leaving(guest))
         refuse(e, -ESTALE, "guest %s gives way to guest %s", name, guest->preempted_by);
     else if (guest->placement.epoch != epoch)

@@ -270,10 +270,12 @@ void apply_node_flag(struct entry *e)
 
     if (node == NULL)
         return;
-    if (e->command->type == COMMAND_NODE_DRAIN)
+    if (e->command->type == COMMAND_NODE_DRAIN) {
         node->draining = e->command->node_flag.flag;
-    else
+        node->drain_ms = node->draining ? e->command->node_flag.drain_ms : 0;
+    } else {
         node->cordoned = e->command->node_flag.flag;
+    }
     e->outcome->id = node->id;
 }
 

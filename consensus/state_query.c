@@ -184,8 +184,8 @@ bool state_may_preempt(const struct state *state, const struct guest_spec *spec)
 
 bool guest_is_leaving(const struct guest *guest)
 {
-    return guest->placement.node != 0 &&
-           (guest->desired == DESIRED_STOPPED || guest->preempted_by[0] != '\0');
+    return guest->placement.node != 0 && (guest->desired == DESIRED_STOPPED ||
+                                          guest->preempted_by[0] != '\0' || guest->must_leave);
 }
 
 const struct checkpoint *state_checkpoint_at(const struct guest *guest, uint64_t node, size_t nth)
@@ -216,6 +216,11 @@ bool guest_may_give_way(const struct guest *guest)
 {
     return guest->placement.node != 0 && guest->migration == 0 &&
            guest->spec.failover != FAILOVER_STAY && !guest_is_leaving(guest);
+}
+
+bool guest_may_start_elsewhere(const struct guest *guest)
+{
+    return guest_may_give_way(guest) && guest->spec.n_volumes == 0;
 }
 
 size_t state_n_voters(const struct state *state)

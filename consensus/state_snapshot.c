@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 9 };
+enum { SNAPSHOT_VERSION = 10 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,
@@ -22,6 +22,7 @@ static void node_encode(const struct node *node, struct writer *w)
     write_enum(w, node->state);
     write_bool(w, node->cordoned);
     write_bool(w, node->draining);
+    write_u32(w, node->drain_ms);
     write_u64(w, node->epoch);
     write_bytes(w, node->boot_nonce, NONCE_SIZE);
     write_u32(w, node->ceiling_ms);
@@ -38,6 +39,7 @@ static int node_decode(struct reader *r, struct node *ret)
     ret->state = (enum node_state)read_enum(r, NODE_LOST);
     ret->cordoned = read_bool(r);
     ret->draining = read_bool(r);
+    ret->drain_ms = read_u32(r);
     ret->epoch = read_u64(r);
     read_bytes(r, ret->boot_nonce, NONCE_SIZE);
     ret->ceiling_ms = read_u32(r);
@@ -55,6 +57,7 @@ static void guest_encode(const struct guest *guest, struct writer *w)
     write_u64(w, guest->home);
     write_u64(w, guest->migration);
     write_string(w, guest->preempted_by);
+    write_bool(w, guest->must_leave);
     write_u64(w, guest->clears);
     write_u64(w, guest->buddy);
     for (int i = 0; i < MAX_CHECKPOINTS; i++)
@@ -73,6 +76,7 @@ static int guest_decode(struct reader *r, struct guest *ret)
     ret->home = read_u64(r);
     ret->migration = read_u64(r);
     read_string(r, ret->preempted_by, sizeof(ret->preempted_by));
+    ret->must_leave = read_bool(r);
     ret->clears = read_u64(r);
     ret->buddy = read_u64(r);
     for (int i = 0; i < MAX_CHECKPOINTS; i++)

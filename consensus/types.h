@@ -80,7 +80,9 @@ struct node {
     enum node_state state;
     bool cordoned;
     bool draining;
-    uint64_t epoch;                 /* index of the command that last joined, lost or returned it */
+    uint32_t
+        drain_ms;   /* guests that its drain did not move within it start elsewhere; 0 = none do */
+    uint64_t epoch; /* index of the command that last joined, lost or returned it */
     uint8_t boot_nonce[NONCE_SIZE]; /* of the boot that it was last seen in; zeroes = none yet */
     uint32_t ceiling_ms;            /* no longer lease is ever granted to it */
 };
@@ -135,6 +137,8 @@ enum preempt_policy { PREEMPT_BY_CLUSTER = 0, PREEMPT_ON, PREEMPT_OFF };
 enum desired_state { DESIRED_RUNNING = 1, DESIRED_STOPPED };
 
 /* Bounds of `protect_ms`, and what it is when a guest says only `restore`. */
+enum { DRAIN_MAX_MS = 7 * 24 * 3600 * 1000 }; /* a drain's deadline */
+
 enum { PROTECT_MIN_MS = 500, PROTECT_MAX_MS = 3600000, PROTECT_DEFAULT_MS = 10000 };
 
 enum health_kind { HEALTH_NONE = 0, HEALTH_TCP, HEALTH_EXEC };
@@ -210,6 +214,7 @@ struct guest {
     /* Guest that this one gave way to; only while it is meant to run: with a place it is being
      * stopped, without one it waits. "" = none. */
     char preempted_by[NAME_SIZE];
+    bool must_leave; /* likewise, to start elsewhere: its node's drain did not move it in time */
     uint64_t clears; /* node that is being cleared for this guest, which waits; 0 = none */
     uint64_t buddy;  /* node that its checkpoints go to; 0 = none yet */
     struct checkpoint checkpoints[MAX_CHECKPOINTS]; /* newest first; only of a protected guest */

@@ -41,13 +41,13 @@ void look_add(struct look *look, const char *code, bool is_obstacle, const char 
         look->reasons[look->n_reasons++] = reason;
 }
 
-bool look_has_obstacle(const struct look *look)
+const char *look_obstacle(const struct look *look)
 {
     for (uint32_t i = 0; i < look->n_reasons; i++) {
         if (look->reasons[i].is_obstacle)
-            return true;
+            return look->reasons[i].text;
     }
-    return false;
+    return NULL;
 }
 
 void look_encode(const struct look *look, struct writer *w)

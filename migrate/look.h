@@ -44,7 +44,8 @@ struct look {
  * others, as an obstacle when one of them is. */
 void look_add(struct look *look, const char *code, bool is_obstacle, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-bool look_has_obstacle(const struct look *look);
+/* The words of the first one; NULL: nothing is in the way. */
+const char *look_obstacle(const struct look *look);
 
 void look_encode(const struct look *look, struct writer *w);
 /* -EBADMSG */

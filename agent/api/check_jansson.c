@@ -140,7 +140,7 @@ static json_t *verdict(const struct check *check, const struct guest *guest, str
     make_wish(check, guest, json_string_value(json_object_get(answer, "chosen")), &wish);
     if (guest->spec.kind == KIND_VM && wish.terms.mode == MOVE_AUTO)
         wish.terms.mode = MOVE_PRE; /* it knows no other way */
-    if (!look_has_obstacle(look))
+    if (look_obstacle(look) == NULL)
         mode_pick(&wish, look, &mode);
     can = mode.mode != 0;
     json_object_set_new(answer, "guest", json_string(guest->spec.name));

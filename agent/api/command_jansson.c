@@ -175,6 +175,17 @@ static int guest_migrate(const json_t *params, struct command *ret, struct err *
     return rc < 0 ? rc : move_terms_of_json(params, &ret->migration_reserve.terms, err);
 }
 
+static int node_drain(const json_t *params, struct command *ret, struct err *err)
+{
+    int rc = name_of_json(params, "name", ret->node_flag.name, err);
+
+    ret->type = COMMAND_NODE_DRAIN;
+    ret->node_flag.flag = true;
+    return rc < 0 ? rc
+                  : number32_of_json(params, "deadline_ms", 0, DRAIN_MAX_MS,
+                                     &ret->node_flag.drain_ms, err);
+}
+
 static int migration_cancel(const json_t *params, struct command *ret, struct err *err)
 {
     ret->type = COMMAND_MIGRATION_ABORT;
@@ -190,10 +201,9 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         bool flag;
     } plain[] = {
         {"node.cordon", COMMAND_NODE_CORDON, true},  {"node.uncordon", COMMAND_NODE_CORDON, false},
-        {"node.drain", COMMAND_NODE_DRAIN, true},    {"node.undrain", COMMAND_NODE_DRAIN, false},
-        {"node.remove", COMMAND_NODE_REMOVE, false}, {"slice.rm", COMMAND_SLICE_REMOVE, false},
-        {"image.rm", COMMAND_IMAGE_REMOVE, false},   {"guest.stop", COMMAND_GUEST_STOP, false},
-        {"guest.rm", COMMAND_GUEST_REMOVE, false},
+        {"node.undrain", COMMAND_NODE_DRAIN, false}, {"node.remove", COMMAND_NODE_REMOVE, false},
+        {"slice.rm", COMMAND_SLICE_REMOVE, false},   {"image.rm", COMMAND_IMAGE_REMOVE, false},
+        {"guest.stop", COMMAND_GUEST_STOP, false},   {"guest.rm", COMMAND_GUEST_REMOVE, false},
     };
 
     *ret = (struct command){0};
@@ -207,6 +217,8 @@ int command_of_json(const char *method, const json_t *params, struct command *re
         }
         return name_of_json(params, "name", ret->by_name.name, err);
     }
+    if (strcmp(method, "node.drain") == 0)
+        return node_drain(params, ret, err);
     if (strcmp(method, "guest.start") == 0) {
         ret->type = COMMAND_GUEST_START;
         return name_of_json(params, "name", ret->guest_place.name, err);

@@ -180,6 +180,8 @@ json_t *show_node(const struct show *show, const struct node *node, bool with_co
     json_object_set_new(ret, "witness", json_boolean(facts->witness));
     json_object_set_new(ret, "cordoned", json_boolean(node->cordoned));
     json_object_set_new(ret, "draining", json_boolean(node->draining));
+    json_object_set_new(ret, "drain_deadline_ms",
+                        number_or_null(node->drain_ms != 0, node->drain_ms));
     json_object_set_new(ret, "epoch", json_integer((json_int_t)node->epoch));
     json_object_set_new(ret, "ceiling_ms", json_integer(node->ceiling_ms));
     json_object_set_new(ret, "profile", json_string(timers_profile_name(&state->timers)));
@@ -473,7 +475,8 @@ static json_t *timeline_of(const struct show *show, const struct timeline *t)
         return json_null();
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:o}", "from",
                      text_or_null(node_name(show, t->from)), "cause",
-                     t->is_rebooted ? "rebooted" : "lost", "since", since[origin->since], "lease_end_ms",
+                     t->is_rebooted ? "rebooted" : "lost", "since", since[origin->since],
+                     "lease_end_ms",
                      number_or_null(origin->lease_end_ms != 0, origin->lease_end_ms), "elected_ms",
                      number_or_null(origin->elected_ms != 0, origin->elected_ms), "committed_ms",
                      (int)t->committed_ms, "placed_ms", (int)t->placed_ms, "started_ms",

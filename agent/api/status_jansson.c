@@ -156,6 +156,8 @@ static void warn_of_waiting(const struct show *show, const struct guest *guest, 
         return;
     if (guest->preempted_by[0] != '\0')
         snprintf(because, sizeof(because), " since it gave way to guest %s", guest->preempted_by);
+    if (guest->must_leave)
+        snprintf(because, sizeof(because), " since its node was to be empty");
     if (core_is_leader(show->core))
         why_it_waits(show, guest, why, sizeof(why));
     warn(warnings, "guest %s (priority %u) has no place%s%s%s", guest->spec.name,

@@ -103,10 +103,17 @@ static const struct value_spec migrate_flags[] = {
     FLAG(VALUE_RATE, "bandwidth", "bandwidth", "RATE", "the move takes no more, as 50mbit"),
     END};
 
-static const struct value_spec drain_flags[] = {{VALUE_SET, "dry-run", "dry_run", NULL,
-                                                 "only say what would go where, and what cannot", 0,
-                                                 false, false},
-                                                END};
+#define DRY_RUN                                                                                    \
+    {                                                                                              \
+        VALUE_SET, "dry-run", "dry_run", NULL, "only say what would go where, and what cannot", 0, \
+            false, false                                                                           \
+    }
+static const struct value_spec drain_flags[] = {
+    DRY_RUN,
+    FLAG(VALUE_MS, "deadline", "deadline_ms", "TIME",
+         "what has not moved by then starts anew elsewhere (never)"),
+    END};
+static const struct value_spec remove_flags[] = {DRY_RUN, END};
 static const struct value_spec id_operand[] = {OPERAND(VALUE_NUMBER, "ID", "id"), END};
 
 static const struct value_spec events_flags[] = {
@@ -149,7 +156,7 @@ const struct command_spec commands[] = {
      name_operand, NULL, false, false},
     {"node", "remove", "node.remove",
      "Drains the node and takes it out of the cluster; it can join again with a new token.",
-     name_operand, drain_flags, false, false},
+     name_operand, remove_flags, false, false},
     {"slice", "create", "slice.create", "Makes a slice: a network of its own across the nodes.",
      name_operand, slice_flags, false, false},
     {"slice", "list", "slice.list", "Lists the slices.", NULL, NULL, false, false},

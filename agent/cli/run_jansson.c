@@ -269,6 +269,8 @@ int run_command(struct run *run)
         return run_image_add(run);
     if (strcmp(method, "image.export") == 0)
         return run_image_export(run);
+    if (args_find(run->args, "dry-run") != NULL)
+        return run_drain_plan(run);
     if (strcmp(method, "guest.exec") == 0)
         return run_exec(run);
     if (strcmp(method, "guest.console") == 0)

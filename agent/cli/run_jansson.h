@@ -44,6 +44,7 @@ void run_print(const struct run *run, const char *method, const json_t *result);
 int run_top(struct run *run);
 int run_image_add(struct run *run);
 int run_image_export(struct run *run);
+int run_drain_plan(struct run *run);
 int run_exec(struct run *run);
 int run_console(struct run *run);
 /* events and logs: messages with data until the end. */

@@ -83,6 +83,8 @@ static const struct column migration_columns[] = {
 static const struct column drain_columns[] = {
     {"GUEST", "guest", NULL},
     {"TO", "to", NULL},
+    {"MODE", "mode", NULL},
+    {"STANDS STILL", "blackout_ms", cell_ms},
     {"REASON", "reason", NULL},
     {NULL, NULL, NULL},
 };

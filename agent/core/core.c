@@ -52,6 +52,7 @@ void core_free(struct core *core)
     free(core->lead.sagas);
     free(core->lead.failovers);
     free(core->lead.failures);
+    free(core->lead.drains);
     detector_deinit(&core->lead.detector);
     free(core->node.guests);
     free(core->node.images);
@@ -144,8 +145,7 @@ static void peer_message(struct core *core, const struct core_event *event)
         break;
     case MESSAGE_TIMELINE:
         if (event->from == core_leader(core))
-            core_failover_told(core, message.told.guest, message.told.node,
-                               &message.told.timeline);
+            core_failover_told(core, message.told.guest, message.told.node, &message.told.timeline);
         break;
     case MESSAGE_TYPE_END:
         break;

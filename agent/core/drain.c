@@ -1,8 +1,10 @@
 /* drain: the leader's part of `node drain`: moves every guest off a draining node, the most
  * important first, a few at a time; see core/internal.h.
  *
- * Nothing but the node's flag is agreed on, so that a new leader goes on where the last one was.
- * What could not be moved is remembered for a while by this leader alone, and then tried again.
+ * Nothing but the node's flag and deadline is agreed on, so that a new leader goes on where the
+ * last one was; the time until the deadline it counts anew. What could not be moved is remembered
+ * for a while by this leader alone, and then tried again. Behind the deadline a guest that another
+ * node has room for is stopped, and starts there, unless its policy is `stay` or it has volumes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -53,7 +55,7 @@ static void forget_old_failures(struct core *core)
     }
 }
 
-/* ---- moving */
+/* ---- the deadline */
 
 /* The most important guest on the node after `last` (NULL: of all). */
 static const struct guest *next_on(const struct state *state, uint64_t node,
@@ -70,6 +72,95 @@ static const struct guest *next_on(const struct state *state, uint64_t node,
     }
     return next;
 }
+
+static struct drain_clock *clock_of(struct core *core, const struct node *node)
+{
+    struct leader_part *lead = &core->lead;
+    struct drain_clock *clock = NULL;
+
+    for (size_t i = 0; i < lead->n_drains && clock == NULL; i++) {
+        if (lead->drains[i].node == node->id)
+            clock = &lead->drains[i];
+    }
+    if (clock == NULL)
+        clock = core_append(&lead->drains, &lead->n_drains, sizeof(*clock));
+    if (clock->node == node->id && clock->drain_ms == node->drain_ms)
+        return clock;
+    *clock =
+        (struct drain_clock){node->id, node->drain_ms, core->now + (uint64_t)node->drain_ms * 1000};
+    return clock;
+}
+
+static void forget_clocks(struct core *core)
+{
+    struct leader_part *lead = &core->lead;
+
+    for (size_t i = lead->n_drains; i-- > 0;) {
+        const struct node *node = state_node(&core->state, lead->drains[i].node);
+
+        if (node == NULL || !node->draining)
+            core_take_out(lead->drains, &lead->n_drains, sizeof(*lead->drains), i);
+    }
+}
+
+static bool is_due(struct core *core, const struct node *node)
+{
+    const struct drain_clock *clock;
+
+    if (node->drain_ms == 0)
+        return false;
+    clock = clock_of(core, node);
+    if (core->now < clock->due_us)
+        core_wake_at(&core->lead.wake_us, clock->due_us);
+    return core->now >= clock->due_us;
+}
+
+/* Could be started by another node: that has room, and nothing stays behind. */
+static bool starts_elsewhere(struct core *core, const struct guest *guest)
+{
+    struct guest as_if_still = *guest; /* borrows the heap parts */
+    struct placement target;
+    struct err err;
+
+    as_if_still.migration = 0;
+    return guest_may_start_elsewhere(&as_if_still) &&
+           core_place(core, &guest->spec, 0, &target, NULL, &err) == 0;
+}
+
+static bool call_off(struct core *core, const struct node *node, const struct guest *guest)
+{
+    const struct migration *m = state_migration(&core->state, guest->migration);
+    struct command command = {.type = COMMAND_MIGRATION_ABORT, .migration_step.id = m->id};
+
+    if (m->phase != MIGRATION_RESERVED)
+        return false;
+    snprintf(command.migration_step.reason, sizeof(command.migration_step.reason),
+             "node %s was to be empty by now", node->name);
+    return core_propose(core, &command, PROPOSAL_DRAIN, node->id, guest->spec.name);
+}
+
+/* The first that has not left in time, and can start elsewhere. */
+static bool hurry(struct core *core, const struct node *node)
+{
+    const struct guest *guest = NULL;
+
+    while ((guest = next_on(&core->state, node->id, guest)) != NULL) {
+        struct command command = {.type = COMMAND_GUEST_LEAVE};
+
+        if (!starts_elsewhere(core, guest))
+            continue;
+        if (guest->migration != 0 && call_off(core, node, guest))
+            return true;
+        if (guest->migration != 0)
+            continue;
+        memcpy(command.guest_leave.name, guest->spec.name, NAME_SIZE);
+        command.guest_leave.expect_epoch = guest->placement.epoch;
+        return core_propose(core, &command, PROPOSAL_DRAIN, node->id, guest->spec.name);
+    }
+    return false;
+}
+
+/* ---- moving */
 
 static size_t moves_from(const struct core *core, uint64_t node)
 {
@@ -116,6 +207,7 @@ static bool drain(struct core *core, uint64_t node)
 void core_drains_run(struct core *core)
 {
     forget_old_failures(core);
+    forget_clocks(core);
     if (core->lead.authority_us == 0 || core_is_proposed(core, PROPOSAL_DRAIN, 0, NULL))
         return;
     for (size_t i = 0; i < core->state.n_nodes; i++) {
@@ -125,6 +217,8 @@ void core_drains_run(struct core *core)
             next_on(&core->state, node->id, NULL) == NULL)
             continue;
         core_wake_at(&core->lead.wake_us, core->now + (uint64_t)RETRY_MS * 1000);
+        if (is_due(core, node) && hurry(core, node))
+            return;
         if (moves_from(core, node->id) < MOVES_AT_ONCE && drain(core, node->id))
             return;
     }
@@ -166,6 +260,8 @@ static bool is_at_work(struct core *core, const struct node *node)
 
         if (guest_is_leaving(guest))
             return true; /* it is being stopped */
+        if (node->drain_ms != 0 && starts_elsewhere(core, guest))
+            return true; /* by the deadline */
         if (may_move(core, guest) &&
             core_place(core, &guest->spec, node->id, &target, NULL, &err) == 0)
             return true;

@@ -16,6 +16,7 @@ static void forget(struct core *core)
         node_report_deinit(&lead->peers[i].report);
     lead->n_peers = 0;
     lead->n_sagas = 0;
+    lead->n_drains = 0;
     lead->n_inquiries = 0;
     lead->change.serial = 0;
     lead->change.retry_us = 0;

@@ -297,6 +297,13 @@ struct drain_failure {
     char text[REASON_SIZE];
 };
 
+/* A drain with a deadline, as long as this leader has seen it. */
+struct drain_clock {
+    uint64_t node;
+    uint32_t drain_ms; /* as it was when … */
+    uint64_t due_us;   /* … this was counted from */
+};
+
 /* One of the others, asked about a silent node. */
 struct helper {
     uint64_t id;
@@ -325,13 +332,14 @@ struct leader_part {
     uint64_t authority_us;     /* since when without a gap; 0 = it has none */
     uint64_t steady_us;        /* since when without a gap longer than the grace; 0 = such a gap */
     uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
-    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers, n_failures;
+    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers, n_failures, n_drains;
     struct peer *peers; /* by id */
     struct proposal *proposals;
     struct wish *wishes;
     struct saga *sagas;
     struct failover *failovers;
     struct drain_failure *failures;
+    struct drain_clock *drains;
     size_t n_inquiries;
     struct inquiry inquiries[CORE_MAX_INQUIRIES];
 

@@ -62,6 +62,9 @@ void core_subject_of(const struct core *core, const struct command *command,
         subject_guest(ret, command->guest_buddy.name);
         ret->node = command->guest_buddy.node;
         break;
+    case COMMAND_GUEST_LEAVE:
+        subject_guest(ret, command->guest_leave.name);
+        break;
     case COMMAND_GUEST_STOPPED:
         subject_guest(ret, command->guest_stopped.name);
         break;
@@ -141,6 +144,8 @@ static void record_guest(struct core *core, const struct command *command,
         snprintf(text, sizeof(text), "off");
     else if (command->type == COMMAND_GUEST_BUDDY)
         snprintf(text, sizeof(text), "its checkpoints go there");
+    else if (command->type == COMMAND_GUEST_LEAVE)
+        snprintf(text, sizeof(text), "it has not left in time: it is stopped, to start elsewhere");
     else if (command->type == COMMAND_GUEST_EVICT)
         say_victims(command, text);
     else if (command->type == COMMAND_MIGRATION_ABORT || command->type == COMMAND_MIGRATION_RETURN)
@@ -150,13 +155,13 @@ static void record_guest(struct core *core, const struct command *command,
 }
 
 /* The loss of a node has ended a move as well: is its guest where it was, or gone with both? */
-static void record_move(struct core *core, const struct migration *m,
-                        const struct command *command, const struct outcome *outcome)
+static void record_move(struct core *core, const struct migration *m, const struct command *command,
+                        const struct outcome *outcome)
 {
     const struct guest *guest = state_guest(&core->state, m->guest);
     bool is_back = m->phase != MIGRATION_RESERVED && guest != NULL &&
                    guest->placement.epoch == m->source_epoch;
-    const char *what = is_back                          ? command_type_name(COMMAND_MIGRATION_RETURN)
+    const char *what = is_back ? command_type_name(COMMAND_MIGRATION_RETURN)
                        : m->phase == MIGRATION_RESERVED ? command_type_name(COMMAND_MIGRATION_ABORT)
                                                         : "migration-lost";
     uint64_t node = command->node_event.node;
@@ -194,8 +199,12 @@ static void record_node(struct core *core, const struct command *command,
         break;
     case COMMAND_NODE_CORDON:
     case COMMAND_NODE_DRAIN:
-        core_record(core, what, NULL, subject->node, at, "%s",
-                    command->node_flag.flag ? "on" : "off");
+        if (command->node_flag.flag && command->node_flag.drain_ms != 0)
+            core_record(core, what, NULL, subject->node, at, "on, to be empty within %u ms",
+                        command->node_flag.drain_ms);
+        else
+            core_record(core, what, NULL, subject->node, at, "%s",
+                        command->node_flag.flag ? "on" : "off");
         break;
     case COMMAND_NODE_CEILING:
         core_record(core, what, NULL, command->node_ceiling.node, at, "%u ms",

@@ -229,7 +229,8 @@ static int prepare(struct scene *s, struct err *err)
     return rc < 0 ? rc : s->kind->prepare(&s->job->run, &s->paths, err);
 }
 
-/* The mode that it will be captured in, with its obstacle where that cannot be. */
+/* The mode that it will be captured in. What cannot be is found here, before it stands still for
+ * nothing; who insists on a mode has it tried. */
 static int pick_mode(struct scene *s, struct mode_verdict *ret, struct err *err)
 {
     struct look look = {0};
@@ -237,6 +238,8 @@ static int pick_mode(struct scene *s, struct mode_verdict *ret, struct err *err)
 
     if (rc < 0)
         return rc;
+    if (look_obstacle(&look) != NULL)
+        return err_set(err, -ENOTSUP, "%s", look_obstacle(&look));
     look.n_reasons = 0;
     mode_pick(&s->job->wish, &look, ret);
     return ret->mode == 0 ? err_set(err, -ENOTSUP, "%s", look.reasons[0].text) : 0;

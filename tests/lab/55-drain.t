@@ -3,6 +3,7 @@
 # limit: 600
 . "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
+build=$("$skein_root/deploy/build")
 
 on_node() { json 1 '[.[] | select(.node == "'"$1"'") | .name] | sort | join(" ")' skein guest list; }
 node_state() { json 1 .state skein node show "$1"; }
@@ -12,7 +13,9 @@ n_running() { look_running counter | wc -l; }
 marks() { for g in a b c; do on 1 skein guest exec $g -- /bin/cat /dev/shm/mark; done | tr '\n' ' '; }
 
 ok 'a cluster of three' lab up -n 3 --conf profile=wan --join || bail 'no cluster'
-"$skein_root/deploy/make-image" "$work/web.tar"
+"$skein_root/deploy/make-image" "$work/root"
+install -m 755 "$build/tests/lab/misfit" "$work/root/bin/"
+tar --create --file "$work/web.tar" --directory "$work/root" --owner 0 --group 0 .
 on 1 sh -c 'cat >/tmp/web.tar' <"$work/web.tar"
 ok 'an image' on 1 skein image add web /tmp/web.tar
 ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
@@ -32,6 +35,8 @@ refused 'an unknown node' 1 'no node' on 1 skein node drain n9
 ok 'a dry run' on 1 skein node drain n2 --dry-run
 becomes 'names a place for each, the most important first' 'c b a' \
     json 1 '[.guests[] | select(.goes and .to != "n2") | .guest] | join(" ")' skein node drain n2 --dry-run
+becomes 'and how long each would stand still' true \
+    json 1 '[.guests[] | .mode != null and .blackout_ms > 0] | all' skein node drain n2 --dry-run
 is 'and changes nothing' "$(epochs)" "$before"
 is 'not even the node' "$(node_state n2)" up
 
@@ -52,6 +57,39 @@ refused 'the next drain names it' 3 'bound.*n2' on 1 skein node drain n2
 becomes 'it runs on' bound on_node n2
 fails 'so does a dry run' on 1 skein node drain n2 --dry-run
 ok 'the end of it' on 1 skein node undrain n2
+
+# What cannot move while it runs is named beforehand. By the deadline it starts anew elsewhere, unless that would lose
+# what it has there
+ok 'a guest that CRIU cannot move' on 1 skein guest run odd --image web --slice red -- /bin/misfit mqueue
+move_to_n2() {
+    [ "$(json 1 '.node' skein guest show "$1")" = n2 ] && return
+    on 1 skein guest stop "$1" && for k in 1 3; do on 1 skein node cordon "n$k"; done && on 1 skein guest start "$1"
+    local code=$?
+    for k in 1 3; do on 1 skein node uncordon "n$k"; done
+    return $code
+}
+ok 'stands on n2' move_to_n2 odd
+odd() { json 1 ".guests[] | select(.guest == \"odd\") | $1" skein node drain n2 --dry-run; }
+is 'a dry run says that it does not go' "$(odd .goes)" false
+is 'and why' "$(odd .reason | grep -c 'message queue')" 1
+refused 'a drain without a deadline names it' 3 'odd.*message queue' on 1 skein node drain n2
+is 'it runs on' "$(json 1 '"\(.node) \(.state)"' skein guest show odd)" 'n2 running'
+no_bound() { on 1 skein guest stop bound && on 1 skein guest rm bound; }
+ok 'the bound one is not needed any more' no_bound
+ok 'the drain ends' on 1 skein node undrain n2
+for k in 1 3; do on 1 skein node cordon "n$k" >/dev/null; done
+ok 'one with a volume' on 1 skein guest run kept --image web --slice red --volume data:/data -- /bin/misfit mqueue
+for k in 1 3; do on 1 skein node uncordon "n$k" >/dev/null; done
+refused 'no deadline' 2 'is not a time' on 1 skein node drain n2 --deadline soon
+refused 'one that is too far off' 2 'deadline_ms' on 1 skein node drain n2 --deadline 200h
+start=$(date +%s%N)
+refused 'a drain with a deadline names the one with a volume' 3 'but for kept' on 1 skein node drain n2 --deadline 3s
+ms=$((($(date +%s%N) - start) / 1000000))
+ok "which it says after the deadline ($ms ms)" test $ms -ge 3000
+becomes 'the other has left' 'running' json 1 'select(.node != "n2") | .state' skein guest show odd
+is 'and was told why' "$(on 1 skein events | grep -c 'guest-leave.*odd.*not left in time')" 1
+is 'the one with the volume runs on' "$(json 1 '"\(.node) \(.state)"' skein guest show kept)" 'n2 running'
+ok 'the end of that' on 1 skein node undrain n2
 
 # A migration is listed while it is in flight, and an unknown one cannot be called off
 refused 'no such migration' 1 'over or was never' on 1 skein migration cancel 4711

@@ -68,6 +68,7 @@
     /* guests */                                                                                   \
     X(GUEST_CREATED, "guest created")                                                              \
     X(GUEST_EVICTED, "guests gave way")                                                            \
+    X(GUEST_MADE_LEAVE, "guests had not left by a drain's deadline")                               \
     X(GUEST_STOPPED, "guest stopped")                                                              \
     X(GUEST_STARTED, "guest started again")                                                        \
     X(GUEST_REMOVED, "guest removed")                                                              \

@@ -171,6 +171,9 @@ static void note(struct sim *sim, const struct command *c, const struct outcome 
     case COMMAND_GUEST_EVICT:
         sim_count(sim, COUNT_GUEST_EVICTED);
         break;
+    case COMMAND_GUEST_LEAVE:
+        sim_count(sim, COUNT_GUEST_MADE_LEAVE);
+        break;
     case COMMAND_GUEST_STOPPED:
         sim_count(sim, COUNT_GUEST_STOPPED);
         break;

@@ -83,6 +83,7 @@ static enum command_type draw_type(struct sim *sim)
         {COMMAND_GUEST_CREATE, 24}, {COMMAND_GUEST_STOP, 9},         {COMMAND_GUEST_START, 12},
         {COMMAND_GUEST_REMOVE, 6},  {COMMAND_MIGRATION_RESERVE, 34}, {COMMAND_NODE_CORDON, 6},
         {COMMAND_SLICE_CREATE, 2},  {COMMAND_TOKEN_CREATE, 2},       {COMMAND_IMAGE_ADD, 3},
+        {COMMAND_NODE_DRAIN, 5},
     };
     uint32_t sum = 0, at;
     size_t i;
@@ -183,6 +184,9 @@ static void fill(struct sim *sim, const struct request *r, uint64_t number, stru
         c->migration_reserve.terms = MOVE_TERMS_DEFAULT;
         c->migration_reserve.target.node = r->target >= 0 ? sim->nodes[r->target].id : 0;
         break;
+    case COMMAND_NODE_DRAIN:
+        c->node_flag.drain_ms = r->has_slice ? 10 * r->memory_mib : 0;
+        /* fall through */
     case COMMAND_NODE_CORDON:
         snprintf(c->node_flag.name, NAME_SIZE, "n%d", r->guest % (int)sim->n + 1);
         c->node_flag.flag = r->flag;

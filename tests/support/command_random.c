@@ -239,6 +239,7 @@ static void node_command_random(struct prng *p, struct command *c)
     case COMMAND_NODE_DRAIN:
         name_random(p, c->node_flag.name);
         c->node_flag.flag = prng_one_in(p, 2);
+        c->node_flag.drain_ms = prng_below(p, 1000);
         break;
     case COMMAND_NODE_CEILING:
         c->node_ceiling.node = prng_below(p, 8);
@@ -305,6 +306,10 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
         name_random(p, c->guest_stopped.name);
         c->guest_stopped.epoch = prng_below(p, 100);
         c->guest_stopped.exited = prng_one_in(p, 2);
+        break;
+    case COMMAND_GUEST_LEAVE:
+        name_random(p, c->guest_leave.name);
+        c->guest_leave.expect_epoch = prng_below(p, 100);
         break;
     case COMMAND_GUEST_EVICT:
         name_random(p, c->guest_evict.name);

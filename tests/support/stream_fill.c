@@ -265,6 +265,27 @@ static void next_stopped(struct stream *stream, const struct state *s, struct co
     c->guest_stopped.exited = prng_one_in(&stream->prng, 5);
 }
 
+static bool may_leave(const struct state *s, const struct guest *guest)
+{
+    const struct node *node = state_node(s, guest->placement.node);
+
+    return guest_may_start_elsewhere(guest) && node != NULL && node->draining;
+}
+
+static void next_leave(struct stream *stream, const struct state *s, struct command *c)
+{
+    const struct guest *guest = pick_guest(stream, s);
+
+    for (size_t i = 0; i < s->n_guests; i++) {
+        if (may_leave(s, &s->guests[i]))
+            guest = &s->guests[i];
+    }
+    if (guest == NULL)
+        return;
+    memcpy(c->guest_leave.name, guest->spec.name, NAME_SIZE);
+    c->guest_leave.expect_epoch = guest->placement.epoch - prng_one_in(&stream->prng, 8);
+}
+
 static void next_reserve(struct stream *stream, const struct state *s, struct command *c)
 {
     const struct guest *guest = NULL;
@@ -337,7 +358,8 @@ static void next_cluster(struct stream *stream, const struct state *s, struct co
     case COMMAND_NODE_CORDON:
     case COMMAND_NODE_DRAIN:
         pick_node_name(stream, s, c->node_flag.name);
-        c->node_flag.flag = prng_one_in(&stream->prng, 6);
+        c->node_flag.flag = prng_one_in(&stream->prng, c->type == COMMAND_NODE_DRAIN ? 2 : 6);
+        c->node_flag.drain_ms = prng_below(&stream->prng, 3) * 1000;
         break;
     case COMMAND_CLUSTER_SET:
         c->cluster_set.setting =
@@ -391,6 +413,9 @@ void stream_fill(struct stream *stream, const struct state *s, struct command *c
         break;
     case COMMAND_GUEST_STOPPED:
         next_stopped(stream, s, c);
+        break;
+    case COMMAND_GUEST_LEAVE:
+        next_leave(stream, s, c);
         break;
     case COMMAND_MIGRATION_RESERVE:
         next_reserve(stream, s, c);

@@ -13,11 +13,11 @@ static void test_reasons(void **unused)
 
     (void)unused;
     look_add(&look, "downtime", false, "it takes %d ms", 900);
-    assert_false(look_has_obstacle(&look));
+    assert_null(look_obstacle(&look));
     look_add(&look, "downtime", false, "it takes %d ms", 900); /* said already */
     assert_int_equal(look.n_reasons, 1);
     look_add(&look, "ptrace", true, "process %d is traced", 7);
-    assert_true(look_has_obstacle(&look));
+    assert_non_null(look_obstacle(&look));
     assert_string_equal(look.reasons[1].text, "process 7 is traced");
 }
 
@@ -30,9 +30,9 @@ static void test_too_many(void **unused)
         look_add(&look, "note", false, "note %d", i);
     assert_int_equal(look.n_reasons, LOOK_MAX_REASONS);
     assert_string_equal(look.reasons[LOOK_MAX_REASONS - 1].code, "more");
-    assert_false(look_has_obstacle(&look));
+    assert_null(look_obstacle(&look));
     look_add(&look, "device", true, "one obstacle behind them all");
-    assert_true(look_has_obstacle(&look)); /* not listed, and not forgotten */
+    assert_non_null(look_obstacle(&look)); /* not listed, and not forgotten */
 }
 
 static void test_codec(void **unused)

@@ -78,7 +78,7 @@ static void the_mode_follows_from_the_facts(void **unused)
         assert_int_equal(verdict.mode, rows[i].picked);
         assert_true(verdict.blackout_ms <= rows[i].at_most_ms);
         assert_true(rows[i].reason == NULL || has_reason(&look, rows[i].reason));
-        assert_true((verdict.mode == 0) == look_has_obstacle(&look));
+        assert_true((verdict.mode == 0) == (look_obstacle(&look) != NULL));
         assert_true(verdict.total_ms >= verdict.blackout_ms);
     }
 }

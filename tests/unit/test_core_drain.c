@@ -1,0 +1,167 @@
+/* A drain with a deadline, in small worlds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/small_world.h"
+
+enum { DEADLINE_MS = 3000 };
+
+static void drain(struct world *w, unsigned node, uint32_t deadline_ms)
+{
+    struct command command = {.type = COMMAND_NODE_DRAIN,
+                              .node_flag = {.flag = true, .drain_ms = deadline_ms}};
+
+    snprintf(command.node_flag.name, NAME_SIZE, "n%u", node);
+    world_ask(w, &command);
+}
+
+/* A guest on a follower, whose moves never come to an end. */
+static unsigned stuck(struct world *w, const struct guest_spec *spec)
+{
+    struct command command = {.type = COMMAND_GUEST_CREATE};
+    unsigned at = 0;
+
+    lives(w, 3);
+    command.guest_create.spec = *spec;
+    world_ask(w, &command);
+    assert_true(world_answered(w, 2000));
+    assert_int_equal(w->answer.kind, ANSWER_DONE);
+    assert_int_equal(world_n_running(w, "web", &at), 1);
+    w->loses_streams = true;
+    return at;
+}
+
+static void what_has_not_left_in_time_starts_elsewhere(void **unused)
+{
+    struct guest_spec spec;
+    struct world w;
+    unsigned from, to = 0;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    from = stuck(&w, &spec);
+    drain(&w, from, DEADLINE_MS);
+    world_run(&w, DEADLINE_MS - 500);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    assert_int_equal(world_state(&w)->n_migrations, 1);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    world_run(&w, 2000);
+    assert_int_equal(world_n_running(&w, "web", &to), 1);
+    assert_int_not_equal(to, from);
+    assert_false(state_guest(world_state(&w), "web")->must_leave);
+    assert_non_null(strstr(w.records, "guest-leave"));
+    world_deinit(&w);
+}
+
+static void without_a_deadline_it_stays(void **unused)
+{
+    struct guest_spec spec;
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    from = stuck(&w, &spec);
+    drain(&w, from, 0);
+    world_run(&w, 4 * DEADLINE_MS);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    assert_null(strstr(w.records, "guest-leave"));
+    world_deinit(&w);
+}
+
+/* Its state is not given up for a deadline. */
+static void a_stay_guest_is_not_stopped(void **unused)
+{
+    struct guest_spec spec;
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    spec.failover = FAILOVER_STAY;
+    from = stuck(&w, &spec);
+    drain(&w, from, DEADLINE_MS);
+    world_run(&w, 2 * DEADLINE_MS);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    assert_null(strstr(w.records, "guest-leave"));
+    world_deinit(&w);
+}
+
+/* Nor does a guest go where its volumes are not. */
+static void a_guest_with_volumes_is_not_stopped(void **unused)
+{
+    struct guest_spec spec;
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    spec.n_volumes = 1;
+    spec.volumes = calloc(1, sizeof(*spec.volumes));
+    assert_non_null(spec.volumes);
+    strcpy(spec.volumes[0].name, "data");
+    strcpy(spec.volumes[0].path, "/data");
+    from = stuck(&w, &spec);
+    drain(&w, from, DEADLINE_MS);
+    world_run(&w, 2 * DEADLINE_MS);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    assert_null(strstr(w.records, "guest-leave"));
+    world_deinit(&w);
+}
+
+/* The node is not to be empty any more. */
+static void an_end_of_the_drain_ends_its_deadline(void **unused)
+{
+    struct command undrain = {.type = COMMAND_NODE_DRAIN};
+    struct guest_spec spec;
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    from = stuck(&w, &spec);
+    drain(&w, from, DEADLINE_MS);
+    world_run(&w, DEADLINE_MS / 2);
+    snprintf(undrain.node_flag.name, NAME_SIZE, "n%u", from);
+    world_ask(&w, &undrain);
+    world_run(&w, 2 * DEADLINE_MS);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    assert_null(strstr(w.records, "guest-leave"));
+    world_deinit(&w);
+}
+
+static void a_new_leader_counts_anew(void **unused)
+{
+    struct guest_spec spec;
+    struct world w;
+    unsigned from, leader;
+
+    (void)unused;
+    world_spec(&spec, "web");
+    from = stuck(&w, &spec);
+    leader = from == 2 ? 3 : 2;
+    drain(&w, from, DEADLINE_MS);
+    world_run(&w, DEADLINE_MS - 500);
+    world_lead(&w, leader);
+    world_run(&w, DEADLINE_MS - 500);
+    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    world_run(&w, 2000);
+    assert_int_not_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
+    world_deinit(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_has_not_left_in_time_starts_elsewhere),
+        cmocka_unit_test(without_a_deadline_it_stays),
+        cmocka_unit_test(a_stay_guest_is_not_stopped),
+        cmocka_unit_test(a_guest_with_volumes_is_not_stopped),
+        cmocka_unit_test(an_end_of_the_drain_ends_its_deadline),
+        cmocka_unit_test(a_new_leader_counts_anew),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
