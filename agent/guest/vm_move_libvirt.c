@@ -386,7 +386,8 @@ static int follow(struct move *move, struct err *err)
     }
 }
 
-/* Without its connections libvirt's call comes to an end, and the guest goes on. */
+/* Without its connections libvirt's call comes to an end, and the guest goes on. They are closed
+ * first: QEMU may stand in a write that nobody takes, and answer nobody until that fails. */
 static void take_back(struct move *move, const struct err *why)
 {
     struct err err = {0};
@@ -395,9 +396,9 @@ static void take_back(struct move *move, const struct err *why)
     atomic_store(&move->is_over, true);
     atomic_store(&move->is_held, false);
     tunnel_end_fail(&move->tunnel, why->text);
+    tunnel_end_deinit(&move->tunnel);
     if (move->has_begun)
         (void)virDomainAbortJob(move->call.domain);
-    tunnel_end_deinit(&move->tunnel);
     while (rc == 0 && move->has_begun)
         rc = turn(move, false, STOP_LIMIT_MS, &err);
     if (rc < 0)
