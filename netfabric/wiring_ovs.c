@@ -31,7 +31,7 @@
 #include "netfabric/run_posix.h"
 #include "netfabric/switch_ovs.h"
 
-enum { UNDERLAY_MTU = 1600, GUEST_MTU = 1500, NETNS_PATH_SIZE = 128 };
+enum { UNDERLAY_MTU = 1600, GUEST_MTU = 1500, NETNS_PATH_SIZE = 128, PORTS_TEXT_SIZE = 65536 };
 
 struct wiring {
     struct wiring_config config;
@@ -162,6 +162,31 @@ static int give_vtep_its_address(const struct wiring_config *config, struct err 
     return interface_set_address("br-phy", config->vtep, config->vtep_prefix, UNDERLAY_MTU, err);
 }
 
+static bool is_guests(const char *port)
+{
+    return port[0] == 'g' && port[1] != '\0' && port[1 + strspn(port + 1, "0123456789")] == '\0';
+}
+
+/* The database outlives a boot, guests' cables and taps do not: ports without one go. */
+static int drop_dead_ports(struct wiring *w, struct err *err)
+{
+    static const char *const list[] = {"ovs-vsctl", "--timeout=10", "list-ports", "br-int", NULL};
+    cleanup_free char *names = malloc(PORTS_TEXT_SIZE);
+    char path[64], *rest = NULL;
+    int code;
+
+    if (names == NULL)
+        return err_set(err, -ENOMEM, "no memory for the switch's ports");
+    code = run_program(list, NULL, names, PORTS_TEXT_SIZE, err);
+    for (char *name = code < 0 ? NULL : strtok_r(names, "\n", &rest); code == 0 && name != NULL;
+         name = strtok_r(NULL, "\n", &rest)) {
+        snprintf(path, sizeof(path), "/sys/class/net/%s", name);
+        if (is_guests(name) && access(path, F_OK) < 0)
+            code = ovsdb_remove_port(&w->db, name, err);
+    }
+    return code;
+}
+
 int wiring_setup(struct wiring *w, struct err *err)
 {
     const struct wiring_config *config = &w->config;
@@ -177,6 +202,8 @@ int wiring_setup(struct wiring *w, struct err *err)
     }
     if (code == 0)
         code = make_integration_bridge(config, err);
+    if (code == 0)
+        code = drop_dead_ports(w, err);
     if (code == 0)
         code = give_vtep_its_address(config, err);
     return code < 0 ? code : switch_remember(err);
