@@ -144,7 +144,7 @@ struct command {
         } migration_reserve;
         struct {
             uint64_t id;
-            bool is_lazy;             /* COMMIT: its memory is still to follow */
+            bool is_lazy;             /* COMMIT, RETURN: … whose memory is still to follow */
             char reason[REASON_SIZE]; /* ABORT: for people */
         } migration_step;             /* COMMIT, ABORT, DONE */
         struct {

@@ -78,7 +78,7 @@ void apply_migration_abort(struct entry *e);
 void apply_migration_return(struct entry *e);
 /* A committed migration whose target does not run the guest, for sure: the guest is the source's
  * again, under its old epoch, as its frozen copy is. False: the source has lost that copy. */
-bool migration_return(struct state *state, uint64_t id);
+bool migration_return(struct state *state, uint64_t id, enum migration_phase phase);
 void apply_migration_done(struct entry *e);
 void apply_cluster_set(struct entry *e);
 void apply_guest_evict(struct entry *e);

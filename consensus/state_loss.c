@@ -38,7 +38,7 @@ static void drop_migrations(struct state *s, uint64_t node, bool rebooted)
         const struct migration *m = &s->migrations[i];
 
         if (m->to == node && !may_run_on(state_guest(s, m->guest), rebooted) &&
-            migration_return(s, m->id))
+            migration_return(s, m->id, MIGRATION_COMMITTED))
             continue;
         if (m->to == node || (m->from == node && m->phase == MIGRATION_RESERVED))
             migration_drop(s, m->id);

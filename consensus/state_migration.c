@@ -18,13 +18,13 @@ void migration_drop(struct state *state, uint64_t id)
                  (size_t)(m - state->migrations));
 }
 
-bool migration_return(struct state *state, uint64_t id)
+bool migration_return(struct state *state, uint64_t id, enum migration_phase phase)
 {
     const struct migration *m = state_migration(state, id);
     struct guest *guest = m != NULL ? guest_of(state, m->guest) : NULL;
     const struct node *source = m != NULL ? state_node(state, m->from) : NULL;
 
-    if (guest == NULL || m->phase != MIGRATION_COMMITTED || source == NULL ||
+    if (guest == NULL || m->phase != phase || source == NULL ||
         source->state != NODE_UP || source->epoch > id) /* lost or rebooted meanwhile */
         return false;
     guest->placement = m->source;
@@ -137,9 +137,11 @@ void apply_migration_abort(struct entry *e)
 
 void apply_migration_return(struct entry *e)
 {
-    const struct migration *m = migration_or_refuse(e, MIGRATION_COMMITTED);
+    enum migration_phase phase =
+        e->command->migration_step.is_lazy ? MIGRATION_HANDOVER : MIGRATION_COMMITTED;
+    const struct migration *m = migration_or_refuse(e, phase);
 
-    if (m != NULL && !migration_return(e->state, m->id))
+    if (m != NULL && !migration_return(e->state, m->id, phase))
         refuse(e, -ESTALE, "the source of migration %llu has no copy any more",
                (unsigned long long)e->command->migration_step.id);
 }

@@ -124,7 +124,8 @@ struct mover_ops {
     /* Restores; ret_pid is its init, which is not the caller's child. The caller has joined the
      * guest's cgroups before, so the guest is in them when it runs, which it does on return. Its
      * port comes up after that: before, the kernel would answer for connections that are not there
-     * yet, with a reset. 1: its memory is still on its way, see await. */
+     * yet, with a reset. 1: its memory is still on its way, see await. -EOWNERDEAD: it had ended
+     * before; nothing of it ran, and nothing of its source's was asked for. */
     int (*activate)(const struct mover_guest *guest, pid_t *ret_pid, struct err *err);
     /* Target, of a guest that runs: returns when all of its memory is here. -EREMOTEIO: it will not
      * come, and the guest was killed. A process of the mover's own does the work, so this may be

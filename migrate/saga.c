@@ -190,7 +190,12 @@ static enum saga_advice step_reserved(struct saga *saga, const struct saga_facts
 static enum saga_advice step_without_target(struct saga *saga, const struct saga_facts *facts,
                                             uint64_t now)
 {
-    if (facts->phase == SAGA_PHASE_HANDOVER) { /* it may have run there: no way back */
+    if (facts->phase == SAGA_PHASE_HANDOVER && facts->target_activates) {
+        move_to(saga, SAGA_COMMITTED, now);
+        return SAGA_WAIT;
+    }
+    if (facts->phase == SAGA_PHASE_HANDOVER &&
+        (!facts->never_ran || saga->step == SAGA_FETCHING)) { /* it may have run: no way back */
         move_to(saga, SAGA_COMMITTED, now);
         return SAGA_PROPOSE_DONE;
     }

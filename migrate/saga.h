@@ -127,6 +127,8 @@ struct saga_facts {
     bool source_failed, target_failed;
     bool is_lazy;                          /* the source has kept its memory back */
     bool memory_here;                      /* the target says that all of it arrived */
+    bool target_activates;                 /* … that it knows in a moment: its guard is asked */
+    bool never_ran;                        /* … that it had no part of it yet, and never will */
     const char *source_text, *target_text; /* why */
 };
 

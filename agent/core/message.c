@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 8 };
+enum { MESSAGE_VERSION = 9 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -117,6 +117,8 @@ static void write_move(const struct move_report *move, struct writer *w)
     write_string(w, move->text);
     write_u8(w, (uint8_t)move->mode);
     write_bool(w, move->memory_here);
+    write_bool(w, move->activates);
+    write_bool(w, move->never_ran);
     write_u64(w, move->bytes);
     move_progress_encode(&move->progress, w);
     write_u32(w, move->rate_kbps);
@@ -132,6 +134,8 @@ static void read_move(struct reader *r, struct move_report *ret)
     if (ret->mode > MOVE_POST)
         reader_fail(r);
     ret->memory_here = read_bool(r);
+    ret->activates = read_bool(r);
+    ret->never_ran = read_bool(r);
     ret->bytes = read_u64(r);
     move_progress_decode(r, &ret->progress);
     ret->rate_kbps = read_u32(r);

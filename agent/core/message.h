@@ -104,6 +104,8 @@ struct move_report {
     char text[REASON_SIZE];
     enum move_mode mode;           /* source: as it was handed over; 0 = not yet */
     bool memory_here;              /* target: nothing of it is still to follow */
+    bool activates;                /* target: the guard was asked, and has not answered */
+    bool never_ran;                /* target: of what failed; no memory was asked for, either */
     uint64_t bytes;                /* that crossed, source */
     struct move_progress progress; /* source */
     uint32_t rate_kbps;            /* source: lately */

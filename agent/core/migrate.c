@@ -249,6 +249,7 @@ static void act(struct core *core, struct local_guest *local, const struct migra
     const struct guest *guest = state_guest(&core->state, m->guest);
     enum guest_kind kind = guest != NULL ? guest->spec.kind : KIND_CELL;
     struct core_action *action;
+    struct local_move *move;
 
     switch (deed) {
     case SAGA_PREPARE:
@@ -266,6 +267,9 @@ static void act(struct core *core, struct local_guest *local, const struct migra
         core_move_wish(core, guest, m->from, m->to, &m->terms, &action->guard->wish);
         break;
     case SAGA_ACTIVATE:
+        move = core_move_made(core, m->id);
+        move->n_activated++;
+        move->report.activates = true;
         core_ask(core, GUARD_ACTIVATE, local->name, m->target.epoch, m->id)->index =
             core->state.index;
         break;
@@ -327,17 +331,29 @@ static void fail(struct core *core, struct local_move *move, const char *guest, 
     core_node_changed(core);
 }
 
+/* What came across is over, and this node has asked for none of the memory that the source kept: so
+ * a machine's, of whose move it knows all; a cell's is asked for as soon as it stands by. */
+static bool never_ran(const struct core *core, const struct local_move *move, const char *name,
+                      uint32_t n_activated)
+{
+    const struct guest *guest = state_guest(&core->state, name);
+
+    return guest != NULL && guest->spec.kind == KIND_VM && move->is_received &&
+           move->n_activated == n_activated;
+}
+
 /* All of it was here, and ended before it ran: its guard has thrown it away. */
 static void notice_end(struct core *core, const struct migration *m, struct saga_local *facts)
 {
     struct local_move *move = core_move_of(core, m->id);
 
     if (m->to != core->config.id || move == NULL || !move->is_received || move->report.failed ||
-        facts->copy != SAGA_COPY_NONE)
+        move->report.activates || facts->copy != SAGA_COPY_NONE)
         return;
     snprintf(move->report.text, sizeof(move->report.text),
              "%s: what had come across ended on %s before it ran", m->guest,
              core_node_name(core, core->config.id));
+    move->report.never_ran = never_ran(core, move, m->guest, 0);
     fail(core, move, m->guest, m->id);
     facts->failed = true;
 }
@@ -378,6 +394,10 @@ void core_move_failed(struct core *core, struct local_move *move, const struct a
                       const struct guard_reply *reply)
 {
     keep_words(core, move, asked, reply);
+    /* The guard had none any more, or it ended before it was let go; and was asked once. */
+    move->report.never_ran = asked->op == GUARD_ACTIVATE &&
+                             (reply->code == -ENOENT || reply->code == -EOWNERDEAD) &&
+                             never_ran(core, move, asked->guest, 1);
     fail(core, move, asked->guest, asked->migration);
 }
 
@@ -417,8 +437,12 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
                     const struct guard_reply *reply)
 {
     const struct migration *m = state_migration(&core->state, asked->migration);
-    struct local_move *move;
+    struct local_move *move = core_move_of(core, asked->migration);
 
+    if (asked->op == GUARD_ACTIVATE && move != NULL) {
+        move->report.activates = false;
+        core_node_changed(core);
+    }
     if (waits_for_switch(asked, reply->code))
         core_record(core, "migration-waits", asked->guest, core->config.id, asked->migration,
                     "%s; what came across stays, and is tried again", reply->text);

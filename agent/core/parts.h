@@ -88,6 +88,7 @@ struct local_move {
     struct move_report report;
     bool is_captured;     /* source: the guard said that the capture is whole */
     bool is_received;     /* target: all of it is here, and does not run yet */
+    uint32_t n_activated; /* target: how often the guard was asked to let it go */
     uint64_t frozen_us;   /* source: since when, own clock */
     uint64_t progress_us; /* source: when it was last asked how far it is */
     uint64_t heard_us;    /* source: and when that was last heard */

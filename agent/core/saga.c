@@ -56,6 +56,8 @@ static void leader_facts(const struct core *core, const struct migration *m, str
         .target_failed = target != NULL && target->failed,
         .is_lazy = source != NULL && source->mode == MOVE_POST,
         .memory_here = target != NULL && target->memory_here,
+        .target_activates = target != NULL && target->activates,
+        .never_ran = target != NULL && target->never_ran,
         .source_text = source != NULL ? source->text : "",
         .target_text = target != NULL ? target->text : "",
     };
@@ -69,7 +71,8 @@ static void propose_step(struct core *core, const struct saga *saga, const struc
     if (core_is_proposed(core, PROPOSAL_SAGA, saga->id, NULL))
         return;
     command.migration_step.id = saga->id;
-    command.migration_step.is_lazy = type == COMMAND_MIGRATION_COMMIT && facts->is_lazy;
+    command.migration_step.is_lazy =
+        type == COMMAND_MIGRATION_COMMIT ? facts->is_lazy : facts->phase == SAGA_PHASE_HANDOVER;
     if (type == COMMAND_MIGRATION_ABORT || type == COMMAND_MIGRATION_RETURN)
         memcpy(command.migration_step.reason, saga->reason, sizeof(saga->reason));
     core_propose(core, &command, PROPOSAL_SAGA, saga->id, NULL);

@@ -169,6 +169,28 @@ int vm_control_take(int listener, struct vm_request *ret, int *ret_fd, struct vm
     return 0;
 }
 
+void vm_control_refuse(int *listener, const struct vm_paths *vm, enum vm_answer what,
+                       const struct err *why)
+{
+    struct vm_reply reply = {.answer = what};
+    struct vm_request request;
+    struct vm_passed passed;
+    int fd, rc;
+
+    snprintf(reply.text, sizeof(reply.text), "%s", why->text);
+    unlink(vm->control); /* so that nobody comes behind those who have come */
+    while (*listener >= 0 && (rc = vm_control_take(*listener, &request, &fd, &passed)) != -EAGAIN) {
+        if (rc < 0)
+            break;
+        (void)vm_control_answer(fd, &reply);
+        vm_passed_close(&passed);
+        close(fd);
+    }
+    if (*listener >= 0)
+        close(*listener);
+    *listener = -1;
+}
+
 void vm_passed_close(struct vm_passed *passed)
 {
     if (passed->stream >= 0)
@@ -233,5 +255,7 @@ int vm_control_await(int fd, struct vm_reply *ret, struct err *err)
         return err_set(err, -ECHILD, "its " VM_PROGRAM " died over it");
     if (vm_reply_decode(bytes, (size_t)n, ret) < 0)
         return err_set(err, -EBADMSG, "its " VM_PROGRAM " cannot be understood");
+    if (ret->answer == VM_ANSWER_ENDED)
+        return err_set(err, -EOWNERDEAD, "%s", ret->text);
     return ret->answer == VM_ANSWER_FAILED ? err_set(err, -EREMOTEIO, "%s", ret->text) : 0;
 }

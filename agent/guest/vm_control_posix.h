@@ -34,6 +34,7 @@ enum vm_answer {
     VM_ANSWER_LOOKED,  /* memory_bytes, disk_bytes */
     VM_ANSWER_HALTED,  /* as MOVED, but its memory is to follow: it must not be frozen */
     VM_ANSWER_FOLLOWS, /* of ACTIVATE: it runs, its memory is on its way */
+    VM_ANSWER_ENDED,   /* of ACTIVATE: it was over before it was let go; text */
     VM_ANSWER_END
 };
 
@@ -66,6 +67,9 @@ int vm_control_listen(const struct vm_paths *vm, struct err *err);
  * errno: nothing came of it. */
 int vm_control_take(int listener, struct vm_request *ret, int *ret_fd,
                     struct vm_passed *ret_passed);
+/* Nobody is served any more: who has asked for something and was not taken gets this answer. */
+void vm_control_refuse(int *listener, const struct vm_paths *vm, enum vm_answer what,
+                       const struct err *why);
 /* Safe twice. */
 void vm_passed_close(struct vm_passed *passed);
 int vm_control_answer(int fd, const struct vm_reply *reply);
@@ -73,7 +77,7 @@ int vm_control_answer(int fd, const struct vm_reply *reply);
 /* The executor: sends the request with what is passed, borrowed; ret_pid is skein-vm. */
 int vm_control_ask(const struct vm_paths *vm, const struct vm_request *request,
                    struct vm_passed passed, int *ret_fd, pid_t *ret_pid, struct err *err);
-/* Blocks for the reply. A FAILED one is an error. */
+/* Blocks for the reply. An error: FAILED (-EREMOTEIO), ENDED (-EOWNERDEAD), none (-ECHILD). */
 int vm_control_await(int fd, struct vm_reply *ret, struct err *err);
 
 #endif

@@ -401,3 +401,21 @@ bool vm_ground_has(pid_t pid)
     return read_cgroups("self", own, sizeof(own)) && read_cgroups(process, its, sizeof(its)) &&
            strcmp(own, its) == 0;
 }
+
+int vm_ground_find_qemu(const char *guest, pid_t *ret, struct err *err)
+{
+    char path[96];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", guest);
+    f = fopen(path, "re");
+    if (f == NULL || fscanf(f, "%d", ret) != 1)
+        *ret = 0;
+    if (f != NULL)
+        fclose(f);
+    if (*ret <= 0)
+        return err_set(err, -ESRCH, "libvirt does not say which process QEMU is (%s)", path);
+    if (!vm_ground_has(*ret))
+        return err_set(err, -EXDEV, "libvirt moved QEMU out of the guest's cgroups");
+    return 0;
+}

@@ -27,6 +27,8 @@ void vm_ground_stay_on(const char *cpus);
 /* The threads of a process that may run on just those of `from` are kept on those of `to`; those
  * that are pinned otherwise stay where they are. */
 void vm_ground_repin(pid_t pid, const char *from, const char *to);
+/* As libvirt wrote it down. -ESRCH: it did not; -EXDEV: it is not in the caller's cgroups. */
+int vm_ground_find_qemu(const char *guest, pid_t *ret, struct err *err);
 /* True when the process is in the same cgroups as the caller. */
 bool vm_ground_has(pid_t pid);
 

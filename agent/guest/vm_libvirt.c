@@ -74,23 +74,9 @@ static int read_run(struct keeper *k, int argc, char *argv[], struct err *err)
     return 0;
 }
 
-/* As libvirt wrote it down. */
 static int find_qemu(struct keeper *k, struct err *err)
 {
-    char path[96];
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", k->run.spec.name);
-    f = fopen(path, "re");
-    if (f == NULL || fscanf(f, "%d", &k->qemu) != 1)
-        k->qemu = 0;
-    if (f != NULL)
-        fclose(f);
-    if (k->qemu <= 0)
-        return err_set(err, -ESRCH, "libvirt does not say which process QEMU is (%s)", path);
-    if (!vm_ground_has(k->qemu))
-        return err_set(err, -EXDEV, "libvirt moved QEMU out of the guest's cgroups");
-    return 0;
+    return vm_ground_find_qemu(k->run.spec.name, &k->qemu, err);
 }
 
 static int create_domain(struct keeper *k, struct err *err)
@@ -342,6 +328,12 @@ static void restart_libvirtd(struct keeper *k)
         log_error("guest %s: %s", k->run.spec.name, err.text);
 }
 
+/* It is to come here, and was not let go yet: without any of those who bring it nothing comes. */
+static bool comes_in(const struct keeper *k)
+{
+    return k->incoming.watcher >= 0 && !k->incoming.tunnel.lets_pass;
+}
+
 /* Halted, the guest may be the target's already: without whom it is held by it must not go on. */
 static void end_mover(struct keeper *k, int status)
 {
@@ -359,7 +351,7 @@ static void follow_libvirtd(struct keeper *k)
         restart_libvirtd(k);
 }
 
-/* True when QEMU has ended. */
+/* True when QEMU has ended, or whoever else a guest that comes in needs. */
 static bool reap(struct keeper *k, int *ret_code)
 {
     bool has_ended = false;
@@ -369,9 +361,9 @@ static bool reap(struct keeper *k, int *ret_code)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == k->mover)
             end_mover(k, status);
-        if (pid == k->libvirtd)
+        if (pid == k->libvirtd && !comes_in(k))
             follow_libvirtd(k);
-        if (pid != k->qemu)
+        if (pid != k->qemu && !(comes_in(k) && (pid == k->libvirtd || pid == k->watcher)))
             continue;
         has_ended = true;
         *ret_code = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 1;
@@ -416,7 +408,8 @@ static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct er
     int news = vm_incoming_serve(&k->incoming, fds, err);
 
     if (news == VM_INCOMING_RECEIVED) {
-        tell(&k->receiver, VM_ANSWER_DONE, 0, NULL);
+        news = find_qemu(k, err); /* its end is heard of from here on */
+        tell(&k->receiver, VM_ANSWER_DONE, news, err);
     } else if (news == VM_INCOMING_FOLLOWS || news == VM_INCOMING_RUNS) {
         bool is_over = news == VM_INCOMING_RUNS;
 
@@ -433,6 +426,7 @@ static int follow_incoming(struct keeper *k, const struct pollfd *fds, struct er
 
 static int give_up(struct keeper *k, const struct err *why)
 {
+    enum vm_answer what = comes_in(k) ? VM_ANSWER_ENDED : VM_ANSWER_FAILED;
     struct err err;
 
     kill(k->libvirtd, SIGKILL);
@@ -441,6 +435,7 @@ static int give_up(struct keeper *k, const struct err *why)
     tell(&k->receiver, VM_ANSWER_FAILED, why->code, why);
     tell(&k->activator, VM_ANSWER_FAILED, why->code, why);
     tell(&k->awaiter, VM_ANSWER_FAILED, why->code, why);
+    vm_control_refuse(&k->control, &k->vm, what, why);
     vm_incoming_end(&k->incoming, why->text);
     return EXIT_FAILURE;
 }
@@ -461,6 +456,10 @@ static int live(struct keeper *k)
         vm_incoming_poll(&k->incoming, incoming);
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0)
             continue;
+        if (take_signals(k, &code)) { /* first: who is dead is not let go */
+            err_set(&err, -ECHILD, "it ended before it ran");
+            return comes_in(k) ? give_up(k, &err) : code;
+        }
         vm_dhcp_serve(&k->dhcp, &fds[2]);
         console_serve(&k->console, console);
         if (k->incoming.watcher >= 0 && follow_incoming(k, incoming, &err) < 0)
@@ -471,8 +470,6 @@ static int live(struct keeper *k)
         }
         if (fds[1].revents != 0)
             take_order(k);
-        if (fds[0].revents != 0 && take_signals(k, &code))
-            return code;
     }
 }
 

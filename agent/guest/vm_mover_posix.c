@@ -34,30 +34,37 @@ static void find_paths(const struct mover_guest *guest, struct vm_paths *ret)
     vm_paths_init(ret, &paths);
 }
 
-/* A request and its reply. `limit_s` 0: however long it takes. */
-static int ask(const struct mover_guest *guest, const struct vm_request *request, int limit_s,
-               struct vm_reply *ret, pid_t *ret_pid, struct err *err)
+/* A request of what takes moments, whose reply is waited for at ret_fd. */
+static int request_of(const struct mover_guest *guest, enum vm_order what, int *ret_fd,
+                      pid_t *ret_pid, struct err *err)
 {
-    struct timeval limit = {.tv_sec = limit_s};
-    cleanup_close int fd = -1;
+    const struct vm_request request = {.order = what};
+    const struct timeval limit = {.tv_sec = ANSWER_LIMIT_S};
     struct vm_paths vm;
     int rc;
 
     find_paths(guest, &vm);
-    rc = vm_control_ask(&vm, request, VM_NONE_PASSED, &fd, ret_pid, err);
-    if (rc < 0)
-        return rc;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    return vm_control_await(fd, ret, err);
+    rc = vm_control_ask(&vm, &request, VM_NONE_PASSED, ret_fd, ret_pid, err);
+    if (rc == 0)
+        setsockopt(*ret_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return rc;
+}
+
+static int ask(const struct mover_guest *guest, enum vm_order what, struct vm_reply *ret,
+               pid_t *ret_pid, struct err *err)
+{
+    cleanup_close int fd = -1;
+    int rc = request_of(guest, what, &fd, ret_pid, err);
+
+    return rc < 0 ? rc : vm_control_await(fd, ret, err);
 }
 
 static int order(const struct mover_guest *guest, enum vm_order what, pid_t *ret_pid,
                  struct err *err)
 {
-    const struct vm_request request = {.order = what};
     struct vm_reply reply;
 
-    return ask(guest, &request, ANSWER_LIMIT_S, &reply, ret_pid, err);
+    return ask(guest, what, &reply, ret_pid, err);
 }
 
 static int check(const struct mover_guest *guest, struct err *err)
@@ -69,11 +76,10 @@ static int check(const struct mover_guest *guest, struct err *err)
 
 static int look(const struct mover_guest *guest, struct look *ret, struct err *err)
 {
-    const struct vm_request request = {.order = VM_ORDER_LOOK};
     bool moves = !vm_driver_is_xen(); /* why not, the node's driver says (consensus/vm_driver.h) */
     struct vm_reply reply;
     pid_t pid;
-    int rc = ask(guest, &request, ANSWER_LIMIT_S, &reply, &pid, err);
+    int rc = ask(guest, VM_ORDER_LOOK, &reply, &pid, err);
 
     if (rc < 0)
         return rc;
@@ -225,10 +231,13 @@ static int receive(const struct mover_guest *guest, int fd, struct mover_report 
 
 static int activate(const struct mover_guest *guest, pid_t *ret_pid, struct err *err)
 {
-    const struct vm_request request = {.order = VM_ORDER_ACTIVATE};
+    cleanup_close int fd = -1;
     struct vm_reply reply;
-    int rc = ask(guest, &request, ANSWER_LIMIT_S, &reply, ret_pid, err);
+    int rc = request_of(guest, VM_ORDER_ACTIVATE, &fd, ret_pid, err);
 
+    if (rc < 0)
+        return err_set(err, -EOWNERDEAD, "it ended before it ran: nobody has it");
+    rc = vm_control_await(fd, &reply, err);
     return rc < 0 ? rc : reply.answer == VM_ANSWER_FOLLOWS;
 }
 

@@ -64,6 +64,8 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->moves[i].failed = prng_one_in(p, 2);
         ret->moves[i].mode = prng_below(p, MOVE_POST + 1);
         ret->moves[i].memory_here = prng_one_in(p, 2);
+        ret->moves[i].activates = prng_one_in(p, 2);
+        ret->moves[i].never_ran = prng_one_in(p, 2);
         ret->moves[i].progress.round = prng_below(p, 9);
         ret->moves[i].progress.is_files = prng_below(p, 2) == 1;
         ret->moves[i].progress.done_bytes = prng_next(p);

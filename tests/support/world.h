@@ -61,6 +61,7 @@ struct world {
 
     enum guard_op fail_op; /* the next such request fails with fail_code */
     int fail_code;
+    enum guest_kind kind;       /* of guests that are created; 0 = cells */
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
     uint64_t copy_us;           /* what a capture takes; 0 = WORLD_COPY_US */
     uint32_t rounds;            /* of pre-copy, that a capture tells of; 0 = none */

@@ -26,6 +26,8 @@ static void new_core(struct world *w, unsigned i)
     config.salt[0] = (uint8_t)i;
     config.salt[1] = (uint8_t)++node->n_boots;
     cluster_facts(i, 4, &config.facts);
+    config.facts.kinds |= KIND_BIT(KIND_VM);
+    config.facts.vm_driver = VM_DRIVER_TCG;
     code = core_new(&config, &node->core, NULL);
     assert(code == 0);
     (void)code;
@@ -213,6 +215,12 @@ void world_create(struct world *w, const char *name, enum restart_policy restart
 
     world_spec(spec, name);
     strcpy(spec->slice, "red");
+    if (w->kind != 0)
+        spec->kind = w->kind;
+    if (w->kind == KIND_VM) { /* its image says what it runs */
+        free(spec->argv[0]);
+        spec->n_argv = 0;
+    }
     spec->restart = restart;
     spec->failover = w->protect_ms != 0 ? FAILOVER_RESTORE : FAILOVER_RESTART;
     spec->protect_ms = w->protect_ms;

@@ -95,6 +95,39 @@ static void test_rounds_of_pre_copy_take_their_time(void **unused)
     }
 }
 
+/* The hand-over is committed, and the target's copy ends before it is let go. A machine's source
+ * has given nothing out yet, and goes on; a cell may have asked for memory, and starts anew. */
+static void test_what_ends_before_it_is_let_go(void **unused)
+{
+    static const enum guest_kind kinds[] = {KIND_VM, KIND_CELL};
+
+    (void)unused;
+    for (unsigned i = 0; i < 2; i++) {
+        struct world w;
+        unsigned from, to, at = 0;
+
+        lives(&w, 4);
+        world_run(&w, 1500);
+        w.kind = kinds[i];
+        from = created_on_a_follower(&w, RESTART_ALWAYS);
+        to = from == 4 ? 3 : 4;
+        w.mode = MOVE_POST;
+        world_migrate(&w, "web", to);
+        do
+            world_run(&w, 1);
+        while (phase(&w) != MIGRATION_HANDOVER && !w.has_answer);
+        assert_int_equal(world_copy(&w, to, "web")->state, GUEST_RECEIVED);
+        world_end_target(&w, to, "web");
+        world_run(&w, 3000);
+        assert_int_equal(world_n_running(&w, "web", &at), 1);
+        assert_int_equal(at, kinds[i] == KIND_VM ? from : to);
+        assert_int_equal(w.answer.kind, kinds[i] == KIND_VM ? ANSWER_REFUSED : ANSWER_DONE);
+        assert_null(world_copy(&w, kinds[i] == KIND_VM ? to : from, "web"));
+        assert_int_equal(world_state(&w)->n_migrations, 0);
+        world_deinit(&w);
+    }
+}
+
 /* The moment when it runs at the target and has not got its memory. */
 static void until_fetching(struct world *w, unsigned to)
 {
@@ -266,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_the_guest_runs_before_its_memory_is_there),
         cmocka_unit_test(test_whoever_waits_hears_how_far_it_is),
         cmocka_unit_test(test_rounds_of_pre_copy_take_their_time),
+        cmocka_unit_test(test_what_ends_before_it_is_let_go),
         cmocka_unit_test(test_the_end_of_a_stream_is_no_abort_behind_the_handover),
         cmocka_unit_test(test_a_lost_source_ends_the_half_copy),
         cmocka_unit_test(test_without_a_restart_it_is_lost),

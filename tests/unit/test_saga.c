@@ -389,6 +389,36 @@ static void test_handover(void **unused)
     assert_int_equal(saga_step(&saga, &facts, 0), SAGA_PROPOSE_DONE);
 }
 
+/* A machine that ended before the target let it go: its source was asked for nothing yet. */
+static void test_a_handover_that_was_never_begun_returns(void **unused)
+{
+    struct saga_facts facts = {.phase = HANDOVER,
+                               .source = SAGA_COPY_HANDED_OVER,
+                               .target = SAGA_COPY_NONE,
+                               .target_failed = true,
+                               .target_text = "it ended before it ran",
+                               .is_lazy = true};
+    struct saga saga;
+
+    (void)unused;
+    saga_init(&saga, 7, 0);
+    facts.target_activates = true; /* the guard's answer says which */
+    assert_int_equal(saga_step(&saga, &facts, 0), SAGA_WAIT);
+    facts.target_activates = false;
+    assert_int_equal(saga_step(&saga, &facts, 0), SAGA_PROPOSE_DONE); /* it may have run */
+    facts.never_ran = true;
+    assert_int_equal(saga_step(&saga, &facts, 1), SAGA_PROPOSE_RETURN);
+    assert_int_equal(saga.step, SAGA_RETURNING);
+    assert_string_equal(saga.reason, "it ended before it ran");
+    facts.source = SAGA_COPY_NONE; /* nothing is left to return to */
+    assert_int_equal(saga_step(&saga, &facts, 2), SAGA_PROPOSE_DONE);
+    facts.source = SAGA_COPY_HANDED_OVER; /* seen to run: whatever is said later */
+    facts.target = SAGA_COPY_RUNNING;
+    assert_int_equal(saga_step(&saga, &facts, 3), SAGA_WAIT);
+    facts.target = SAGA_COPY_NONE;
+    assert_int_equal(saga_step(&saga, &facts, 4), SAGA_PROPOSE_DONE);
+}
+
 /* A second, or what the user allows; never more than any stream. */
 static void test_patience_follows_the_downtime_asked_for(void **unused)
 {
@@ -415,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_new_leader_picks_up),
         cmocka_unit_test(test_a_restore_that_fails),
         cmocka_unit_test(test_handover),
+        cmocka_unit_test(test_a_handover_that_was_never_begun_returns),
         cmocka_unit_test(test_patience_follows_the_downtime_asked_for),
         cmocka_unit_test(test_no_step_leads_back_before_the_commit),
     };

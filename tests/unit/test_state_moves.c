@@ -70,6 +70,27 @@ static void a_handover_runs_through(void **state)
     assert_int_equal(state_guest(&c->state, "web")->migration, 0);
 }
 
+/* Only by a return that says so: one of an older leader's means a commit of another kind. */
+static void a_handover_returns_when_it_was_never_begun(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t id = reserved(c), epoch = place_of(c, "web")->epoch;
+    struct command commit = {.type = COMMAND_MIGRATION_COMMIT,
+                             .migration_step = {.id = id, .is_lazy = true}};
+    struct command back = {.type = COMMAND_MIGRATION_RETURN,
+                           .migration_step = {.id = id, .is_lazy = true}};
+
+    assert_int_equal(cluster_apply(c, &commit), 0);
+    cluster_step(c, COMMAND_MIGRATION_RETURN, id);
+    assert_int_equal(c->out.code, -ESTALE);
+    assert_int_equal(place_of(c, "web")->node, cluster_node(c, "n3"));
+    assert_int_equal(cluster_apply(c, &back), 0);
+    assert_null(state_migration(&c->state, id));
+    assert_int_equal(place_of(c, "web")->node, cluster_node(c, "n2"));
+    assert_int_equal(place_of(c, "web")->epoch, epoch);
+    assert_int_equal(state_check(&c->state, NULL), 0);
+}
+
 static void a_handover_and_its_losses(void **state)
 {
     struct cluster *c = *state;
@@ -260,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_migration_runs_through),
         TEST(a_handover_runs_through),
+        TEST(a_handover_returns_when_it_was_never_begun),
         TEST(a_handover_and_its_losses),
         TEST(an_abort_leaves_the_guest_at_the_source),
         TEST(a_return_gives_the_guest_back_to_the_source),
