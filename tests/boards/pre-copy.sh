@@ -13,7 +13,10 @@ pages_are_right() {
 }
 client_log() { on "${client_at#n}" sh -c "cat /proc/\$(pgrep -x count | head -n 1)/root/count.log"; }
 is_connected() { client_log | grep -q connected; }
-connection_is_kept() { is 'the connection is the same, and nothing was lost' "$(client_log | grep -cE 'lost|served_again')" 0; }
+connection_is_kept() {
+    client_log | grep -E 'gap|lost|served_again' | sed 's/^/# client: /'
+    is 'the connection is the same, and nothing was lost' "$(client_log | grep -cE 'lost|served_again')" 0
+}
 leftovers() { on "$1" sh -c 'find /run/skein/guests /var/lib/skein/guests -maxdepth 2 \( -name "checkpoint*" -o -name "*.new" \); pgrep -x criu; true'; }
 is_tidy() { [ -z "$(leftovers 1)$(leftovers 2)" ]; }
 there() { number_of_node web; }

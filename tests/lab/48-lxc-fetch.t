@@ -3,7 +3,7 @@
 # are killed, which changes nothing; what gives the memory out, or fetches it, ends, and the guest starts again where it went. How they
 # move so: 48-lxc-post.t.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 
 show() { json "${watcher:-1}" "$2" skein guest show "$1"; }
@@ -42,7 +42,7 @@ ok 'a container of 24 MiB that checks itself, and starts processes' \
     /bin/sh -c '/bin/counter 7000 24 4 & trap "exit 0" TERM; while :; do sleep 0.05; echo tick; done'
 for k in 2 3; do on 1 skein node uncordon n$k; done
 ok 'a client with one connection' on 1 skein guest run client --image web --slice red --memory 16m --on n3 -- \
-    /bin/count "$(show web .ip)" 7000 /count.log 50
+    /bin/count "$(show web .ip)" 7000 /count.log 10
 client_log() { on 3 sh -c "cat /proc/\$(pgrep -x count | head -n 1)/root/count.log"; }
 is_connected() { client_log | grep -q connected; }
 ok 'is served' wait_until 60 is_connected
