@@ -149,10 +149,10 @@ bool presence_await_word(const char *path, const char *word)
     char events[1024];
 
     while (there >= 0 && made >= 0 && access(word, F_OK) < 0 && waits[0].revents == 0) {
-        if (waits[1].revents != 0)
-            (void)!read(made, events, sizeof(events));
         if (poll(waits, 2, -1) < 0)
             waits[0].revents = waits[1].revents = 0;
+        if (waits[1].revents != 0) /* before the next look: what comes behind that wakes again */
+            (void)!read(made, events, sizeof(events));
     }
     return access(word, F_OK) == 0;
 }

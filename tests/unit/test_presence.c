@@ -121,6 +121,36 @@ static void a_word_is_waited_for_while_somebody_is_present(void **unused)
     remove_place(&place);
 }
 
+/* Others are made beside it right before, whose news is read. */
+static void a_word_is_not_lost_among_others(void **unused)
+{
+    struct place place = make_place();
+    char other[80];
+    int end[2];
+    pid_t present = be_present(&place, false, end);
+
+    (void)unused;
+    snprintf(other, sizeof(other), "%s/other", place.directory);
+    for (int i = 0; i < 500; i++) {
+        pid_t waiting = await_word(&place);
+
+        for (int n = 0; n < 64; n++) {
+            presence_leave_word(other, "");
+            unlink(other);
+        }
+        for (int n = 0; n < i % 64; n++) /* while the news of the last one is on its way */
+            (void)access(other, F_OK);
+        presence_leave_word(place.word, "done");
+        assert_int_equal(ended(waiting), 1);
+        unlink(place.word);
+    }
+    assert_int_equal(write(end[1], "e", 1), 1);
+    ended(present);
+    close(end[0]);
+    close(end[1]);
+    remove_place(&place);
+}
+
 static void who_ends_without_a_word_is_not_waited_for(void **unused)
 {
     struct place place = make_place();
@@ -144,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presence_is_found_asked_and_waited_for),
         cmocka_unit_test(a_word_is_waited_for_while_somebody_is_present),
+        cmocka_unit_test(a_word_is_not_lost_among_others),
         cmocka_unit_test(who_ends_without_a_word_is_not_waited_for),
     };
 
