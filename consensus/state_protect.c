@@ -8,7 +8,31 @@
 #include <errno.h>
 #include <string.h>
 
+#include "consensus/codec.h"
 #include "consensus/state_apply.h"
+
+void checkpoint_encode(const struct checkpoint *checkpoint, struct writer *w)
+{
+    write_u64(w, checkpoint->index);
+    write_u64(w, checkpoint->node);
+    write_bytes(w, checkpoint->digest, sizeof(checkpoint->digest));
+    write_u64(w, checkpoint->size);
+    write_u64(w, checkpoint->sent);
+    write_u32(w, checkpoint->n_increments);
+    write_u32(w, checkpoint->frozen_us);
+}
+
+void checkpoint_decode(struct reader *r, struct checkpoint *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->index = read_u64(r);
+    ret->node = read_u64(r);
+    read_bytes(r, ret->digest, sizeof(ret->digest));
+    ret->size = read_u64(r);
+    ret->sent = read_u64(r);
+    ret->n_increments = read_u32(r);
+    ret->frozen_us = read_u32(r);
+}
 
 void guest_forget_checkpoints(struct guest *guest)
 {

@@ -199,6 +199,8 @@ struct checkpoint {
     uint64_t node;               /* holds it, whole and verified */
     uint8_t digest[DIGEST_SIZE]; /* of its stream */
     uint64_t size;               /* bytes of its stream */
+    uint64_t sent;               /* bytes that crossed for it: fewer, of an increment */
+    uint32_t n_increments;       /* 0: it came whole; else so many since one that did */
     uint32_t frozen_us;          /* so long the guest stood still for it */
 };
 

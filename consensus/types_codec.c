@@ -478,22 +478,3 @@ void move_terms_decode(struct reader *r, struct move_terms *ret)
     if (ret->downtime_ms < 1 || ret->downtime_ms > MOVE_DOWNTIME_MAX_MS)
         reader_fail(r);
 }
-
-void checkpoint_encode(const struct checkpoint *checkpoint, struct writer *w)
-{
-    write_u64(w, checkpoint->index);
-    write_u64(w, checkpoint->node);
-    write_bytes(w, checkpoint->digest, sizeof(checkpoint->digest));
-    write_u64(w, checkpoint->size);
-    write_u32(w, checkpoint->frozen_us);
-}
-
-void checkpoint_decode(struct reader *r, struct checkpoint *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    ret->index = read_u64(r);
-    ret->node = read_u64(r);
-    read_bytes(r, ret->digest, sizeof(ret->digest));
-    ret->size = read_u64(r);
-    ret->frozen_us = read_u32(r);
-}

@@ -21,6 +21,7 @@
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/images_criu.h"
+#include "migrate/increment_criu.h"
 #include "migrate/lazy_criu.h"
 #include "migrate/neighbours_linux.h"
 #include "migrate/presence_posix.h"
@@ -363,6 +364,7 @@ int mover_ready(const struct mover_guest *guest, uint32_t link_kbps, struct err 
         r = criu_run(&warming, err);
     if (r < 0)
         return r;
+    increment_forget(guest); /* rounds clear the marks that the next one would go by */
     neighbours_keep(guest->pid, paths.images);
     progress_begin(&progress, paths.progress, mover_memory(guest));
     progress_end(&progress);

@@ -1,69 +1,69 @@
 /* A guest kept as it is now, while it goes on: dumped and copied aside on tmpfs as long as it
  * stands still, sent once it runs again. How long it may stand still is bounded: by what its
- * processes hold before CRIU begins (criu is not ended half way), by the clock for its files.
+ * processes hold before CRIU begins (criu is not ended half way), by the clock for its files. Where
+ * the kernel marks what is written, of memory only that is kept (increment_criu.h).
  */
 #include "migrate/mover_criu.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clean.h"
-#include "base/digest_sodium.h"
+#include "base/kernel_linux.h"
 #include "base/tree_posix.h"
 #include "migrate/connections.h"
 #include "migrate/console_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
+#include "migrate/increment_criu.h"
 #include "migrate/proc_criu.h"
-#include "migrate/reset_linux.h"
 #include "migrate/run_criu.h"
-#include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
 #include "migrate/volumes_criu.h"
 
 /* What CRIU writes to tmpfs a second at the least, for the bound. */
 enum { DUMP_MIB_A_SECOND = 256 };
 
-/* A part of a snapshot that is no image file. */
-struct part {
-    enum stream_tree tree; /* 0: the log */
-    char name[24];         /* in the snapshot */
-    char path[300];        /* of what is kept so */
-};
-enum { MAX_PARTS = 4 + MAX_VOLUMES };
-
-static int list_parts(const struct mover_guest *guest, struct part ret[MAX_PARTS], uint32_t *ret_n,
-                      struct err *err)
+int snapshot_parts(const struct mover_guest *guest, struct snapshot_part ret[SNAPSHOT_MAX_PARTS],
+                   uint32_t *ret_n, struct err *err)
 {
     uint32_t n = 0;
     int r = 0;
 
-    ret[n] = (struct part){.tree = STREAM_TREE_UPPER, .name = "upper"};
+    ret[n] = (struct snapshot_part){.tree = STREAM_TREE_UPPER, .name = "upper"};
     snprintf(ret[n++].path, sizeof(ret->path), "%s", guest->upper);
-    ret[n] = (struct part){.tree = STREAM_TREE_DEV, .name = "dev"};
+    ret[n] = (struct snapshot_part){.tree = STREAM_TREE_DEV, .name = "dev"};
     snprintf(ret[n++].path, sizeof(ret->path), "/proc/%d/root" GROUND_DEV, guest->pid);
-    ret[n] = (struct part){.tree = STREAM_TREE_SHM, .name = "shm"};
+    ret[n] = (struct snapshot_part){.tree = STREAM_TREE_SHM, .name = "shm"};
     snprintf(ret[n++].path, sizeof(ret->path), "/proc/%d/root" GROUND_SHM, guest->pid);
     for (uint32_t i = 0; r == 0 && i < guest->n_volumes; i++) {
-        ret[n] = (struct part){.tree = (enum stream_tree)(STREAM_TREE_VOLUME + i)};
+        ret[n] = (struct snapshot_part){.tree = (enum stream_tree)(STREAM_TREE_VOLUME + i)};
         snprintf(ret[n].name, sizeof(ret->name), "volume%u", i);
         r = volume_path(guest, i, ret[n++].path, err);
     }
-    ret[n] = (struct part){.name = "log"};
+    ret[n] = (struct snapshot_part){.name = "log"};
     snprintf(ret[n++].path, sizeof(ret->path), "%s", guest->log);
     *ret_n = n;
     return r;
 }
 
 /* ---- while it stands still */
+
+/* One that is taken. */
+struct taking {
+    const struct mover_guest *guest;
+    char now[SNAPSHOT_PATH_SIZE];
+    struct mover_paths paths; /* its images alone */
+    bool is_tracked;          /* the kernel marks what is written from here on … */
+    bool is_increment;        /* … and only what was written since the base is kept */
+    struct increment_chain chain;
+};
 
 struct holding {
     const struct mover_guest *guest;
@@ -94,8 +94,9 @@ static int check_memory(const struct mover_guest *guest, struct err *err)
                    guest->name, h.kib / 1024, CHECKPOINT_FREEZE_MS, limit_mib);
 }
 
-static int dump(const struct mover_guest *guest, const struct mover_paths *paths, struct err *err)
+static int dump(const struct taking *t, struct err *err)
 {
+    const struct mover_guest *guest = t->guest;
     char pid[16], network[64];
     struct volume_words volumes;
     struct console_words console;
@@ -110,7 +111,7 @@ static int dump(const struct mover_guest *guest, const struct mover_paths *paths
     snprintf(network, sizeof(network), "net[%llu]:net", (unsigned long long)status.st_ino);
     run = (struct criu_run){
         .what = "dump",
-        .directory = paths->images,
+        .directory = t->paths.images,
         .inherited = -1,
         .arguments = {"--tree", pid, "--external", network, "--external", "mnt[" GROUND_DEV "]:dev",
                       "--external", "mnt[" GROUND_SHM "]:shm", "--external",
@@ -118,8 +119,14 @@ static int dump(const struct mover_guest *guest, const struct mover_paths *paths
                       "--skip-in-flight", "--file-locks", "--network-lock", "skip",
                       "--leave-running", "--freeze-cgroup", guest->freezer},
     };
+    if (t->is_tracked)
+        criu_add_argument(&run, "--track-mem");
+    if (t->is_increment) {
+        criu_add_argument(&run, "--prev-images-dir");
+        criu_add_argument(&run, INCREMENT_BASE);
+    }
     volumes_name_to_dump(guest, &volumes, &run);
-    r = console_name_to_dump(guest, paths, &console, &run, err);
+    r = console_name_to_dump(guest, &t->paths, &console, &run, err);
     return r < 0 ? r : criu_run(&run, err);
 }
 
@@ -184,8 +191,8 @@ static int spool_log(const struct mover_guest *guest, int to, struct err *err)
     return r;
 }
 
-static int spool_part(const struct mover_guest *guest, int snapshot, const struct part *part,
-                      uint64_t until_us, struct err *err)
+static int spool_part(const struct mover_guest *guest, int snapshot,
+                      const struct snapshot_part *part, uint64_t until_us, struct err *err)
 {
     cleanup_close int directory = -1;
     cleanup_close int fd =
@@ -202,204 +209,94 @@ static int spool_part(const struct mover_guest *guest, int snapshot, const struc
     return tree_pack(directory, part->tree == STREAM_TREE_UPPER, spool_archive, &spool, err);
 }
 
-static int keep(const struct mover_guest *guest, int snapshot, struct err *err)
+static int keep(const struct taking *t, int snapshot, struct err *err)
 {
     cleanup_close int images = openat(snapshot, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct part parts[MAX_PARTS];
-    struct mover_paths paths;
+    struct snapshot_part parts[SNAPSHOT_MAX_PARTS];
     uint64_t until_us;
     uint32_t n;
     int r;
 
     if (images < 0)
         return err_set(err, -errno, "cannot read the snapshot: %s", strerror(errno));
-    snprintf(paths.images, sizeof(paths.images), "%s/images", guest->snapshot);
-    r = list_parts(guest, parts, &n, err);
+    r = snapshot_parts(t->guest, parts, &n, err);
     if (r == 0)
-        r = dump(guest, &paths, err);
+        r = dump(t, err);
     if (r == 0)
-        r = note_connections(guest, images, err);
+        r = note_connections(t->guest, images, err);
     until_us = mover_now_us() + CHECKPOINT_FREEZE_MS * 1000ull;
     for (uint32_t i = 0; r == 0 && i < n; i++)
-        r = spool_part(guest, snapshot, &parts[i], until_us, err);
+        r = spool_part(t->guest, snapshot, &parts[i], until_us, err);
     return r;
 }
 
-static int freeze_and_keep(const struct mover_guest *guest, struct mover_report *report,
-                           struct err *err)
+static int freeze_and_keep(const struct taking *t, struct mover_report *report, struct err *err)
 {
-    cleanup_close int snapshot = open(guest->snapshot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cleanup_close int snapshot = open(t->now, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *freezer = t->guest->freezer;
     int r, thawed;
 
     if (snapshot < 0)
-        return err_set(err, -errno, "cannot read %s: %s", guest->snapshot, strerror(errno));
+        return err_set(err, -errno, "cannot read %s: %s", t->now, strerror(errno));
     report->frozen_us = mover_now_us();
-    r = freezer_freeze(guest->freezer, err);
+    r = freezer_freeze(freezer, err);
     if (r < 0)
         return r;
-    r = keep(guest, snapshot, err);
-    thawed = freezer_thaw(guest->freezer, r == 0 ? err : NULL);
+    r = keep(t, snapshot, err);
+    thawed = freezer_thaw(freezer, r == 0 ? err : NULL);
     report->handed_over_us = mover_now_us();
     return r < 0 ? r : thawed;
 }
 
-int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret, struct err *err)
+/* Whose images come to lie in an empty directory. */
+static int make_place(struct taking *t, struct err *err)
+{
+    struct criu_run warming;
+    int r = snapshot_path(t->guest, t->now, err);
+
+    snprintf(t->paths.images, sizeof(t->paths.images), "%.*s/images", SNAPSHOT_PATH_SIZE - 8,
+             t->now);
+    if (r == 0)
+        r = tree_remove(t->now, err);
+    if (r == 0)
+        r = tree_make(t->paths.images, 0700, err);
+    return r == 0 && criu_needs_warming(&warming, t->paths.images) ? criu_run(&warming, err) : r;
+}
+
+/* While it runs again. */
+static int note(struct taking *t, uint64_t taken_us, struct err *err)
+{
+    cleanup_close int images = open(t->paths.images, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (images < 0)
+        return err_set(err, -errno, "cannot read the snapshot: %s", strerror(errno));
+    return increment_note(t->guest, images, t->is_increment, taken_us, &t->chain, err);
+}
+
+int mover_checkpoint(const struct mover_guest *guest, uint64_t since_us, struct mover_report *ret,
+                     struct err *err)
 {
     struct mover_report report = {.mode = MOVE_STOP};
-    struct criu_run warming;
-    char images[256];
+    struct taking t = {.guest = guest, .is_tracked = kernel_tracks_dirty()};
     int r = mover_check(guest, err);
 
     if (r == 0)
         r = check_memory(guest, err);
+    if (r < 0)
+        return r;
+    r = make_place(&t, err);
     if (r == 0)
-        r = tree_remove(guest->snapshot, err);
-    snprintf(images, sizeof(images), "%s/images", guest->snapshot);
+        t.is_increment = increment_begin(guest, t.is_tracked ? since_us : 0, &t.chain);
     if (r == 0)
-        r = tree_make(images, 0700, err);
-    if (r == 0 && criu_needs_warming(&warming, images))
-        r = criu_run(&warming, err);
-    if (r == 0)
-        r = freeze_and_keep(guest, &report, err);
+        r = freeze_and_keep(&t, &report, err);
+    if (r == 0 && t.is_tracked)
+        r = note(&t, report.frozen_us, err);
     if (r < 0) {
         (void)tree_remove(guest->snapshot, NULL);
         return r;
     }
+    if (t.is_increment)
+        report.mode = MOVE_PRE;
     *ret = report;
     return 0;
-}
-
-/* ---- while it runs again */
-
-static int send_content(struct stream_out *out, int directory, const char *name, struct err *err)
-{
-    cleanup_close int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat status;
-    void *content;
-    int r;
-
-    if (fd < 0 || fstat(fd, &status) < 0)
-        return err_set(err, -errno, "cannot read %s: %s", name, strerror(errno));
-    if (status.st_size == 0)
-        return 0;
-    content = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (content == MAP_FAILED)
-        return err_set(err, -errno, "cannot map %s: %s", name, strerror(errno));
-    r = stream_out_data(out, content, (size_t)status.st_size, err);
-    munmap(content, (size_t)status.st_size);
-    return r;
-}
-
-static bool is_image(const char *name)
-{
-    size_t size = strlen(name);
-
-    return size > 4 && strcmp(name + size - 4, ".img") == 0;
-}
-
-static int send_images(struct stream_out *out, int snapshot, struct err *err)
-{
-    int fd = openat(snapshot, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *images = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    int r = 0;
-
-    if (images == NULL) {
-        r = err_set(err, -errno, "cannot read the snapshot: %s", strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return r;
-    }
-    while (r == 0 && (entry = readdir(images)) != NULL) {
-        if (!is_image(entry->d_name))
-            continue;
-        r = stream_out_file(out, entry->d_name, err);
-        if (r == 0)
-            r = send_content(out, dirfd(images), entry->d_name, err);
-    }
-    closedir(images);
-    return r;
-}
-
-static int send_parts(struct stream_out *out, const struct mover_guest *guest, int snapshot,
-                      struct err *err)
-{
-    struct part parts[MAX_PARTS];
-    uint32_t n;
-    int r = list_parts(guest, parts, &n, err);
-
-    for (uint32_t i = 0; r == 0 && i < n; i++) {
-        r = parts[i].tree == 0 ? stream_out_log(out, err)
-                               : stream_out_tree(out, parts[i].tree, err);
-        if (r == 0)
-            r = send_content(out, snapshot, parts[i].name, err);
-    }
-    return r;
-}
-
-/* It takes memory: it goes whether it was sent or not, unless a newer one stands in its place. */
-static void remove_snapshot(const struct mover_guest *guest, int snapshot)
-{
-    struct stat opened, there;
-
-    if (fstat(snapshot, &opened) == 0 && stat(guest->snapshot, &there) == 0 &&
-        opened.st_ino == there.st_ino && opened.st_dev == there.st_dev)
-        (void)tree_remove(guest->snapshot, NULL);
-}
-
-/* Everything is named below a descriptor of the snapshot: when a newer one takes its place
- * meanwhile, nothing is found any more, rather than the parts of another moment. */
-int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err)
-{
-    cleanup_close int snapshot = open(guest->snapshot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    cleanup_free struct stream_out *out = malloc(sizeof(*out));
-    int r;
-
-    if (snapshot < 0)
-        return err_set(err, -errno, "guest %s has no snapshot to send", guest->name);
-    if (out == NULL)
-        return err_set(err, -ENOMEM, "no memory to send guest %s", guest->name);
-    r = stream_out_start(out, fd, 0, guest->name, err);
-    if (r == 0)
-        r = send_images(out, snapshot, err);
-    if (r == 0)
-        r = send_parts(out, guest, snapshot, err);
-    if (r == 0)
-        r = stream_out_end(out, err);
-    remove_snapshot(guest, snapshot);
-    if (r == 0)
-        *ret = (struct mover_report){.bytes = out->n_bytes, .mode = MOVE_STOP};
-    return r;
-}
-
-/* ---- coming back */
-
-static int check_digest(int fd, const uint8_t digest[DIGEST_SIZE], struct err *err)
-{
-    uint8_t actual[DIGEST_SIZE];
-    int r = digest_of_file(fd, actual, NULL, err);
-
-    if (r == 0 && memcmp(actual, digest, DIGEST_SIZE) != 0)
-        r = err_set(err, -EBADMSG, "the checkpoint is damaged: it is not the one that was kept");
-    return r;
-}
-
-int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
-                       struct mover_report *ret, struct err *err)
-{
-    int r = check_digest(fd, digest, err);
-
-    return r < 0 ? r : mover_receive(guest, fd, ret, err);
-}
-
-int mover_reset_peers(const struct mover_guest *guest, struct err *err)
-{
-    char path[256];
-
-    if (guest->ip == 0)
-        return 0;
-    if (snprintf(path, sizeof(path), "%s/images/" CONNECTIONS_FILE, guest->checkpoint) >=
-        (int)sizeof(path))
-        return err_set(err, -ENAMETOOLONG, "the paths of guest %s are too long", guest->name);
-    return reset_peers(guest->netns, guest->ip, path, err);
 }

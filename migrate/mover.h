@@ -136,10 +136,15 @@ struct mover_ops {
     int (*resume)(const struct mover_guest *guest, struct err *err);
     /* Down to reset_peers: NULL where the mover keeps no checkpoints.
      * Keeps it as it is now, in `snapshot`, and lets it go on; frozen from frozen_us until
-     * handed_over_us, at most CHECKPOINT_FREEZE_MS as far as can be told beforehand. */
-    int (*checkpoint)(const struct mover_guest *guest, struct mover_report *ret, struct err *err);
-    /* Writes what checkpoint() kept, as a stream of capture()'s kind, and removes it. */
-    int (*send)(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err);
+     * handed_over_us, at most CHECKPOINT_FREEZE_MS as far as can be told beforehand. `since_us`:
+     * the frozen_us of the one that its buddy is known to hold; 0: of none. Mode PRE: of memory it
+     * has only what was written since that (increment.h); STOP: it is whole. */
+    int (*checkpoint)(const struct mover_guest *guest, uint64_t since_us, struct mover_report *ret,
+                      struct err *err);
+    /* Writes what checkpoint() kept, as a stream of capture()'s kind, and removes it. `since`: of
+     * one in mode PRE the digest by which the buddy has what it continues; else zeroes. */
+    int (*send)(const struct mover_guest *guest, int fd, const uint8_t since[DIGEST_SIZE],
+                struct mover_report *ret, struct err *err);
     /* receive() of such a stream out of a file, which must be the one with this digest. */
     int (*receive_kept)(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
                         struct mover_report *ret, struct err *err);

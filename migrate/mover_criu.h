@@ -61,9 +61,11 @@ int mover_receive(const struct mover_guest *guest, int fd, struct mover_report *
 /* What it fills, empty, and its mounts, among those of the caller. */
 int receive_make_places(const struct mover_guest *guest, const struct mover_paths *paths,
                         struct err *err);
-int mover_checkpoint(const struct mover_guest *guest, struct mover_report *ret,
-                     struct err *err); /* checkpoint_criu.c, and down to mover_reset_peers */
-int mover_send(const struct mover_guest *guest, int fd, struct mover_report *ret, struct err *err);
+int mover_checkpoint(const struct mover_guest *guest, uint64_t since_us, struct mover_report *ret,
+                     struct err *err); /* checkpoint_criu.c */
+int mover_send(const struct mover_guest *guest, int fd, const uint8_t since[DIGEST_SIZE],
+               struct mover_report *ret,
+               struct err *err); /* checkpoint_send_criu.c, and down to mover_reset_peers */
 int mover_receive_kept(const struct mover_guest *guest, int fd, const uint8_t digest[DIGEST_SIZE],
                        struct mover_report *ret, struct err *err);
 int mover_reset_peers(const struct mover_guest *guest, struct err *err);

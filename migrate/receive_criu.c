@@ -158,6 +158,9 @@ static int take_record(struct receiving *r, const struct stream_record *record, 
     case STREAM_LAZY:
         restore_expect_memory(&r->paths);
         return lazy_stand_by(r->guest, &r->paths, r->in.fd, &r->fetcher, err);
+    case STREAM_SINCE:
+        return err_set(err, -EBADMSG,
+                       "the stream holds only what was written since another checkpoint");
     case STREAM_PACKED: /* came as DATA */
     case STREAM_AHEAD:
     case STREAM_END:

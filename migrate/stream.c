@@ -27,7 +27,7 @@ int stream_record_decode(const uint8_t header[STREAM_HEADER_SIZE], struct stream
     reader_init(&r, header, STREAM_HEADER_SIZE);
     type = read_u8(&r);
     size = read_u32(&r);
-    if (type < STREAM_GUEST || type > STREAM_AHEAD || size > STREAM_DATA_MAX)
+    if (type < STREAM_GUEST || type > STREAM_SINCE || size > STREAM_DATA_MAX)
         return -EBADMSG;
     *ret = (struct stream_record){.type = (enum stream_type)type, .size = size};
     return 0;
@@ -51,6 +51,16 @@ static bool accept_guest(struct stream_grammar *g, const struct stream_record *r
     bool is_right = !g->has_guest && record->size > 0 && record->size < NAME_SIZE;
 
     g->has_guest = true;
+    return is_right;
+}
+
+/* What it continues has all that may come before a guest stands still. */
+static bool accept_since(struct stream_grammar *g, const struct stream_record *record)
+{
+    bool is_right = !g->is_increment && !g->has_log && !g->is_lazy && record->size == DIGEST_SIZE &&
+                    (g->n_files | g->n_rounds | g->n_passes | g->trees) == 0;
+
+    g->is_increment = true;
     return is_right;
 }
 
@@ -93,7 +103,8 @@ static bool accept_log(struct stream_grammar *g, const struct stream_record *rec
 
 static bool accept_lazy(struct stream_grammar *g, const struct stream_record *record)
 {
-    bool is_right = !g->is_lazy && !g->is_round && !g->is_ahead && record->size == 0;
+    bool is_right =
+        !g->is_lazy && !g->is_round && !g->is_ahead && !g->is_increment && record->size == 0;
 
     g->is_lazy = true;
     g->is_open = false;
@@ -105,7 +116,7 @@ static bool accept_round(struct stream_grammar *g, const struct stream_record *r
 {
     bool is_next = record->size == 1 && payload[0] == g->n_rounds + 1 &&
                    payload[0] <= STREAM_MAX_ROUNDS && g->trees == 0 && !g->is_ahead &&
-                   (g->n_rounds == 0 ? g->n_files == 0 : g->is_round);
+                   !g->is_increment && (g->n_rounds == 0 ? g->n_files == 0 : g->is_round);
     bool is_last = record->size == 1 && payload[0] == 0 && g->is_round;
 
     g->is_round = is_next;
@@ -119,7 +130,8 @@ static bool accept_ahead(struct stream_grammar *g, const struct stream_record *r
 {
     bool is_next = record->size == 1 && payload[0] == g->n_passes + 1 &&
                    payload[0] <= STREAM_MAX_PASSES && g->n_rounds == 0 && g->n_files == 0 &&
-                   !g->has_log && !g->is_lazy && (g->is_ahead || (g->n_passes | g->trees) == 0);
+                   !g->has_log && !g->is_lazy && !g->is_increment &&
+                   (g->is_ahead || (g->n_passes | g->trees) == 0);
     bool is_last = record->size == 1 && payload[0] == 0 && g->is_ahead;
 
     g->is_ahead = is_next;
@@ -195,6 +207,8 @@ static bool accept(struct stream_grammar *g, const struct stream_record *record,
         return accept_round(g, record, payload);
     case STREAM_AHEAD:
         return accept_ahead(g, record, payload);
+    case STREAM_SINCE:
+        return accept_since(g, record);
     }
     return false;
 }
@@ -206,4 +220,35 @@ int stream_accept(struct stream_grammar *grammar, const struct stream_record *re
         return 0;
     return err_set(err, -EBADMSG, "the migration stream is broken: record %d out of place or wrong",
                    record->type);
+}
+
+/* A record at `at`, all of it there; `at` moves behind it. */
+static const uint8_t *head_record(const uint8_t *head, size_t size, size_t *at,
+                                  enum stream_type type, uint32_t *ret_size)
+{
+    struct stream_record record;
+    const uint8_t *payload = head + *at + STREAM_HEADER_SIZE;
+
+    if (size - *at < STREAM_HEADER_SIZE || stream_record_decode(head + *at, &record) < 0 ||
+        record.type != type || size - *at - STREAM_HEADER_SIZE < record.size)
+        return NULL;
+    *at += STREAM_HEADER_SIZE + record.size;
+    *ret_size = record.size;
+    return payload;
+}
+
+bool stream_head_since(const uint8_t *head, size_t size, uint8_t ret[DIGEST_SIZE])
+{
+    size_t at = STREAM_MAGIC_SIZE;
+    const uint8_t *digest;
+    uint32_t n;
+
+    if (size < at || memcmp(head, stream_magic, STREAM_MAGIC_SIZE) != 0 ||
+        head_record(head, size, &at, STREAM_GUEST, &n) == NULL)
+        return false;
+    digest = head_record(head, size, &at, STREAM_SINCE, &n);
+    if (digest == NULL || n != DIGEST_SIZE)
+        return false;
+    memcpy(ret, digest, DIGEST_SIZE);
+    return true;
 }

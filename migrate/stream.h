@@ -12,6 +12,7 @@
 #define SKEIN_MIGRATE_STREAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -22,6 +23,7 @@ enum {
     STREAM_HEADER_SIZE = 5,
     STREAM_DATA_MAX = 256 * 1024, /* bytes of a record, packed or not */
     STREAM_PACKED_HEADER = 4,
+    STREAM_HEAD_SIZE = STREAM_MAGIC_SIZE + 2 * STREAM_HEADER_SIZE + NAME_SIZE + DIGEST_SIZE,
     STREAM_NAME_SIZE = 64, /* of a file, NUL included */
     STREAM_MAX_FILES = 4096,
     STREAM_MAX_ROUNDS = 32,
@@ -45,6 +47,9 @@ enum stream_type {
     STREAM_AHEAD,  /* trees of this pass over the files of the guest, which runs, follow: 1, 2, and
                       so on (u8), at last 0: its files from here on are what they are. A tree that
                       came in an earlier pass holds changes (tree_changes_archive.h) */
+    STREAM_SINCE,  /* right behind GUEST, of a checkpoint: its memory is only what was written since
+                      the one whose stream has this digest, which it stands for itself only behind
+                      (merge_sodium.h) */
 };
 
 enum stream_tree {
@@ -63,9 +68,10 @@ struct stream_record {
 /* Where in the grammar a stream is; starts as zeroes. */
 struct stream_grammar {
     bool has_guest, has_log, is_lazy, is_open, has_ended;
-    uint8_t n_rounds; /* of pre-copy that have begun */
-    bool is_round;    /* and the last of them is not followed by the rest yet */
-    uint8_t n_passes; /* likewise, over its files */
+    bool is_increment; /* SINCE came */
+    uint8_t n_rounds;  /* of pre-copy that have begun */
+    bool is_round;     /* and the last of them is not followed by the rest yet */
+    uint8_t n_passes;  /* likewise, over its files */
     bool is_ahead;
     uint32_t trees;       /* bit 1 << tree; of this pass, at last of the guest that stands still */
     uint32_t ahead_trees; /* likewise, that came in an earlier pass */
@@ -87,6 +93,9 @@ uint32_t stream_packed_size(const struct stream_record *record, const uint8_t *p
 
 /* Of the tree that begins: it holds changes of what came before. */
 bool stream_has_tree(const struct stream_grammar *grammar, uint8_t tree);
+
+/* True when the first bytes of a stream, at least STREAM_HEAD_SIZE of them or all, say SINCE. */
+bool stream_head_since(const uint8_t *head, size_t size, uint8_t ret[DIGEST_SIZE]);
 
 /* Letters, digits and . _ - only, no leading dot: a plain file in a directory. */
 bool stream_file_name_is_valid(const char *name);

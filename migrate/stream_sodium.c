@@ -146,6 +146,11 @@ int stream_out_round(struct stream_out *out, uint32_t round, struct err *err)
     return put_record(out, STREAM_ROUND, &byte, 1, err);
 }
 
+int stream_out_since(struct stream_out *out, const uint8_t digest[DIGEST_SIZE], struct err *err)
+{
+    return put_record(out, STREAM_SINCE, digest, DIGEST_SIZE, err);
+}
+
 int stream_out_ahead(struct stream_out *out, uint32_t pass, struct err *err)
 {
     uint8_t byte = (uint8_t)pass;
@@ -297,6 +302,7 @@ int stream_in_start(struct stream_in *in, int fd, struct err *err)
 
     widen(fd);
     in->fd = fd;
+    in->keeps_packed = false;
     in->n_bytes = 0;
     in->grammar = (struct stream_grammar){0};
     digest_init(&in->digest);
@@ -334,7 +340,7 @@ int stream_in_next(struct stream_in *in, struct stream_record *ret, struct err *
         r = stream_accept(&in->grammar, &record, in->payload, err);
     if (r == 0 && record.type == STREAM_END)
         r = check_trailer(in, err);
-    if (r == 0 && record.type == STREAM_PACKED)
+    if (r == 0 && record.type == STREAM_PACKED && !in->keeps_packed)
         r = unpack_record(in, &record, err);
     if (r == 0)
         *ret = record;

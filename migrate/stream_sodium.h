@@ -6,6 +6,7 @@
 #ifndef SKEIN_MIGRATE_STREAM_SODIUM_H
 #define SKEIN_MIGRATE_STREAM_SODIUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +29,8 @@ struct stream_out {
 };
 
 struct stream_in {
-    int fd; /* borrowed */
+    int fd;            /* borrowed */
+    bool keeps_packed; /* a packed record comes as it is: to be set after the start */
     struct digest digest;
     uint64_t n_bytes; /* read from the descriptor */
     struct stream_grammar grammar;
@@ -45,6 +47,8 @@ int stream_out_log(struct stream_out *out, struct err *err);
 int stream_out_lazy(struct stream_out *out, struct err *err);
 /* Of pre-copy; 0: what follows is of the guest that stands still. */
 int stream_out_round(struct stream_out *out, uint32_t round, struct err *err);
+/* Right behind the start: of memory only what was written since that one follows. */
+int stream_out_since(struct stream_out *out, const uint8_t digest[DIGEST_SIZE], struct err *err);
 /* Of a copy of its files; 0: it is over. */
 int stream_out_ahead(struct stream_out *out, uint32_t pass, struct err *err);
 int stream_out_data(struct stream_out *out, const void *data, size_t size, struct err *err);

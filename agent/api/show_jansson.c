@@ -320,10 +320,12 @@ static json_t *protection_of(const struct show *show, const struct guest *guest)
     if (newest->index != 0)
         json_object_set_new(
             ret, "checkpoint",
-            json_pack("{s:I, s:o, s:o, s:I, s:f}", "index", (json_int_t)newest->index, "node",
-                      text_or_null(node_name(show, newest->node)), "age_ms",
+            json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:f}", "index", (json_int_t)newest->index,
+                      "node", text_or_null(node_name(show, newest->node)), "age_ms",
                       number_or_null(view.has_age, view.age_ms), "size_bytes",
-                      (json_int_t)newest->size, "frozen_ms", newest->frozen_us / 1000.0));
+                      (json_int_t)newest->size, "sent_bytes", (json_int_t)newest->sent,
+                      "increments", (json_int_t)newest->n_increments, "frozen_ms",
+                      newest->frozen_us / 1000.0));
     return ret;
 }
 

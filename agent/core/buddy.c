@@ -90,6 +90,8 @@ static void name_checkpoint(struct core *core, const struct guest *guest)
     checkpoint->node = p->node;
     memcpy(checkpoint->digest, p->digest, DIGEST_SIZE);
     checkpoint->size = p->size;
+    checkpoint->sent = p->sent;
+    checkpoint->n_increments = p->n_increments;
     checkpoint->frozen_us = p->frozen_us;
     command.guest_checkpoint.age_ms = p->age_ms + (uint32_t)((core->now - peer->report_us) / 1000);
     core_propose(core, &command, PROPOSAL_CHECKPOINT, p->node, guest->spec.name);

@@ -76,11 +76,12 @@ struct core_event {
     uint64_t index, term;
     const uint8_t *data; /* borrowed */
     size_t size;
-    bool is_leader, lapsed, no_wait;
+    bool is_leader, lapsed, no_wait, may_continue;
     uint64_t leader, from, ticket, migration;
     uint64_t published_term; /* Raft's term as last published, read when the event was made */
     uint32_t serial;
     int code;
+    uint64_t sent;
     uint8_t request[NONCE_SIZE];
     uint8_t digest[DIGEST_SIZE];
     struct stamp stamp;
@@ -130,8 +131,9 @@ enum core_action_type {
  * patience_ms (0: as any stream; see STREAM_ENDED), and gives way as `manner` says; RECEIVE the
  * accepted stream of that id from node `to` (the shell waits for it, with a limit). A stream that
  * cannot be had is answered as GUARD_DONE with its error. SEND gets a sealed stream to node `to`;
- * GUARD_DONE comes once that node has said that it keeps the checkpoint, with its digest. RESTORE
- * gets the checkpoint's file. */
+ * GUARD_DONE comes once that node has said that it keeps the checkpoint, with its digest, and says
+ * how much crossed (sent) and whether it has room for an increment (may_continue). RESTORE gets the
+ * checkpoint's file. */
 
 enum member_op { MEMBER_ADD = 1, MEMBER_ASSIGN, MEMBER_REMOVE, MEMBER_TRANSFER /* it leads */ };
 

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 9 };
+enum { MESSAGE_VERSION = 10 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -150,6 +150,8 @@ static void write_protection(const struct protection *p, struct writer *w)
     write_u64(w, p->node);
     write_bytes(w, p->digest, DIGEST_SIZE);
     write_u64(w, p->size);
+    write_u64(w, p->sent);
+    write_u32(w, p->n_increments);
     write_u32(w, p->frozen_us);
     write_u32(w, p->age_ms);
     write_u32(w, p->interval_ms);
@@ -165,6 +167,8 @@ static void read_protection(struct reader *r, struct protection *ret)
     ret->node = read_u64(r);
     read_bytes(r, ret->digest, DIGEST_SIZE);
     ret->size = read_u64(r);
+    ret->sent = read_u64(r);
+    ret->n_increments = read_u32(r);
     ret->frozen_us = read_u32(r);
     ret->age_ms = read_u32(r);
     ret->interval_ms = read_u32(r);

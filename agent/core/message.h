@@ -90,6 +90,8 @@ struct protection {
     uint64_t node;    /* holds its newest checkpoint of this run, whole; 0 = none yet: … */
     uint8_t digest[DIGEST_SIZE]; /* … zeroes, as … */
     uint64_t size;               /* … bytes, … */
+    uint64_t sent;               /* … of which crossed, … */
+    uint32_t n_increments;       /* … as which increment since a whole one; 0 = whole, … */
     uint32_t frozen_us;          /* … how long the guest stood still for it, … */
     uint32_t age_ms;             /* … and when it did, before the report was made */
     uint32_t interval_ms;        /* between checkpoints, as it is held: the wanted one, or longer */

@@ -57,6 +57,9 @@ struct local_protection {
     uint32_t serial;       /* of its sending; 0 = it is not sent yet */
     uint64_t frozen_at_us; /* when the guest stood still for it, … */
     uint32_t frozen_us;    /* … and for how long */
+    bool is_increment;     /* the one under way: over the report's */
+    bool is_held;          /* the report's is the newest taken: the next may be an increment */
+    uint64_t usual_us;     /* what the newest increment took; 0 = there is none to go by */
     uint32_t wanted_ms;    /* the period that `next_us` goes by */
     bool is_stretched;
     uint64_t taken_us; /* of the one in the report */

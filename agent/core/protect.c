@@ -4,7 +4,11 @@
  * A checkpoint is two requests: CHECKPOINT keeps the guest as it is (it stands still meanwhile, and
  * nothing else is done with it), SEND takes what was kept to the buddy beside everything else. The
  * leader hears of it once the buddy has it whole, and has the state name it (core/buddy.c).
- * A period that cannot be held is stretched: a quarter of the time there is none under way.
+ * Of a guest whose buddy has said that it keeps the newest one, the next may carry only what was
+ * written since: the guard decides (migrate/increment.h). After whatever comes between (a failure,
+ * another buddy, another run, a move) it is whole.
+ * A period that cannot be held is stretched: a quarter of the time there is none under way. Where
+ * there are increments they say what can be held, not the whole one that comes now and then.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +44,10 @@ static void begin_run(struct core *core, struct local_guest *local)
 void core_protect_run(struct core *core, struct local_guest *local, const struct guest *guest)
 {
     struct local_protection *p = &local->protection;
+    struct guard_request *request;
 
+    if (guest->migration != 0)
+        p->is_held = false; /* it may come back, but the move has cleared the kernel's marks */
     if (!can_be_taken(core, local, guest))
         return;
     if (p->epoch != local->report.epoch || p->pid != local->report.pid)
@@ -56,7 +63,8 @@ void core_protect_run(struct core *core, struct local_guest *local, const struct
     }
     p->begun_us = core->now;
     p->to = guest->buddy;
-    core_ask(core, GUARD_CHECKPOINT, local->name, local->report.epoch, 0);
+    request = core_ask(core, GUARD_CHECKPOINT, local->name, local->report.epoch, 0);
+    request->since_us = p->is_held && p->report.node == p->to ? p->taken_us : 0;
 }
 
 static void failed(struct core *core, struct local_guest *local, const char *text)
@@ -68,6 +76,7 @@ static void failed(struct core *core, struct local_guest *local, const char *tex
         delay_ms *= 2;
     p->begun_us = 0;
     p->serial = 0;
+    p->is_held = false;
     p->next_us = core->now + delay_ms * 1000;
     p->report.n_failures++;
     snprintf(p->report.text, sizeof(p->report.text), "%.*s", REASON_SIZE - 1, text);
@@ -93,6 +102,7 @@ void core_protect_kept(struct core *core, struct local_guest *local,
 
     if (p->begun_us == 0)
         return;
+    p->is_held = p->is_held && core_guard_says_later(reply->code);
     if (guest == NULL || core_guard_is_away(reply->code) || core_guard_says_later(reply->code) ||
         (reply->code == 0 && !can_be_taken(core, local, guest))) {
         postponed(core, p);
@@ -104,22 +114,41 @@ void core_protect_kept(struct core *core, struct local_guest *local,
     }
     p->frozen_at_us = reply->frozen_us;
     p->frozen_us = (uint32_t)(reply->handed_over_us - reply->frozen_us);
+    p->is_increment = reply->mode == MOVE_PRE;
     request = core_ask(core, GUARD_SEND, NULL, local->report.epoch, 0);
     memcpy(request->copy.guest, local->name, NAME_SIZE);
+    if (p->is_increment)
+        memcpy(request->digest, p->report.digest, DIGEST_SIZE);
     core->out->list[core->out->n - 1].to = p->to;
     p->serial = request->serial;
 }
 
+/* By what goes the next one, too: not that this was one of the whole ones between increments. */
+static uint64_t time_taken(const struct core *core, struct local_protection *p, bool was_whole)
+{
+    uint64_t taken_us = core->now - p->begun_us;
+
+    if (p->is_increment)
+        p->usual_us = taken_us;
+    else if (was_whole || !p->is_held)
+        p->usual_us = 0;
+    return p->usual_us != 0 && p->usual_us < taken_us ? p->usual_us : taken_us;
+}
+
 /* When the next one is due; says so when the period begins or ceases to be more than wanted. */
-static void set_pace(struct core *core, struct local_guest *local, const struct guest *guest)
+static void set_pace(struct core *core, struct local_guest *local, const struct guest *guest,
+                     bool was_whole)
 {
     struct local_protection *p = &local->protection;
     uint64_t wanted_us = (uint64_t)guest->spec.protect_ms * 1000;
-    uint64_t taken_us = core->now - p->begun_us, needed_us = taken_us + taken_us / 3;
+    uint64_t rested_us = core->now + (core->now - p->begun_us) / 3;
+    uint64_t taken_us = time_taken(core, p, was_whole), needed_us = taken_us + taken_us / 3;
     bool is_stretched = p->is_stretched ? needed_us * 5 / 4 > wanted_us : needed_us > wanted_us;
     uint64_t interval_us = is_stretched && needed_us > wanted_us ? needed_us : wanted_us;
 
     p->next_us = p->begun_us + interval_us;
+    if (p->next_us < rested_us)
+        p->next_us = rested_us;
     p->report.interval_ms = (uint32_t)(interval_us / 1000);
     if (is_stretched && !p->is_stretched)
         core_record(core, "guest-protect-stretched", local->name, p->to, 0,
@@ -145,6 +174,7 @@ bool core_protect_sent(struct core *core, const struct core_event *event)
     struct local_guest *local = event->serial != 0 ? sending(core, event->serial) : NULL;
     struct local_protection *p;
     const struct guest *guest;
+    bool was_whole;
 
     if (local == NULL)
         return false;
@@ -161,13 +191,17 @@ bool core_protect_sent(struct core *core, const struct core_event *event)
         return true;
     }
     p->taken_us = p->frozen_at_us;
+    p->is_held = event->may_continue && guest->migration == 0;
     p->report.node = p->to;
     memcpy(p->report.digest, event->digest, DIGEST_SIZE);
     p->report.size = event->reply->bytes;
+    p->report.sent = event->sent;
+    was_whole = p->report.n_increments == 0;
+    p->report.n_increments = p->is_increment ? p->report.n_increments + 1 : 0;
     p->report.frozen_us = p->frozen_us;
     p->report.n_failures = 0;
     p->report.text[0] = '\0';
-    set_pace(core, local, guest);
+    set_pace(core, local, guest, was_whole);
     p->begun_us = 0;
     p->serial = 0;
     core_node_changed(core);
@@ -209,6 +243,16 @@ static void say_age(const struct core *core, uint64_t index, char *ret, size_t s
     }
 }
 
+/* "" of one that came whole. */
+static const char *of_increments(const struct checkpoint *checkpoint, char ret[48])
+{
+    ret[0] = '\0';
+    if (checkpoint->n_increments > 0)
+        snprintf(ret, 48, " (a whole one and %u increment%s)", checkpoint->n_increments,
+                 checkpoint->n_increments == 1 ? "" : "s");
+    return ret;
+}
+
 bool core_protect_start(struct core *core, struct local_guest *local, const struct guest *guest)
 {
     const struct checkpoint *checkpoint =
@@ -231,7 +275,7 @@ void core_protect_restored(struct core *core, struct local_guest *local,
 {
     const struct guest *guest = state_guest(&core->state, local->name);
     const struct checkpoint *checkpoint, *older;
-    char age[48];
+    char age[48], words[48];
 
     if (guest == NULL || core_guard_is_away(reply->code) || core_guard_says_later(reply->code))
         return;
@@ -243,7 +287,7 @@ void core_protect_restored(struct core *core, struct local_guest *local,
         local->n_restores = MAX_CHECKPOINTS;
         local->running_us = core->now;
         core_record(core, "guest-restored", local->name, core->config.id, checkpoint->index,
-                    "it goes on from its checkpoint%s", age);
+                    "it goes on from its checkpoint%s%s", of_increments(checkpoint, words), age);
         core_node_changed(core);
         return;
     }

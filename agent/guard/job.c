@@ -74,6 +74,7 @@ void job_encode(const struct job *job, struct writer *w)
     write_bool(w, job->is_kept);
     write_bool(w, job->is_target);
     write_bytes(w, job->digest, DIGEST_SIZE);
+    write_u64(w, job->since_us);
     mode_wish_encode(&job->wish, w);
     write_u32(w, job->timeout_ms);
     write_u16(w, job->port);
@@ -120,6 +121,7 @@ int job_decode(const void *data, size_t size, struct job *ret)
     ret->is_kept = read_bool(&r);
     ret->is_target = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
+    ret->since_us = read_u64(&r);
     mode_wish_decode(&r, &ret->wish);
     ret->timeout_ms = read_u32(&r);
     ret->port = read_u16(&r);

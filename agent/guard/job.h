@@ -28,8 +28,8 @@ enum job_kind {
     JOB_UNPACK,         /* digest, fd */
     JOB_DROP_IMAGE,     /* digest */
     JOB_CHECK,          /* run, pid, timeout_ms, port or argv */
-    JOB_CHECKPOINT,     /* run, pid -> frozen_us, handed_over_us (it runs again) */
-    JOB_SEND,           /* run, fd: what CHECKPOINT kept -> bytes */
+    JOB_CHECKPOINT,     /* run, pid, since_us -> frozen_us, handed_over_us (it runs again), mode */
+    JOB_SEND,           /* run, fd, digest of what it continues: what CHECKPOINT kept -> bytes */
     JOB_RESTORE,        /* run, digest, fd: RECEIVE of a kept checkpoint */
     JOB_RESET,          /* run: the other ends of its former connections */
     JOB_DROP_ASIDE,     /* volumes and guests' files that were set aside (aside_posix.h) */
@@ -54,6 +54,7 @@ struct job {
     bool is_kept;   /* ACTIVATE: of a kept checkpoint */
     bool is_target; /* PREPARE: it moves here */
     uint8_t digest[DIGEST_SIZE];
+    uint64_t since_us;     /* CHECKPOINT */
     struct mode_wish wish; /* SURVEY, COPY, CAPTURE */
     uint32_t timeout_ms;   /* CHECK */
     uint16_t port;         /* CHECK: 0 = argv */

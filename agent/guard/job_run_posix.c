@@ -334,16 +334,17 @@ static int checkpoint(struct scene *s, struct job_result *ret, struct err *err)
     int rc = check_process(s->job, err);
 
     if (rc == 0)
-        rc = s->kind->mover->checkpoint(&s->mover, &report, err);
+        rc = s->kind->mover->checkpoint(&s->mover, s->job->since_us, &report, err);
     ret->frozen_us = report.frozen_us;
     ret->handed_over_us = report.handed_over_us;
+    ret->mode = report.mode;
     return rc;
 }
 
 static int send_kept(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mover_report report = {0};
-    int rc = s->kind->mover->send(&s->mover, s->job->fds[0], &report, err);
+    int rc = s->kind->mover->send(&s->mover, s->job->fds[0], s->job->digest, &report, err);
 
     ret->bytes = report.bytes;
     return rc;

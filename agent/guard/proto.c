@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 5 };
+enum { PROTO_VERSION = 6 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {
@@ -24,6 +24,7 @@ enum {
     HAS_CHECK = 1 << 10,
     HAS_WISH = 1 << 11,
     HAS_KEEPS = 1 << 12,
+    HAS_SINCE = 1 << 13,
 };
 
 static const struct {
@@ -53,8 +54,8 @@ static const struct {
     [GUARD_DISCARD] = {"discard", HAS_COPY | HAS_MIGRATION},
     [GUARD_CHECK] = {"check", HAS_COPY | HAS_CHECK},
     [GUARD_FAIL] = {"fail", HAS_COPY | HAS_STOP},
-    [GUARD_CHECKPOINT] = {"checkpoint", HAS_COPY},
-    [GUARD_SEND] = {"send", HAS_COPY},
+    [GUARD_CHECKPOINT] = {"checkpoint", HAS_COPY | HAS_SINCE},
+    [GUARD_SEND] = {"send", HAS_COPY | HAS_DIGEST},
     [GUARD_RESTORE] = {"restore", HAS_RUN | HAS_INDEX | HAS_DIGEST},
     [GUARD_STATS] = {"stats", HAS_COPY},
     [GUARD_AWAIT] = {"await", HAS_COPY},
@@ -143,6 +144,8 @@ void guard_request_encode(const struct guard_request *request, struct writer *w)
         write_u32(w, request->grace_ms);
         write_bool(w, request->keep_upper);
     }
+    if (fields & HAS_SINCE)
+        write_u64(w, request->since_us);
     if (fields & HAS_DIGEST)
         write_bytes(w, request->digest, DIGEST_SIZE);
     if (fields & HAS_VIEW)
@@ -162,10 +165,8 @@ static int read_argv(struct reader *r, struct guard_request *ret)
     uint32_t n = read_count(r, MAX_ARGUMENTS);
     char text[ARGUMENT_SIZE];
 
-    if (n == 0) {
-        reader_fail(r);
+    if (n == 0)
         return -EBADMSG;
-    }
     ret->argv = calloc(n + 1, sizeof(*ret->argv)); /* NULL-terminated, for exec */
     if (ret->argv == NULL)
         return -ENOMEM;
@@ -214,11 +215,8 @@ static int read_values(struct reader *r, unsigned int fields, struct guard_reque
         if (!name_is_valid(ret->copy.guest))
             reader_fail(r);
     }
-    if (fields & HAS_MIGRATION) {
-        ret->migration = read_u64(r);
-        if (ret->migration == 0)
-            reader_fail(r);
-    }
+    if (fields & HAS_MIGRATION && (ret->migration = read_u64(r)) == 0)
+        reader_fail(r);
     return rc;
 }
 
@@ -234,6 +232,8 @@ static int read_rest(struct reader *r, unsigned int fields, struct guard_request
         if (ret->grace_ms > GUARD_MAX_GRACE_MS)
             reader_fail(r);
     }
+    if (fields & HAS_SINCE)
+        ret->since_us = read_u64(r);
     if (fields & HAS_DIGEST)
         read_bytes(r, ret->digest, DIGEST_SIZE);
     if (fields & HAS_VIEW)

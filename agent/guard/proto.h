@@ -55,14 +55,15 @@ enum guard_op {
                   * -EREMOTEIO when it did not, with words; another error: it was not checked */
     GUARD_FAIL,  /* copy + grace_ms: as STOP, but it counts as the guest's own end by a failure:
                   * it is EXITED then, with a status that is not 0 */
-    GUARD_CHECKPOINT, /* copy: kept as it is now, and goes on -> frozen_us, handed_over_us: since
-                       * and until when it stood still */
-    GUARD_SEND,       /* copy + fd: writes what CHECKPOINT kept -> bytes */
+    GUARD_CHECKPOINT, /* copy + since_us: kept as it is now, and goes on -> frozen_us,
+                       * handed_over_us: since and until when it stood still; mode: PRE, of memory
+                       * only what was written since that one */
+    GUARD_SEND,       /* copy + digest + fd: writes what CHECKPOINT kept -> bytes */
     GUARD_RESTORE,    /* as START, out of the checkpoint with this digest: fd of its file */
     GUARD_STATS,      /* copy: what it has used since it came to this node -> stats */
     GUARD_AWAIT, /* target of a handover: copy: done when all of its memory is here; -EREMOTEIO: it
                   * does not come, and the guest was killed */
-    GUARD_PROGRESS, /* source: copy + migration -> how far it is; zeroes: nothing has begun */
+    GUARD_PROGRESS,     /* source: copy + migration -> how far it is; zeroes: nothing has begun */
     GUARD_KEEP_VOLUMES, /* keeps + index: of all volumes here only those stay; -EBUSY while a guest
                          * is here whose volumes are none of them */
     GUARD_OP_END
@@ -113,15 +114,17 @@ struct guard_request {
     uint64_t index;         /* START … KEEP_VOLUMES: of the state that it was decided on */
     struct guest_copy copy; /* guest and epoch, where one is meant */
     uint64_t migration;
-    struct mode_wish wish;       /* CAPTURE */
-    uint32_t grace_ms;           /* STOP */
-    bool keep_upper;             /* STOP: what the guest wrote stays for its next start here */
-    uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE; RESTORE: the checkpoint's */
+    struct mode_wish wish; /* CAPTURE */
+    uint32_t grace_ms;     /* STOP */
+    bool keep_upper;       /* STOP: what the guest wrote stays for its next start here */
+    uint64_t since_us;     /* CHECKPOINT: frozen_us of one that its buddy holds; 0: it is whole */
+    uint8_t digest[DIGEST_SIZE]; /* UNPACK, DROP_IMAGE; RESTORE: the checkpoint's; SEND: of the one
+                                  * that an increment continues, as the buddy holds it */
     struct fabric_view view;     /* FABRIC; owned */
     uint32_t timeout_ms;         /* CHECK */
     uint16_t port;               /* CHECK: of TCP; 0: argv is run */
     uint32_t n_argv;
-    char **argv;            /* EXEC, CHECK; owned; NULL-terminated where decoded */
+    char **argv; /* EXEC, CHECK; owned; NULL-terminated where decoded */
     uint32_t n_keeps;
     char (*keeps)[VOLUMES_NAME_SIZE]; /* KEEP_VOLUMES: as guest_volumes_name() makes them; owned */
     int fds[GUARD_MAX_FDS];           /* borrowed; -1 = none */
@@ -156,7 +159,7 @@ struct guard_reply {
     int32_t status;         /* EXEC: exit code, or 128 + signal */
     uint64_t bytes, frozen_us,
         handed_over_us;            /* CAPTURE, RECEIVE; ACTIVATE: handed_over_us = runs since */
-    enum move_mode mode;           /* CAPTURE, RECEIVE: as it was done; 0 else */
+    enum move_mode mode;           /* CAPTURE, RECEIVE, CHECKPOINT: as it was done; 0 else */
     struct move_progress progress; /* PROGRESS, CAPTURE */
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */

@@ -34,6 +34,7 @@ enum step job_beside(struct work *work, struct operation *op, enum job_kind kind
     job.run = guest->record.run;
     job.pid = guest->record.pid;
     job.start_time = guest->record.start_time;
+    memcpy(job.digest, op->request.digest, DIGEST_SIZE);
     job.timeout_ms = op->request.timeout_ms;
     job.port = op->request.port;
     job.n_argv = op->request.n_argv;

@@ -30,6 +30,7 @@ static enum step checkpoint_job(struct work *work, struct operation *op)
 
     job_init(&job);
     job.kind = JOB_CHECKPOINT;
+    job.since_us = op->request.since_us;
     return operation_job(work, op, &work->config.cells, &job);
 }
 
@@ -38,6 +39,7 @@ static enum step checkpoint_done(struct work *work, struct operation *op)
     (void)work;
     op->reply.frozen_us = op->result.frozen_us;
     op->reply.handed_over_us = op->result.handed_over_us;
+    op->reply.mode = op->result.mode;
     return STEP_NEXT;
 }
 

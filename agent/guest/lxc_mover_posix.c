@@ -62,12 +62,13 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
     return rc < 0 ? rc : mover_capture(&inside, fd, order, ret, err);
 }
 
-static int checkpoint(const struct mover_guest *guest, struct mover_report *ret, struct err *err)
+static int checkpoint(const struct mover_guest *guest, uint64_t since_us, struct mover_report *ret,
+                      struct err *err)
 {
     struct mover_guest inside;
     int rc = see_inside(guest, &inside, err);
 
-    return rc < 0 ? rc : mover_checkpoint(&inside, ret, err);
+    return rc < 0 ? rc : mover_checkpoint(&inside, since_us, ret, err);
 }
 
 /* ---- target */

@@ -24,6 +24,7 @@ struct sending {
     uint64_t to;
     int fd; /* the stream; -1 = not yet */
     uint64_t deadline_us;
+    uint64_t sent;                /* bytes, once all is */
     struct guard_request request; /* until the stream is there */
 };
 
@@ -49,6 +50,8 @@ static void sending_end(struct sending *sending, int code, const char *text,
         log_warn("checkpoint: to node %llu: %s", (unsigned long long)sending->to, text);
     } else {
         reply.bytes = receipt->size;
+        event.sent = sending->sent;
+        event.may_continue = receipt->may_continue;
         memcpy(event.digest, receipt->digest, DIGEST_SIZE);
     }
     event.reply = &reply;
@@ -83,6 +86,7 @@ static void on_sent(void *context, const struct guard_request *request, struct g
                     reply->code < 0 ? reply->text : strerror(errno), NULL);
         return;
     }
+    sending->sent = reply->bytes;
     shutdown(fd, SHUT_WR);
     checkpoints_await(sending->s->checkpoints, fd, on_receipt, sending);
 }

@@ -1,6 +1,7 @@
 #include "agent/streams/checkpoints_uv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,10 @@
 #include "agent/streams/image_store.h"
 #include "agent/streams/mailbox_uv.h"
 #include "base/clean.h"
+#include "migrate/merge_sodium.h"
 #include "migrate/stream_sodium.h"
 
-enum { MAX_NEWEST = 1024, CHUNK = 256 * 1024, FREE_MIB = 64 };
+enum { MAX_NEWEST = 1024, CHUNK = 256 * 1024, FREE_MIB = 64, CHECKPOINT_HEAD = STREAM_HEAD_SIZE };
 
 /* The newest of a guest that came here; the state may not name it yet. */
 struct newest {
@@ -30,6 +32,8 @@ struct checkpoints {
     struct image_store *store;
     struct mailbox *mailbox;
     int n_errands;
+    uv_mutex_t lock; /* of the list, and of `coming` in it */
+    struct errand *errands;
     size_t n_newest;
     struct newest newest[MAX_NEWEST]; /* oldest first */
 };
@@ -44,6 +48,8 @@ struct errand {
     void *context;
     int status;
     struct receipt receipt;
+    struct errand *next;
+    uint8_t coming[DIGEST_SIZE]; /* receiving: what is in the store, and not told of yet */
 };
 
 int checkpoints_new(uv_loop_t *loop, const char *directory, uint64_t limit,
@@ -54,6 +60,10 @@ int checkpoints_new(uv_loop_t *loop, const char *directory, uint64_t limit,
 
     if (checkpoints == NULL)
         return err_set(err, -ENOMEM, "out of memory");
+    if (uv_mutex_init(&checkpoints->lock) != 0) {
+        free(checkpoints);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
     checkpoints->loop = loop;
     checkpoints->limit = limit;
     snprintf(checkpoints->directory, sizeof(checkpoints->directory), "%s", directory);
@@ -63,6 +73,7 @@ int checkpoints_new(uv_loop_t *loop, const char *directory, uint64_t limit,
         rc = err_set(err, -ENOMEM, "out of memory");
     }
     if (rc < 0) {
+        uv_mutex_destroy(&checkpoints->lock);
         free(checkpoints);
         return rc;
     }
@@ -78,6 +89,7 @@ void checkpoints_free(struct checkpoints *checkpoints)
         uv_run(checkpoints->loop, UV_RUN_ONCE);
     mailbox_close(checkpoints->mailbox);
     image_store_close(checkpoints->store);
+    uv_mutex_destroy(&checkpoints->lock);
     free(checkpoints);
 }
 
@@ -120,30 +132,54 @@ static uint64_t room_of(const struct checkpoints *checkpoints)
     return spare < room ? spare : room;
 }
 
-/* Up to the end that the source makes. */
-static int copy(int fd, struct image_upload *upload, uint64_t room, struct err *err)
-{
-    cleanup_free uint8_t *chunk = malloc(CHUNK);
-    uint64_t size = 0;
+/* What is written goes there, as far as there is room. */
+struct filling {
+    struct image_upload *upload; /* or: */
+    int fd;
+    uint64_t left; /* bytes of the room */
+};
 
-    if (chunk == NULL)
-        return err_set(err, -ENOMEM, "out of memory");
-    for (;;) {
-        ssize_t n = read(fd, chunk, CHUNK);
-        int rc;
+static int fill(void *context, const void *data, size_t size, struct err *err)
+{
+    struct filling *f = context;
+
+    if (size > f->left)
+        return err_set(err, -ENOSPC, "no room: %llu MiB are left for checkpoints",
+                       (unsigned long long)(f->left >> 20));
+    f->left -= size;
+    if (f->upload != NULL)
+        return image_upload_write(f->upload, data, size, err);
+    return write(f->fd, data, size) == (ssize_t)size ? 0
+                                                     : err_set(err, -ENOSPC, "no room on the disk");
+}
+
+/* Up to `size` bytes, fewer only at the end that the source makes. */
+static ssize_t read_full(int fd, uint8_t *ret, size_t size, struct err *err)
+{
+    size_t at = 0;
+
+    while (at < size) {
+        ssize_t n = read(fd, ret + at, size - at);
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return n == 0 ? 0 : err_set(err, -errno, "its stream broke: %s", strerror(errno));
-        size += (uint64_t)n;
-        if (size > room)
-            return err_set(err, -ENOSPC, "no room: %llu MiB are left for checkpoints",
-                           (unsigned long long)(room >> 20));
-        rc = image_upload_write(upload, chunk, (size_t)n, err);
-        if (rc < 0)
-            return rc;
+        if (n < 0)
+            return err_set(err, -errno, "its stream broke: %s", strerror(errno));
+        if (n == 0)
+            break;
+        at += (size_t)n;
     }
+    return (ssize_t)at;
+}
+
+/* `chunk`, of which `n` bytes are read already, and all that comes behind. */
+static int copy(int fd, uint8_t *chunk, ssize_t n, struct filling *to, struct err *err)
+{
+    int rc = n > 0 ? fill(to, chunk, (size_t)n, err) : 0;
+
+    while (rc == 0 && (n = read_full(fd, chunk, CHUNK, err)) > 0)
+        rc = fill(to, chunk, (size_t)n, err);
+    return rc < 0 ? rc : (int)n;
 }
 
 /* Reads it as whoever resumes from it will. */
@@ -165,25 +201,85 @@ static int verify(const struct checkpoints *checkpoints, const struct receipt *r
     return rc;
 }
 
-static int keep(struct errand *errand, struct err *err)
+/* Into the store. Should it be dropped before this says that it is coming, it cannot be read. */
+static int finish(struct errand *errand, struct image_upload *upload, struct err *err)
 {
     struct checkpoints *checkpoints = errand->checkpoints;
     struct receipt *receipt = &errand->receipt;
-    struct image_upload *upload;
-    int rc = image_store_begin(checkpoints->store, &upload, err);
+    int rc = image_upload_finish(upload, NULL, receipt->digest, &receipt->size, err);
 
     if (rc < 0)
         return rc;
-    rc = copy(errand->fd, upload, room_of(checkpoints), err);
-    if (rc < 0) {
-        image_upload_abort(upload);
-        return rc;
-    }
-    rc = image_upload_finish(upload, NULL, receipt->digest, &receipt->size, err);
-    if (rc == 0)
-        rc = verify(checkpoints, receipt, err);
+    uv_mutex_lock(&checkpoints->lock);
+    memcpy(errand->coming, receipt->digest, DIGEST_SIZE);
+    uv_mutex_unlock(&checkpoints->lock);
+    rc = verify(checkpoints, receipt, err);
     if (rc < 0)
         image_store_drop(checkpoints->store, receipt->digest, NULL);
+    /* An increment is never larger than what it continues, and needs room for both. */
+    receipt->may_continue = rc == 0 && room_of(checkpoints) / 2 >= receipt->size;
+    return rc;
+}
+
+/* What it continues is here, and it stands behind that from now on. */
+static int merge(struct errand *errand, const uint8_t since[DIGEST_SIZE], int increment,
+                 struct filling *f, struct err *err)
+{
+    cleanup_close int before = checkpoints_read(errand->checkpoints, since);
+    const struct merge_sink sink = {fill, f};
+
+    if (before < 0)
+        return err_set(err, before, "the checkpoint that it continues is not here");
+    if (lseek(increment, 0, SEEK_SET) < 0)
+        return err_set(err, -errno, "it cannot be read again: %s", strerror(errno));
+    return merge_streams(before, increment, &sink, err);
+}
+
+/* Aside at first, so that what does not come whole costs no more than its own size. */
+static int take_increment(struct errand *errand, const uint8_t since[DIGEST_SIZE], uint8_t *chunk,
+                          ssize_t n, struct filling *f, struct err *err)
+{
+    cleanup_close int fd =
+        open(errand->checkpoints->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    struct filling aside = {.fd = fd, .left = f->left};
+    int rc;
+
+    if (fd < 0)
+        return err_set(err, -errno, "cannot write to %s: %s", errand->checkpoints->directory,
+                       strerror(errno));
+    rc = copy(errand->fd, chunk, n, &aside, err);
+    f->left = aside.left;
+    return rc < 0 ? rc : merge(errand, since, fd, f, err);
+}
+
+static int take(struct errand *errand, struct filling *f, struct err *err)
+{
+    cleanup_free uint8_t *chunk = malloc(CHUNK);
+    uint8_t since[DIGEST_SIZE];
+    ssize_t n;
+
+    if (chunk == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    n = read_full(errand->fd, chunk, CHECKPOINT_HEAD, err);
+    if (n < 0)
+        return (int)n;
+    return stream_head_since(chunk, (size_t)n, since)
+               ? take_increment(errand, since, chunk, n, f, err)
+               : copy(errand->fd, chunk, n, f, err);
+}
+
+static int keep(struct errand *errand, struct err *err)
+{
+    struct checkpoints *checkpoints = errand->checkpoints;
+    struct filling f = {.left = room_of(checkpoints)};
+    int rc = image_store_begin(checkpoints->store, &f.upload, err);
+
+    if (rc < 0)
+        return rc;
+    rc = take(errand, &f, err);
+    if (rc == 0)
+        return finish(errand, f.upload, err);
+    image_upload_abort(f.upload);
     return rc;
 }
 
@@ -254,13 +350,48 @@ static void note_newest(struct checkpoints *checkpoints, const struct errand *er
            DIGEST_SIZE);
 }
 
+static void list(struct errand *errand)
+{
+    struct checkpoints *checkpoints = errand->checkpoints;
+
+    uv_mutex_lock(&checkpoints->lock);
+    errand->next = checkpoints->errands;
+    checkpoints->errands = errand;
+    uv_mutex_unlock(&checkpoints->lock);
+    checkpoints->n_errands++;
+}
+
+static void unlist(struct errand *errand)
+{
+    struct checkpoints *checkpoints = errand->checkpoints;
+    struct errand **at = &checkpoints->errands;
+
+    uv_mutex_lock(&checkpoints->lock);
+    while (*at != errand)
+        at = &(*at)->next;
+    *at = errand->next;
+    uv_mutex_unlock(&checkpoints->lock);
+    checkpoints->n_errands--;
+}
+
+static bool is_coming(struct checkpoints *checkpoints, const uint8_t digest[DIGEST_SIZE])
+{
+    bool found = false;
+
+    uv_mutex_lock(&checkpoints->lock);
+    for (const struct errand *e = checkpoints->errands; e != NULL; e = e->next)
+        found = found || memcmp(e->coming, digest, DIGEST_SIZE) == 0;
+    uv_mutex_unlock(&checkpoints->lock);
+    return found;
+}
+
 static void errand_done(void *argument)
 {
     struct errand *errand = argument;
 
     uv_thread_join(&errand->thread);
     close(errand->fd);
-    errand->checkpoints->n_errands--;
+    unlist(errand);
     if (errand->cb != NULL)
         errand->cb(errand->context, errand->status, &errand->receipt);
     else if (errand->status == 0)
@@ -293,12 +424,12 @@ static bool begin(const struct errand *wanted)
         return false;
     *errand = *wanted;
     setsockopt(errand->fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle));
-    if (uv_thread_create(&errand->thread, run, errand) != 0) {
-        free(errand);
-        return false;
-    }
-    checkpoints->n_errands++;
-    return true;
+    list(errand);
+    if (uv_thread_create(&errand->thread, run, errand) == 0)
+        return true;
+    unlist(errand);
+    free(errand);
+    return false;
 }
 
 void checkpoints_receive(struct checkpoints *checkpoints, uint64_t guest, int fd)
@@ -333,7 +464,7 @@ static void drop_unwanted(void *context, const uint8_t digest[DIGEST_SIZE])
 {
     struct retaining *r = context;
 
-    if (r->is_wanted(r->context, digest))
+    if (r->is_wanted(r->context, digest) || is_coming(r->checkpoints, digest))
         return;
     for (size_t i = 0; i < r->checkpoints->n_newest; i++) {
         if (memcmp(r->checkpoints->newest[i].digest, digest, DIGEST_SIZE) == 0)

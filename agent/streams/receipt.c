@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RECEIPT_VERSION = 1 };
+enum { RECEIPT_VERSION = 2 };
 
 void receipt_encode(const struct receipt *receipt, struct writer *w)
 {
@@ -11,6 +11,7 @@ void receipt_encode(const struct receipt *receipt, struct writer *w)
     write_bool(w, receipt->is_kept);
     write_bytes(w, receipt->digest, DIGEST_SIZE);
     write_u64(w, receipt->size);
+    write_bool(w, receipt->may_continue);
     write_string(w, receipt->text);
 }
 
@@ -25,6 +26,7 @@ int receipt_decode(const void *data, size_t size, struct receipt *ret)
     ret->is_kept = read_bool(&r);
     read_bytes(&r, ret->digest, DIGEST_SIZE);
     ret->size = read_u64(&r);
+    ret->may_continue = read_bool(&r);
     read_string(&r, ret->text, sizeof(ret->text));
     if (reader_done(&r))
         return 0;

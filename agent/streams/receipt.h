@@ -14,6 +14,7 @@ struct receipt {
     bool is_kept;
     uint8_t digest[DIGEST_SIZE]; /* kept: of all its bytes */
     uint64_t size;               /* kept */
+    bool may_continue;           /* kept: there is room for an increment of it, and then a whole */
     char text[ERR_TEXT_SIZE];    /* not kept: why */
 };
 

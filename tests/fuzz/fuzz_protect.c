@@ -1,5 +1,5 @@
 /* fuzz_protect: mutated lines of the kernel's tables of connections, and mutated receipts of
- * buddies.
+ * buddies, and mutated heads of increments and notes of their chains.
  *
  *     fuzz_protect [ITERATIONS [SEED]]
  *
@@ -11,6 +11,8 @@
 
 #include "agent/streams/receipt.h"
 #include "migrate/connections.h"
+#include "migrate/increment.h"
+#include "migrate/stream.h"
 #include "tests/support/prng.h"
 
 static const char *const lines[] = {
@@ -77,14 +79,57 @@ static bool decode(struct prng *p)
     return is_taken;
 }
 
+/* The head of an increment, as its buddy looks at it. */
+static bool find_since(struct prng *p)
+{
+    static const struct stream_record guest = {STREAM_GUEST, 3},
+                                      since = {STREAM_SINCE, DIGEST_SIZE};
+    uint8_t head[STREAM_HEAD_SIZE] = {0}, digest[DIGEST_SIZE], *exact;
+    size_t size = STREAM_MAGIC_SIZE;
+    bool is_taken;
+
+    memcpy(head, stream_magic, size);
+    stream_record_encode(&guest, head + size);
+    size += STREAM_HEADER_SIZE + guest.size;
+    stream_record_encode(&since, head + size);
+    size += STREAM_HEADER_SIZE + since.size;
+    mutate(p, head, &size);
+    exact = malloc(size > 0 ? size : 1);
+    memcpy(exact, head, size);
+    is_taken = stream_head_since(exact, size, digest);
+    free(exact);
+    return is_taken;
+}
+
+static bool decode_chain(struct prng *p)
+{
+    struct increment_chain chain = {.taken_us = prng_next(p), .n = prng_below(p, INCREMENT_MAX)};
+    uint8_t bytes[INCREMENT_CHAIN_SIZE];
+    struct writer w;
+    size_t size;
+
+    writer_init(&w, bytes, sizeof(bytes));
+    increment_chain_encode(&chain, &w);
+    size = w.size;
+    mutate(p, bytes, &size);
+    if (increment_chain_decode(bytes, size, &chain) < 0)
+        return false;
+    if (chain.taken_us == 0 || chain.n > INCREMENT_MAX) {
+        printf("not ok 1 - a chain that cannot be\n");
+        exit(1);
+    }
+    return true;
+}
+
 int main(int argc, char *argv[])
 {
+    static bool (*const each[])(struct prng *) = {parse, decode, find_since, decode_chain};
     unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000, n_taken = 0;
     struct prng p = {.state = argc > 2 ? strtoul(argv[2], NULL, 10) : 1};
 
     printf("1..1\n");
     for (unsigned long i = 0; i < n; i++)
-        n_taken += i % 2 == 0 ? parse(&p) : decode(&p);
+        n_taken += each[i % 4](&p);
     printf("ok 1 - %lu iterations, seed %s, %lu taken\n", n, argc > 2 ? argv[2] : "1", n_taken);
     return 0;
 }

@@ -305,8 +305,8 @@ static int fake_activate(const struct mover_guest *guest, pid_t *ret_pid, struct
 }
 
 /* The count is kept, and read out of a file again. */
-static int fake_checkpoint(const struct mover_guest *guest, struct mover_report *ret,
-                           struct err *err)
+static int fake_checkpoint(const struct mover_guest *guest, uint64_t since_us,
+                           struct mover_report *ret, struct err *err)
 {
     char path[160], text[64] = "";
     int fd, rc;
@@ -322,12 +322,13 @@ static int fake_checkpoint(const struct mover_guest *guest, struct mover_report 
     if (rc == 0)
         write_text(path, text);
     freeze(guest, false);
+    ret->mode = since_us != 0 ? MOVE_PRE : MOVE_STOP;
     ret->handed_over_us = clock_now_us();
     return rc;
 }
 
-static int fake_send(const struct mover_guest *guest, int fd, struct mover_report *ret,
-                     struct err *err)
+static int fake_send(const struct mover_guest *guest, int fd, const uint8_t since[DIGEST_SIZE],
+                     struct mover_report *ret, struct err *err)
 {
     char path[160], text[64] = "";
     int from, rc = act("send", err);
@@ -340,7 +341,7 @@ static int fake_send(const struct mover_guest *guest, int fd, struct mover_repor
         rc = err_set(err, -EPIPE, "nobody reads");
     if (from >= 0)
         close(from);
-    ret->bytes = 13;
+    ret->bytes = 13u + since[0];
     return rc;
 }
 

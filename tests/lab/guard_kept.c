@@ -48,6 +48,21 @@ static void guest_is_kept_and_goes_on(void **state)
     assert_int_equal(ask(d, &request, &reply), 0);
     assert_int_equal(reply.bytes, 13);
     assert_int_equal(read(stream[0], text, sizeof(text)), 13);
+    assert_int_equal(reply.mode, 0);
+    request_of(&request, GUARD_CHECKPOINT); /* what it may continue, and what that is */
+    strcpy(request.copy.guest, "web");
+    request.copy.epoch = 5;
+    request.since_us = 77;
+    assert_int_equal(ask(d, &request, &reply), 0);
+    assert_int_equal(reply.mode, MOVE_PRE);
+    request_of(&request, GUARD_SEND);
+    strcpy(request.copy.guest, "web");
+    request.copy.epoch = 5;
+    request.fds[0] = stream[1];
+    request.digest[0] = 3;
+    assert_int_equal(ask(d, &request, &reply), 0);
+    assert_int_equal(reply.bytes, 13 + 3);
+    assert_int_equal(read(stream[0], text, sizeof(text)), 13);
     put_file("/run/fake/fail.checkpoint", "");
     assert_int_equal(ask_copy(d, GUARD_CHECKPOINT, "web", 5), -EIO);
     unlink("/run/fake/fail.checkpoint");

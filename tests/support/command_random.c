@@ -188,7 +188,9 @@ static void protection_random(struct prng *p, struct command *c)
         c->guest_checkpoint.checkpoint.node = prng_below(p, 8);
         prng_bytes(p, c->guest_checkpoint.checkpoint.digest, DIGEST_SIZE);
         c->guest_checkpoint.checkpoint.size = prng_next(p);
+        c->guest_checkpoint.checkpoint.sent = c->guest_checkpoint.checkpoint.size / 3;
         c->guest_checkpoint.checkpoint.frozen_us = prng_below(p, 100000);
+        c->guest_checkpoint.checkpoint.n_increments = c->guest_checkpoint.checkpoint.frozen_us % 20;
         c->guest_checkpoint.age_ms = prng_below(p, 1000);
     }
 }

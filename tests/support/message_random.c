@@ -84,6 +84,8 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->protections[i].node = prng_next(p) % 9;
         prng_bytes(p, ret->protections[i].digest, DIGEST_SIZE);
         ret->protections[i].size = prng_next(p);
+        ret->protections[i].sent = prng_next(p);
+        ret->protections[i].n_increments = prng_below(p, 20);
         ret->protections[i].age_ms = prng_below(p, 1000);
         ret->protections[i].interval_ms = prng_below(p, 1000);
     }

@@ -132,7 +132,8 @@ static void send(struct world *w, unsigned from, struct core_action *action)
 static void ask_guard(struct world *w, unsigned i, struct core_action *action)
 {
     enum guard_op op = action->guard->op;
-    uint64_t us = op == GUARD_SEND ? w->send_us : op == GUARD_CAPTURE ? w->copy_us : 0;
+    bool is_whole = action->guard->digest[0] == 0;
+    uint64_t us = op == GUARD_SEND && is_whole ? w->send_us : op == GUARD_CAPTURE ? w->copy_us : 0;
     struct world_pending *p;
 
     p = world_later(w, PENDING_REPLY, i, us != 0 ? us : world_guard_work_us(action->guard));

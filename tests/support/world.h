@@ -74,8 +74,12 @@ struct world {
     struct health_check health; /* of guests created from now on: tcp or none */
     int check_code;             /* what their checks answer */
     uint32_t protect_ms;        /* likewise: they restore; 0 = they do not */
-    uint64_t send_us;           /* of a checkpoint's way to its buddy; 0 = as a capture */
+    uint64_t send_us;           /* of a whole checkpoint's way to its buddy; 0 = as a capture */
     uint8_t n_checkpoints;      /* that reached their buddies: the first byte of their digests */
+    bool is_full;               /* buddies have no room for increments */
+    bool tracks;                /* guards take an increment where they may … */
+    uint64_t since_us;          /* … of the newest checkpoint that was asked for … */
+    uint8_t since;              /* … and sent: the first byte of the digest that it continues */
     uint8_t restored;           /* the same of the newest that a guard was given */
     uint32_t n_checks;          /* that guards did */
     unsigned successor;         /* that the leader hands over to; the test lets it lead */

@@ -234,9 +234,12 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
             return -EAGAIN;
         reply->handed_over_us = w->now;
         reply->frozen_us = w->now - WORLD_FREEZE_US;
+        reply->mode = w->tracks && request->since_us != 0 ? MOVE_PRE : MOVE_STOP;
+        w->since_us = request->since_us;
         return 0;
     case GUARD_SEND:
         w->n_checkpoints++;
+        w->since = request->digest[0];
         reply->bytes = 1000;
         return 0;
     case GUARD_RESTORE:
@@ -308,7 +311,9 @@ void world_guard_reply(struct world *w, struct world_pending *p)
     } else {
         reply.code = do_work(w, p->to, p->request, &reply);
     }
-    done.digest[0] = w->n_checkpoints; /* SEND's */
+    done.digest[0] = w->n_checkpoints; /* SEND's, as are … */
+    done.may_continue = !w->is_full;
+    done.sent = w->since == 0 ? reply.bytes : 10;
     if (reply.code < 0)
         snprintf(reply.text, sizeof(reply.text), "made to fail (%s)", strerror(-reply.code));
     reply.n_reports = p->request->op == GUARD_LIST ? g->n_guests : 0;

@@ -83,10 +83,10 @@ static void unknown_version_type_and_enum_are_refused(void **state)
     struct err err;
 
     (void)state;
-    b.data[0] = 4;
+    b.data[0] = 5;
     assert_int_equal(command_decode(b.data, b.size, &back, &err), -EBADMSG);
-    assert_string_equal(err.text, "command of version 4: this build knows 3");
-    b.data[0] = 3;
+    assert_string_equal(err.text, "command of version 5: this build knows 4");
+    b.data[0] = 4;
     b.data[25] = COMMAND_TYPE_END;
     assert_int_equal(command_decode(b.data, b.size, &back, &err), -EBADMSG);
     b.data[25] = 0;

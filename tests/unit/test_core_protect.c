@@ -275,6 +275,201 @@ static void daemons_may_restart(void **unused)
     world_deinit(&w);
 }
 
+/* ---- increments */
+
+static uint32_t n_increments(const struct world *w)
+{
+    return web(w)->checkpoints[0].n_increments;
+}
+
+/* It has a chain of some. */
+static void has_increments(struct world *w)
+{
+    lives_protected(w);
+    w->tracks = true;
+    world_run(w, 4 * PERIOD_MS);
+    assert_in_range(n_increments(w), 2, 4);
+}
+
+static void increments_continue_what_the_buddy_has(void **unused)
+{
+    struct world w;
+    uint32_t before;
+
+    (void)unused;
+    has_increments(&w);
+    before = n_increments(&w);
+    world_run(&w, PERIOD_MS);
+    assert_int_equal(n_increments(&w), before + 1);
+    assert_int_equal(w.since, w.n_checkpoints - 1);
+    assert_int_equal(web(&w)->checkpoints[0].digest[0], w.n_checkpoints);
+    assert_int_equal(web(&w)->checkpoints[0].sent, 10);
+    assert_int_equal(web(&w)->checkpoints[0].size, 1000);
+    w.tracks = false; /* the guard thinks better of it */
+    world_run(&w, PERIOD_MS);
+    assert_int_equal(n_increments(&w), 0);
+    assert_int_equal(w.since, 0);
+    assert_int_equal(web(&w)->checkpoints[0].sent, 1000);
+    world_deinit(&w);
+}
+
+/* Runs until a checkpoint was named after the one that there is; its increments. */
+static uint32_t next_one(struct world *w)
+{
+    uint64_t index = web(w)->checkpoints[0].index;
+
+    for (int ms = 0; ms < 10 * PERIOD_MS && web(w)->checkpoints[0].index == index; ms++)
+        world_run(w, 1);
+    assert_int_not_equal(web(w)->checkpoints[0].index, index);
+    return n_increments(w);
+}
+
+static void after_a_failure_it_is_whole(void **unused)
+{
+    static const enum guard_op ops[] = {GUARD_CHECKPOINT, GUARD_SEND};
+
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+
+        has_increments(&w);
+        w.fail_op = ops[i];
+        w.fail_code = -EIO;
+        assert_int_equal(next_one(&w), 0);
+        assert_int_equal(w.since_us, 0);
+        assert_int_equal(next_one(&w), 1);
+        world_deinit(&w);
+    }
+}
+
+static void a_guest_that_is_busy_loses_nothing(void **unused)
+{
+    struct world w;
+    uint32_t before;
+
+    (void)unused;
+    has_increments(&w);
+    before = n_increments(&w);
+    w.fail_op = GUARD_CHECKPOINT;
+    w.fail_code = -EAGAIN;
+    assert_int_equal(next_one(&w), before + 1);
+    world_deinit(&w);
+}
+
+static void a_buddy_without_room_gets_it_whole(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    has_increments(&w);
+    w.is_full = true;
+    (void)next_one(&w);
+    assert_int_equal(next_one(&w), 0);
+    assert_int_equal(next_one(&w), 0);
+    w.is_full = false;
+    assert_int_equal(next_one(&w), 0);
+    assert_int_equal(next_one(&w), 1);
+    world_deinit(&w);
+}
+
+static void increments_say_which_period_is_held(void **unused)
+{
+    struct protection_view view;
+    struct world w;
+
+    (void)unused;
+    has_increments(&w);
+    w.send_us = 3000000; /* longer than the period */
+    w.tracks = false;
+    assert_int_equal(next_one(&w), 0);
+    world_run(&w, 200);
+    core_protection_view(w.nodes[1].core, "web", &view);
+    assert_int_equal(view.interval_ms, PERIOD_MS);
+    assert_int_equal(next_one(&w), 0); /* and now all are */
+    world_run(&w, 200);
+    core_protection_view(w.nodes[1].core, "web", &view);
+    assert_in_range(view.interval_ms, 3900, 4200);
+    world_deinit(&w);
+}
+
+static void another_buddy_gets_it_whole(void **unused)
+{
+    struct world w;
+    unsigned buddy;
+
+    (void)unused;
+    has_increments(&w);
+    buddy = number_of(&w, web(&w)->buddy);
+    if (buddy == 1) {
+        world_lead(&w, 3);
+        world_run(&w, 1000);
+    }
+    world_kill(&w, buddy);
+    do
+        (void)next_one(&w);
+    while (number_of(&w, web(&w)->checkpoints[0].node) == buddy);
+    assert_int_equal(n_increments(&w), 0);
+    assert_int_equal(next_one(&w), 1);
+    world_deinit(&w);
+}
+
+static void another_run_begins_whole(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    has_increments(&w);
+    world_end_guest(&w, 2, "web", 1);
+    world_run(&w, 100);
+    assert_int_equal(next_one(&w), 0);
+    assert_int_equal(next_one(&w), 1);
+    world_deinit(&w);
+}
+
+static void a_move_begins_whole_there_and_when_it_failed(void **unused)
+{
+    (void)unused;
+    for (int fails = 0; fails < 2; fails++) {
+        struct world w;
+
+        has_increments(&w);
+        w.fail_op = GUARD_CAPTURE;
+        w.fail_code = fails ? -EIO : 0;
+        world_migrate(&w, "web", number_of(&w, web(&w)->buddy) == 1 ? 3 : 1);
+        assert_true(world_answered(&w, 3000));
+        assert_int_equal(w.answer.kind == ANSWER_DONE, !fails);
+        assert_int_equal(next_one(&w), 0);
+        world_deinit(&w);
+    }
+}
+
+static void daemons_that_start_begin_whole(void **unused)
+{
+    struct world w;
+
+    (void)unused;
+    has_increments(&w);
+    world_restart_skeind(&w, 2);
+    assert_int_equal(next_one(&w), 0);
+    assert_int_equal(next_one(&w), 1);
+    world_deinit(&w);
+}
+
+static void a_resume_from_an_increment_says_so(void **unused)
+{
+    struct world w;
+    uint8_t newest;
+
+    (void)unused;
+    has_increments(&w);
+    newest = web(&w)->checkpoints[0].digest[0];
+    world_kill(&w, 2);
+    world_run(&w, 3000);
+    assert_int_equal(world_n_running(&w, "web", NULL), 1);
+    assert_int_equal(w.restored, newest);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +484,16 @@ int main(void)
         cmocka_unit_test(failures_are_told_and_tried_again),
         cmocka_unit_test(a_crash_in_place_resumes_nothing),
         cmocka_unit_test(daemons_may_restart),
+        cmocka_unit_test(increments_continue_what_the_buddy_has),
+        cmocka_unit_test(after_a_failure_it_is_whole),
+        cmocka_unit_test(a_guest_that_is_busy_loses_nothing),
+        cmocka_unit_test(a_buddy_without_room_gets_it_whole),
+        cmocka_unit_test(increments_say_which_period_is_held),
+        cmocka_unit_test(another_buddy_gets_it_whole),
+        cmocka_unit_test(another_run_begins_whole),
+        cmocka_unit_test(a_move_begins_whole_there_and_when_it_failed),
+        cmocka_unit_test(daemons_that_start_begin_whole),
+        cmocka_unit_test(a_resume_from_an_increment_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -312,7 +312,7 @@ static void grammar_is_kept(void **state)
 
 static void header_bounds_are_kept(void **state)
 {
-    static const uint8_t unknown[] = {STREAM_AHEAD + 1, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
+    static const uint8_t unknown[] = {STREAM_SINCE + 1, 0, 0, 0, 0}, zero[] = {0, 0, 0, 0, 0},
                          huge[] = {5, 1, 0, 4, 0};
     struct stream_record record;
 
