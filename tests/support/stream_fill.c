@@ -240,7 +240,8 @@ static void next_protection(struct stream *stream, const struct state *s, struct
     if (guest == NULL)
         return;
     if (c->type == COMMAND_GUEST_PROTECT) {
-        memcpy(c->guest_protect.name, guest->spec.name, NAME_SIZE);
+        snprintf(c->guest_protect.name, NAME_SIZE, "%s",
+                 prng_one_in(&stream->prng, 8) ? "nobody" : guest->spec.name);
         c->guest_protect.protect_ms = prng_one_in(&stream->prng, 8) ? 0 : PROTECT_DEFAULT_MS;
     } else if (c->type == COMMAND_GUEST_BUDDY) {
         memcpy(c->guest_buddy.name, guest->spec.name, NAME_SIZE);
