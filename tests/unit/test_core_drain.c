@@ -55,46 +55,48 @@ static void what_has_not_left_in_time_starts_elsewhere(void **unused)
     world_deinit(&w);
 }
 
+/* It is where it was, and nobody asked it to leave. */
+static void assert_stays(const struct world *w, unsigned from)
+{
+    assert_int_equal(state_guest(world_state(w), "web")->placement.node, w->nodes[from].id);
+    assert_null(strstr(w->records, "guest-leave"));
+}
+
+static void stays(const struct guest_spec *spec, uint32_t deadline_ms)
+{
+    struct world w;
+    unsigned from = stuck(&w, spec);
+
+    drain(&w, from, deadline_ms);
+    world_run(&w, 4 * DEADLINE_MS);
+    assert_stays(&w, from);
+    world_deinit(&w);
+}
+
 static void without_a_deadline_it_stays(void **unused)
 {
     struct guest_spec spec;
-    struct world w;
-    unsigned from;
 
     (void)unused;
     world_spec(&spec, "web");
-    from = stuck(&w, &spec);
-    drain(&w, from, 0);
-    world_run(&w, 4 * DEADLINE_MS);
-    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
-    assert_null(strstr(w.records, "guest-leave"));
-    world_deinit(&w);
+    stays(&spec, 0);
 }
 
 /* Its state is not given up for a deadline. */
 static void a_stay_guest_is_not_stopped(void **unused)
 {
     struct guest_spec spec;
-    struct world w;
-    unsigned from;
 
     (void)unused;
     world_spec(&spec, "web");
     spec.failover = FAILOVER_STAY;
-    from = stuck(&w, &spec);
-    drain(&w, from, DEADLINE_MS);
-    world_run(&w, 2 * DEADLINE_MS);
-    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
-    assert_null(strstr(w.records, "guest-leave"));
-    world_deinit(&w);
+    stays(&spec, DEADLINE_MS);
 }
 
 /* Nor does a guest go where its volumes are not. */
 static void a_guest_with_volumes_is_not_stopped(void **unused)
 {
     struct guest_spec spec;
-    struct world w;
-    unsigned from;
 
     (void)unused;
     world_spec(&spec, "web");
@@ -103,12 +105,7 @@ static void a_guest_with_volumes_is_not_stopped(void **unused)
     assert_non_null(spec.volumes);
     strcpy(spec.volumes[0].name, "data");
     strcpy(spec.volumes[0].path, "/data");
-    from = stuck(&w, &spec);
-    drain(&w, from, DEADLINE_MS);
-    world_run(&w, 2 * DEADLINE_MS);
-    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
-    assert_null(strstr(w.records, "guest-leave"));
-    world_deinit(&w);
+    stays(&spec, DEADLINE_MS);
 }
 
 /* The node is not to be empty any more. */
@@ -127,8 +124,7 @@ static void an_end_of_the_drain_ends_its_deadline(void **unused)
     snprintf(undrain.node_flag.name, NAME_SIZE, "n%u", from);
     world_ask(&w, &undrain);
     world_run(&w, 2 * DEADLINE_MS);
-    assert_int_equal(state_guest(world_state(&w), "web")->placement.node, w.nodes[from].id);
-    assert_null(strstr(w.records, "guest-leave"));
+    assert_stays(&w, from);
     world_deinit(&w);
 }
 
