@@ -16,7 +16,9 @@ skein_run_vm() {
     on 1 sh -c 'cat >/tmp/user-data' <<<"$vm_user_data"
     {
         on 1 skein image add vm /tmp/vm.tar
+        on 1 skein node cordon n2 # moves begin at n1
         on 1 skein guest run web --kind vm --image vm --slice red --cores 1 --memory 128m --user-data /tmp/user-data --timeout 300s
+        on 1 skein node uncordon n2
     } >/dev/null
     on 1 sh -c 'cat "$(find /run/skein /var/lib/skein -name seed.iso | head -n 1)"' >"$work/seed.iso"
 }
