@@ -23,7 +23,12 @@ hold() {
     esac
 }
 # From that step on the guard of either end has one part in the move, until all has crossed.
-stop_job() { wait_until 240 step_is copying && wait_until 60 has_job "$1" && kill -STOP "$held"; }
+stop_job() { wait_until 240 step_is copying && wait_until 60 captures && wait_until 60 job_is_stopped "$1"; }
+# The source has begun to copy: what it asked the machine before is over.
+captures() { on "$a" test -e /run/skein/guests/vm1/checkpoint; }
+# One that ends just then was the one before.
+job_is_stopped() { has_job "$1" && kill -STOP "$held" && wait_until 1 stands "$held"; }
+stands() { grep -q '^State:.T' "/proc/$1/status"; }
 has_job() { held=$(job_of "$1") && [[ $held =~ ^[0-9]+$ ]]; }
 # The target's guard has said "received"; it is the machine's own process there that does not let it go.
 stop_keeper() {
