@@ -79,6 +79,13 @@ static void on_closed(virConnectPtr connection, int reason, void *opaque)
     (void)!write(watch->fd, &word, 1);
 }
 
+/* libvirtd reads what QEMU can do, and what it knows of processors, when it is first asked about a
+ * machine: now, while the source is on its way to ask. */
+static void warm_up(virConnectPtr connection)
+{
+    free(virConnectGetDomainCapabilities(connection, NULL, NULL, NULL, NULL, 0));
+}
+
 static int keep_watch(const char *guest, int fd)
 {
     struct watch watch = {guest, fd};
@@ -93,6 +100,7 @@ static int keep_watch(const char *guest, int fd)
         virConnectRegisterCloseCallback(call.connection, on_closed, &watch, NULL) < 0 ||
         write(fd, &ready, 1) != 1)
         return EXIT_FAILURE;
+    warm_up(call.connection);
     while (poll(&end, 1, -1) <= 0)
         ;
     return EXIT_SUCCESS;

@@ -1,5 +1,5 @@
 /* vm_move_watch: the words by which a watcher of libvirt's events tells skein-vm what becomes of
- * the guest that comes in (vm_move_libvirt.c writes them, vm_incoming_posix.c reads them). */
+ * the guest that comes in (vm_look_libvirt.c writes them, vm_incoming_posix.c reads them). */
 #ifndef SKEIN_AGENT_GUEST_VM_MOVE_WATCH_H
 #define SKEIN_AGENT_GUEST_VM_MOVE_WATCH_H
 
