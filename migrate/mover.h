@@ -53,7 +53,7 @@ struct mover_order {
     uint32_t last_round_ms; /* PRE: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
     uint32_t link_kbps;     /* at which it will cross, as far as is known */
-    /* Called right before the guest is frozen, and nobody reaches it any more on return: its kernel
+    /* Called once the guest stands still, and nobody reaches it any more on return: its kernel
      * would answer for it. NULL: it has no port; a mover that copies live leaves it open. */
     int (*close_port)(void *context, struct err *err);
     void *context;
