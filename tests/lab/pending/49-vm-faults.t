@@ -23,13 +23,15 @@ hold() {
     esac
 }
 # From that step on the guard of either end has one part in the move, until all has crossed.
-stop_job() { wait_until 240 step_is copying && wait_until 60 captures && wait_until 60 job_is_stopped "$1"; }
+stop_job() {
+    wait_until 240 step_is copying && wait_until 60 captures && wait_until 60 has_executor "$1" && wait_until 60 job_is_stopped
+}
 # The source has begun to copy: what it asked the machine before is over.
 captures() { on "$a" test -e /run/skein/guests/vm1/checkpoint; }
+has_executor() { executor=$(executor_of "$1") && [ -n "$executor" ]; }
 # One that ends just then was the one before.
-job_is_stopped() { has_job "$1" && kill -STOP "$held" && wait_until 1 stands "$held"; }
+job_is_stopped() { held=$(jobs_of "$executor" | head -n 1) && kill -STOP "$held" && wait_until 1 stands "$held"; }
 stands() { grep -q '^State:.T' "/proc/$1/status"; }
-has_job() { held=$(job_of "$1") && [[ $held =~ ^[0-9]+$ ]]; }
 # The target's guard has said "received"; it is the machine's own process there that does not let it go.
 stop_keeper() {
     local pid=$(keeper_of "$b")
@@ -51,14 +53,16 @@ mover_of() { of_keepers "$1" =; }
 libvirtd_of() { look_processes libvirtd | awk -v node="n$1" '$1 == node { print $2 }'; }
 qemu_of() { look_processes $qemu | awk -v node="n$1" '$1 == node { print $2 }'; }
 step_is() { json "$watcher" '.[0].step // ""' skein migration list | has -x "$1"; }
-# What the guard's executor, which is the parent of a machine's first process, does for it on node K
-job_of() {
-    local pid executor
-    executor=$(parent "$(keeper_of "$1")") || return 0
-    look_processes skein-guard | awk -v node="n$1" '$1 == node { print $2 }' | while read -r pid; do
-        [ "$(parent "$pid")" != "$executor" ] || echo "$pid"
+# The guard's process that is the parent of a machine's first one on node K, and of whoever does something for it
+executor_of() { parent "$(keeper_of "$1")"; } 2>/dev/null
+# The oldest first
+jobs_of() {
+    local pid comm
+    for pid in $(cat "/proc/$1/task/$1/children"); do
+        ! comm=$(cat "/proc/$pid/comm") || [ "$comm" != skein-guard ] || echo "$pid"
     done
 } 2>/dev/null
+job_of() { jobs_of "$(executor_of "$1")"; }
 is_captured() { json "$watcher" '.[0].bytes' skein migration list | has '[0-9]'; }
 is_over_there() { [ -z "$(keeper_of "$b")" ]; }
 has_received() { [ -n "$(keeper_of "$b")" ] && [ -z "$(job_of "$b")" ]; }
