@@ -49,28 +49,7 @@ struct dump {
     struct console_words console;
 };
 
-/* Starts it with our ends of two pipes kept. */
-static int start_at_gate(struct dump *d, struct err *err)
-{
-    int ready[2], go[2], r;
-
-    if (pipe2(ready, O_CLOEXEC) < 0)
-        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
-    d->ready = ready[0];
-    d->run.says_ready = ready[1];
-    r = pipe2(go, O_CLOEXEC) < 0 ? err_set(err, -errno, "cannot make a pipe: %s", strerror(errno))
-                                 : 0;
-    if (r == 0) {
-        d->go = go[1];
-        d->run.go = go[0];
-        r = criu_start(&d->run, err);
-        close(go[0]);
-    }
-    close(ready[1]);
-    return r;
-}
-
-/* Likewise, with our end of a socket. */
+/* Starts it with our end of a socket kept. */
 static int start_lazy(struct dump *d, struct err *err)
 {
     static const char *const lazily[] = {"--lazy-pages", "--ps-socket", "3", "--status-fd", "4"};
@@ -84,7 +63,7 @@ static int start_lazy(struct dump *d, struct err *err)
     d->run.inherited = pair[1];
     for (size_t i = 0; i < sizeof(lazily) / sizeof(lazily[0]); i++)
         criu_add_argument(&d->run, lazily[i]);
-    r = start_at_gate(d, err);
+    r = criu_start_at_gate(&d->run, &d->ready, &d->go, err);
     close(pair[1]);
     return r;
 }
@@ -178,7 +157,7 @@ static int start_dump(struct dump *d, const struct mover_guest *guest,
     d->run.presence = presence_begin(paths->dumper, err);
     if (d->run.presence < 0)
         return d->run.presence;
-    r = is_lazy ? start_lazy(d, err) : start_at_gate(d, err);
+    r = is_lazy ? start_lazy(d, err) : criu_start_at_gate(&d->run, &d->ready, &d->go, err);
     close(d->run.presence);
     if (r == 0 && read(d->ready, &byte, 1) != 1)
         r = finish_dump(d, err_set(err, -EIO, "criu does not wait for the guest to stand still"),

@@ -1,7 +1,8 @@
 /* A guest kept as it is now, while it goes on: dumped and copied aside on tmpfs as long as it
  * stands still, sent once it runs again. How long it may stand still is bounded: by what its
- * processes hold before CRIU begins (criu is not ended half way), by the clock for its files. Where
- * the kernel marks what is written, of memory only that is kept (increment_criu.h).
+ * processes hold before CRIU begins, and by the clock for all of it, from the order to freeze on
+ * (standstill_criu.h). What would take longer is given up. Where the kernel marks what is written,
+ * of memory only that is kept (increment_criu.h).
  */
 #include "migrate/mover_criu.h"
 
@@ -24,6 +25,7 @@
 #include "migrate/increment_criu.h"
 #include "migrate/proc_criu.h"
 #include "migrate/run_criu.h"
+#include "migrate/standstill_criu.h"
 #include "migrate/tree_archive.h"
 #include "migrate/volumes_criu.h"
 
@@ -63,6 +65,15 @@ struct taking {
     bool is_tracked;          /* the kernel marks what is written from here on … */
     bool is_increment;        /* … and only what was written since the base is kept */
     struct increment_chain chain;
+    uint64_t until_us; /* it runs again then, CLOCK_BOOTTIME */
+    struct standstill standstill;
+    /* Its dump, and what its arguments point into. */
+    struct criu_run run;
+    bool is_dumping;
+    int go, ready; /* its gate's; -1: closed */
+    char pid[16], network[64], gate[256];
+    struct volume_words volumes;
+    struct console_words console;
 };
 
 struct holding {
@@ -94,43 +105,88 @@ static int check_memory(const struct mover_guest *guest, struct err *err)
                    guest->name, h.kib / 1024, CHECKPOINT_FREEZE_MS, limit_mib);
 }
 
-static int dump(const struct taking *t, struct err *err)
+/* Up to its gate, where it looks at the guest's freezer: until then the guest runs. */
+static int start_dump(struct taking *t, struct err *err)
 {
     const struct mover_guest *guest = t->guest;
-    char pid[16], network[64];
-    struct volume_words volumes;
-    struct console_words console;
     struct stat status;
-    struct criu_run run;
+    char byte;
     int r;
 
     if (stat(guest->netns, &status) < 0)
         return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
                        guest->netns);
-    snprintf(pid, sizeof(pid), "%d", guest->pid);
-    snprintf(network, sizeof(network), "net[%llu]:net", (unsigned long long)status.st_ino);
-    run = (struct criu_run){
+    snprintf(t->gate, sizeof(t->gate), "%s/", guest->freezer);
+    snprintf(t->pid, sizeof(t->pid), "%d", guest->pid);
+    snprintf(t->network, sizeof(t->network), "net[%llu]:net", (unsigned long long)status.st_ino);
+    t->run = (struct criu_run){
         .what = "dump",
         .directory = t->paths.images,
         .inherited = -1,
-        .arguments = {"--tree", pid, "--external", network, "--external", "mnt[" GROUND_DEV "]:dev",
-                      "--external", "mnt[" GROUND_SHM "]:shm", "--external",
-                      "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore", "--tcp-close",
-                      "--skip-in-flight", "--file-locks", "--network-lock", "skip",
+        .gate = t->gate,
+        .arguments = {"--tree", t->pid, "--external", t->network, "--external",
+                      "mnt[" GROUND_DEV "]:dev", "--external", "mnt[" GROUND_SHM "]:shm",
+                      "--external", "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore",
+                      "--tcp-close", "--skip-in-flight", "--file-locks", "--network-lock", "skip",
                       "--leave-running", "--freeze-cgroup", guest->freezer},
     };
     if (t->is_tracked)
-        criu_add_argument(&run, "--track-mem");
+        criu_add_argument(&t->run, "--track-mem");
     if (t->is_increment) {
-        criu_add_argument(&run, "--prev-images-dir");
-        criu_add_argument(&run, INCREMENT_BASE);
+        criu_add_argument(&t->run, "--prev-images-dir");
+        criu_add_argument(&t->run, INCREMENT_BASE);
     }
-    volumes_name_to_dump(guest, &volumes, &run);
-    r = console_name_to_dump(guest, &t->paths, &console, &run, err);
-    return r < 0 ? r : criu_run(&run, err);
+    volumes_name_to_dump(guest, &t->volumes, &t->run);
+    r = console_name_to_dump(guest, &t->paths, &t->console, &t->run, err);
+    if (r == 0)
+        r = standstill_prepare(&t->standstill, guest, &t->run, err);
+    if (r < 0)
+        return r;
+    r = criu_start_at_gate(&t->run, &t->ready, &t->go, err);
+    if (r < 0) {
+        close(t->run.presence);
+        return r;
+    }
+    t->is_dumping = true;
+    r = standstill_watch(&t->standstill, guest, &t->run, err);
+    if (r == 0 && read(t->ready, &byte, 1) != 1)
+        r = err_set(err, -EIO, "criu does not wait for the guest to stand still");
+    return r;
 }
 
-static int copy_file(const char *from, int to, struct err *err)
+/* One that has not passed its gate ends there. */
+static int end_dump(struct taking *t, struct err *err)
+{
+    if (t->go >= 0)
+        close(steal_fd(&t->go));
+    if (t->ready >= 0)
+        close(steal_fd(&t->ready));
+    if (!t->is_dumping)
+        return 0;
+    t->is_dumping = false;
+    return criu_finish(&t->run, err);
+}
+
+static int dump(struct taking *t, struct err *err)
+{
+    char words[1 + sizeof(t->until_us)] = "\n";
+
+    memcpy(words + 1, &t->until_us, sizeof(t->until_us));
+    (void)!write(t->go, words, sizeof(words));
+    return end_dump(t, err);
+}
+
+static bool is_late(const struct taking *t)
+{
+    return mover_now_us() >= t->until_us;
+}
+
+static int is_too_late(struct err *err)
+{
+    return err_set(err, -ETIME, "it would stand still for too long");
+}
+
+static int copy_file(const struct taking *t, const char *from, int to, struct err *err)
 {
     cleanup_close int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     char buffer[16384];
@@ -139,6 +195,8 @@ static int copy_file(const char *from, int to, struct err *err)
     if (fd < 0)
         return err_set(err, -errno, "cannot read %s: %s", from, strerror(errno));
     while ((n = read(fd, buffer, sizeof(buffer))) > 0) {
+        if (is_late(t))
+            return is_too_late(err);
         if (write(to, buffer, (size_t)n) != n)
             return err_set(err, -ENOSPC, "no room to copy %s", from);
     }
@@ -146,7 +204,7 @@ static int copy_file(const char *from, int to, struct err *err)
 }
 
 /* Its connections, so that their other ends can be told after a resume: the kernel's own words. */
-static int note_connections(const struct mover_guest *guest, int images, struct err *err)
+static int note_connections(const struct taking *t, int images, struct err *err)
 {
     static const char *const tables[] = {"tcp", "tcp6"};
     cleanup_close int fd =
@@ -158,62 +216,60 @@ static int note_connections(const struct mover_guest *guest, int images, struct 
     for (size_t i = 0; r == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
         char path[64];
 
-        snprintf(path, sizeof(path), "/proc/%d/net/%s", guest->pid, tables[i]);
-        r = access(path, R_OK) == 0 ? copy_file(path, fd, err) : 0;
+        snprintf(path, sizeof(path), "/proc/%d/net/%s", t->guest->pid, tables[i]);
+        r = access(path, R_OK) == 0 ? copy_file(t, path, fd, err) : 0;
     }
     return r;
 }
 
 struct spool {
+    const struct taking *t;
     int fd;
-    uint64_t until_us;
 };
 
 static int spool_archive(void *context, const void *data, size_t size, struct err *err)
 {
     struct spool *spool = context;
 
-    if (mover_now_us() > spool->until_us)
-        return err_set(err, -ETIME,
-                       "what it wrote to files alone would stop it for more than %d ms",
-                       CHECKPOINT_FREEZE_MS);
+    if (is_late(spool->t))
+        return is_too_late(err);
     if (write(spool->fd, data, size) != (ssize_t)size)
         return err_set(err, -ENOSPC, "no room for what the guest wrote");
     return 0;
 }
 
-static int spool_log(const struct mover_guest *guest, int to, struct err *err)
+static int spool_log(const struct taking *t, int to, struct err *err)
 {
-    int r = copy_file(guest->log, to, err);
+    int r = copy_file(t, t->guest->log, to, err);
 
     if (r == 0)
-        console_copy_rest(guest, to);
+        console_copy_rest(t->guest, to);
     return r;
 }
 
-static int spool_part(const struct mover_guest *guest, int snapshot,
-                      const struct snapshot_part *part, uint64_t until_us, struct err *err)
+static int spool_part(const struct taking *t, int snapshot, const struct snapshot_part *part,
+                      struct err *err)
 {
     cleanup_close int directory = -1;
     cleanup_close int fd =
         openat(snapshot, part->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    struct spool spool = {fd, until_us};
+    struct spool spool = {t, fd};
 
     if (fd < 0)
         return err_set(err, -errno, "cannot write %s: %s", part->name, strerror(errno));
     if (part->tree == 0)
-        return spool_log(guest, fd, err);
+        return spool_log(t, fd, err);
     directory = open(part->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return err_set(err, -errno, "cannot read %s: %s", part->path, strerror(errno));
     return tree_pack(directory, part->tree == STREAM_TREE_UPPER, spool_archive, &spool, err);
 }
 
-static int keep(const struct taking *t, int snapshot, struct err *err)
+/* What is whole in time is whole: it has not been thawed until then. */
+static int keep(struct taking *t, int snapshot, struct err *err)
 {
     cleanup_close int images = openat(snapshot, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct snapshot_part parts[SNAPSHOT_MAX_PARTS];
-    uint64_t until_us;
     uint32_t n;
     int r;
 
@@ -223,29 +279,54 @@ static int keep(const struct taking *t, int snapshot, struct err *err)
     if (r == 0)
         r = dump(t, err);
     if (r == 0)
-        r = note_connections(t->guest, images, err);
-    until_us = mover_now_us() + CHECKPOINT_FREEZE_MS * 1000ull;
+        r = note_connections(t, images, err);
     for (uint32_t i = 0; r == 0 && i < n; i++)
-        r = spool_part(t->guest, snapshot, &parts[i], until_us, err);
-    return r;
+        r = spool_part(t, snapshot, &parts[i], err);
+    return r == 0 && is_late(t) ? is_too_late(err) : r;
 }
 
-static int freeze_and_keep(const struct taking *t, struct mover_report *report, struct err *err)
+/* Frozen by us, thawed by us or, at the latest then, by who watches. */
+static int freeze_and_keep(struct taking *t, int snapshot, struct mover_report *report,
+                           struct err *err)
+{
+    const char *freezer = t->guest->freezer;
+    uint64_t thawed_us;
+    int r, thawed = 0;
+
+    report->frozen_us = mover_now_us();
+    t->until_us = report->frozen_us + CHECKPOINT_FREEZE_MS * 1000ull;
+    standstill_begins(&t->standstill, t->until_us);
+    r = freezer_freeze_within(freezer, CHECKPOINT_FREEZE_MS, err);
+    if (r == 0) {
+        r = keep(t, snapshot, err);
+        (void)end_dump(t, NULL);
+        thawed = freezer_thaw(freezer, r == 0 ? err : NULL);
+    }
+    report->handed_over_us = mover_now_us();
+    (void)end_dump(t, NULL);
+    thawed_us = standstill_end(&t->standstill);
+    if (thawed_us != 0 && thawed_us < report->handed_over_us)
+        report->handed_over_us = thawed_us;
+    if (r < 0 && report->handed_over_us >= t->until_us)
+        return err_set(err, -ETIME, "given up: it stood still for %llu ms, of %d at most",
+                       (unsigned long long)(report->handed_over_us - report->frozen_us) / 1000,
+                       CHECKPOINT_FREEZE_MS);
+    return r < 0 ? r : thawed;
+}
+
+static int take(struct taking *t, struct mover_report *report, struct err *err)
 {
     cleanup_close int snapshot = open(t->now, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const char *freezer = t->guest->freezer;
-    int r, thawed;
+    int r;
 
     if (snapshot < 0)
         return err_set(err, -errno, "cannot read %s: %s", t->now, strerror(errno));
-    report->frozen_us = mover_now_us();
-    r = freezer_freeze(freezer, err);
-    if (r < 0)
-        return r;
-    r = keep(t, snapshot, err);
-    thawed = freezer_thaw(freezer, r == 0 ? err : NULL);
-    report->handed_over_us = mover_now_us();
-    return r < 0 ? r : thawed;
+    r = start_dump(t, err);
+    if (r == 0)
+        return freeze_and_keep(t, snapshot, report, err);
+    (void)end_dump(t, NULL);
+    (void)standstill_end(&t->standstill);
+    return r;
 }
 
 /* Whose images come to lie in an empty directory. */
@@ -277,7 +358,11 @@ int mover_checkpoint(const struct mover_guest *guest, uint64_t since_us, struct 
                      struct err *err)
 {
     struct mover_report report = {.mode = MOVE_STOP};
-    struct taking t = {.guest = guest, .is_tracked = kernel_tracks_dirty()};
+    struct taking t = {.guest = guest,
+                       .is_tracked = kernel_tracks_dirty(),
+                       .standstill.watched = -1,
+                       .go = -1,
+                       .ready = -1};
     int r = mover_check(guest, err);
 
     if (r == 0)
@@ -288,7 +373,7 @@ int mover_checkpoint(const struct mover_guest *guest, uint64_t since_us, struct 
     if (r == 0)
         t.is_increment = increment_begin(guest, t.is_tracked ? since_us : 0, &t.chain);
     if (r == 0)
-        r = freeze_and_keep(&t, &report, err);
+        r = take(&t, &report, err);
     if (r == 0 && t.is_tracked)
         r = note(&t, report.frozen_us, err);
     if (r < 0) {

@@ -1,5 +1,8 @@
 /* gate_criu: a library that is preloaded into criu, which it stops at up to two places. There it
- * says so by a byte on descriptor 4, and goes on when one comes on descriptor 6 (run_criu.h).
+ * says so by a byte on descriptor 4, and goes on when one comes on descriptor 6 (run_criu.h). When
+ * a moment comes with it (8 bytes, CLOCK_BOOTTIME in us), a dump fails from then on at the next
+ * image that it would make, or part of one that it would fill, as if its disk were full: criu then
+ * takes its code out of the guest and lets it go on, as only criu itself can.
  *
  *   $SKEIN_GATE  before the first path is opened that begins so: where criu's own start is over,
  * and nothing has been done about a guest yet, so that nobody stands still for it. When descriptor
@@ -12,11 +15,13 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -24,12 +29,26 @@
 enum { SAYS = 4, HEARS = 6 };
 
 static bool has_passed, was_held;
+static uint64_t until_us; /* 0: it may take as long as it takes */
 
 static bool may_go_on(void)
 {
-    char byte = '.';
+    char bytes[1 + sizeof(until_us)] = ".";
+    ssize_t n = write(SAYS, bytes, 1) == 1 ? read(HEARS, bytes, sizeof(bytes)) : -1;
 
-    return write(SAYS, &byte, 1) == 1 && read(HEARS, &byte, 1) == 1;
+    if (n == sizeof(bytes))
+        memcpy(&until_us, bytes + 1, sizeof(until_us));
+    return n > 0;
+}
+
+static bool is_late(void)
+{
+    struct timespec now;
+
+    if (until_us == 0)
+        return false;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 >= until_us;
 }
 
 static void pass(const char *path)
@@ -46,6 +65,10 @@ static void pass(const char *path)
 static int open_at(int directory, const char *path, int flags, mode_t mode)
 {
     pass(path);
+    if ((flags & O_CREAT) != 0 && is_late()) {
+        errno = ETIME;
+        return -1;
+    }
     return (int)syscall(SYS_openat, directory, path, flags, mode);
 }
 
@@ -75,6 +98,17 @@ EXPORTED int openat64(int directory, const char *path, int flags, ...)
     mode = mode_of(flags, rest);
     va_end(rest);
     return open_at(directory, path, flags, mode);
+}
+
+/* How pages come into their image. */
+EXPORTED ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t size,
+                        unsigned flags)
+{
+    if (is_late()) {
+        errno = ETIME;
+        return -1;
+    }
+    return syscall(SYS_splice, from, from_at, to, to_at, size, flags);
 }
 
 /* As the C library has it: what it peeks at is what it returns. */

@@ -2,6 +2,7 @@
  * the next one carries only what was written since (increment.h).
  *
  *     SNAPSHOT/now    a checkpoint: being taken, waiting to be sent, being sent
+ *     SNAPSHOT/dumper somebody dumps the guest for one, or watches that (standstill_criu.h)
  *     SNAPSHOT/base   of the one before only what CRIU asks of it: which pages it had
  *
  * Each has its chain in a file among the images, which is there only as long as the kernel's marks

@@ -136,9 +136,10 @@ struct mover_ops {
     int (*resume)(const struct mover_guest *guest, struct err *err);
     /* Down to reset_peers: NULL where the mover keeps no checkpoints.
      * Keeps it as it is now, in `snapshot`, and lets it go on; frozen from frozen_us until
-     * handed_over_us, at most CHECKPOINT_FREEZE_MS as far as can be told beforehand. `since_us`:
-     * the frozen_us of the one that its buddy is known to hold; 0: of none. Mode PRE: of memory it
-     * has only what was written since that (increment.h); STOP: it is whole. */
+     * handed_over_us, at most CHECKPOINT_FREEZE_MS and the moment that it takes criu to let go:
+     * what would take longer is given up (-ETIME), or refused (-EFBIG). `since_us`: the frozen_us
+     * of the one that its buddy is known to hold; 0: of none. Mode PRE: of memory it has only what
+     * was written since that (increment.h); STOP: it is whole. */
     int (*checkpoint)(const struct mover_guest *guest, uint64_t since_us, struct mover_report *ret,
                       struct err *err);
     /* Writes what checkpoint() kept, as a stream of capture()'s kind, and removes it. `since`: of

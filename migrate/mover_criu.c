@@ -11,6 +11,7 @@
 #include "migrate/lazy_criu.h"
 #include "migrate/presence_posix.h"
 #include "migrate/restore_criu.h"
+#include "migrate/standstill_criu.h"
 
 enum { DUMP_END_MS = 10000 };
 
@@ -64,6 +65,8 @@ int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err)
         r = lazy_end(&paths, err);
     if (r >= 0)
         r = presence_wait(paths.dumper, false, DUMP_END_MS, err);
+    if (r >= 0)
+        r = standstill_await(guest, err);
     if (r < 0)
         return r;
     umount2(paths.dev, MNT_DETACH | UMOUNT_NOFOLLOW);

@@ -36,7 +36,8 @@ struct mover_paths {
 int mover_paths_init(struct mover_paths *paths, const struct mover_guest *guest, struct err *err);
 
 /* Removes all of them but the guest's own upper layer, volumes and log. A dump whose guard died is
- * waited for: as its last act criu puts the guest's freezer back to what it found. */
+ * waited for, also one for a checkpoint: as its last act criu puts the guest's freezer back to what
+ * it found. */
 int mover_remove_checkpoint(const struct mover_guest *guest, struct err *err);
 
 /* What the guest's processes hold, shared pages once. */

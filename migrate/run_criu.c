@@ -146,6 +146,26 @@ int criu_start(struct criu_run *run, struct err *err)
     return 0;
 }
 
+int criu_start_at_gate(struct criu_run *run, int *ret_ready, int *ret_go, struct err *err)
+{
+    int ready[2], go[2], r;
+
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "cannot make a pipe: %s", strerror(errno));
+    *ret_ready = ready[0];
+    run->says_ready = ready[1];
+    r = pipe2(go, O_CLOEXEC) < 0 ? err_set(err, -errno, "cannot make a pipe: %s", strerror(errno))
+                                 : 0;
+    if (r == 0) {
+        *ret_go = go[1];
+        run->go = go[0];
+        r = criu_start(run, err);
+        close(go[0]);
+    }
+    close(ready[1]);
+    return r;
+}
+
 bool criu_is_ready(int ready)
 {
     struct pollfd fd = {.fd = ready, .events = POLLIN};

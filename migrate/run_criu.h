@@ -17,7 +17,8 @@ struct criu_run {
     const char *directory; /* of image files; the log (what.log) is written there too */
     int inherited;         /* becomes descriptor 3 of criu; -1: none */
     const char *gate; /* it stops before it opens the first path that begins so (gate_criu.c), says
-                       * so on descriptor 4, and waits for a line on 6. NULL: it does not */
+                       * so on descriptor 4, and waits for a byte on 6, and with it perhaps the
+                       * moment until which a dump may go on. NULL: it does not */
     int says_ready;   /* becomes descriptor 4 (--status-fd 4); 0 or -1: none */
     int presence;     /* becomes descriptor 5, kept to its end (presence_posix.h); 0: none */
     int go;       /* becomes descriptor 6; when its other end is closed while criu waits there, it
@@ -37,6 +38,10 @@ void criu_add_argument(struct criu_run *run, const char *argument);
 /* Starts it; every start is followed by criu_finish, which waits. criu is not killed when the
  * caller dies: half way through a dump it has to take its code out of the guest again. */
 int criu_start(struct criu_run *run, struct err *err);
+
+/* Likewise one with a gate, and the other ends of its descriptors 4 and 6, which the caller closes,
+ * also of one that could not be started: where they are left alone there is none. */
+int criu_start_at_gate(struct criu_run *run, int *ret_ready, int *ret_go, struct err *err);
 
 /* Has it written to its --status-fd? `ready` is the reading end. Never blocks. */
 bool criu_is_ready(int ready);
