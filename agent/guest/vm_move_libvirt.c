@@ -24,8 +24,7 @@
 #include <unistd.h>
 
 #include "agent/guest/vm_call_libvirt.h"
-#include "agent/guest/vm_text.h"
-#include "base/clean.h"
+#include "agent/guest/vm_migrate_libvirt.h"
 #include "base/log.h"
 #include "migrate/progress_posix.h"
 #include "migrate/tunnel_posix.h"
@@ -138,72 +137,11 @@ static void on_round(virConnectPtr connection, virDomainPtr domain, int round, v
         log_warn("guest %s: %s", move->asked->guest, err.text); /* pre-copy goes on */
 }
 
-static int describe(struct move *move, char ret[VM_XML_SIZE], struct err *err)
-{
-    cleanup_free char *xml =
-        virDomainGetXMLDesc(move->call.domain, VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE);
-
-    if (xml == NULL)
-        return vm_call_failed(err, "describe it");
-    return vm_repin_xml(xml, move->tunnel.text, ret, err);
-}
-
-/* As libvirt counts: whole ones, and none means no limit. */
-static unsigned long long mib_per_s(uint32_t kbps)
-{
-    unsigned long long bytes_per_s = kbps * 125ull;
-
-    return bytes_per_s < 1048576 ? 1 : bytes_per_s / 1048576;
-}
-
-static int make_parameters(struct move *move, virTypedParameterPtr *ret, int *ret_n,
-                           struct err *err)
-{
-    const struct vm_paths *vm = move->asked->vm;
-    static char xml[VM_XML_SIZE];
-    char uri[128];
-    int max = 0, rc = describe(move, xml, err);
-
-    if (rc < 0)
-        return rc;
-    snprintf(uri, sizeof(uri), "unix://%s", vm->memory);
-    rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_URI, uri);
-    snprintf(uri, sizeof(uri), "unix://%s", vm->disks);
-    if (rc == 0)
-        rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DISKS_URI, uri);
-    if (rc == 0)
-        rc = virTypedParamsAddString(ret, ret_n, &max, VIR_MIGRATE_PARAM_DEST_XML, xml);
-    if (rc == 0 && move->asked->request.rate_kbps != 0)
-        rc = virTypedParamsAddULLong(ret, ret_n, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
-                                     mib_per_s(move->asked->request.rate_kbps));
-    if (rc == 0 && move->asked->request.rate_kbps != 0 && move->asked->request.post_after != 0)
-        rc = virTypedParamsAddULLong(ret, ret_n, &max, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY,
-                                     mib_per_s(move->asked->request.rate_kbps));
-    return rc < 0 ? vm_call_failed(err, "be told how to move it") : 0;
-}
-
 static int migrate_to(struct move *move, virConnectPtr target, struct err *err)
 {
-    /* The disk is an overlay over the image, which is at the target too: only its content goes. */
-    const unsigned int flags =
-        VIR_MIGRATE_NON_SHARED_INC |
-        (move->asked->request.post_after != 0 ? VIR_MIGRATE_POSTCOPY : 0) |
-        (move->asked->request.is_paused ? 0 : VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE);
-    virTypedParameterPtr parameters = NULL;
-    virDomainPtr moved;
-    int n = 0, rc = make_parameters(move, &parameters, &n, err);
-
-    if (rc == 0 && allow_last_round(move, move->asked->request.last_round_ms / BRIEF_PART) < 0)
-        rc = vm_call_failed(err, "bound its downtime");
-    if (rc == 0) {
-        moved = virDomainMigrate3(move->call.domain, target, parameters, (unsigned)n, flags);
-        if (moved == NULL)
-            rc = vm_call_failed(err, "move it");
-        else
-            virDomainFree(moved);
-    }
-    virTypedParamsFree(parameters, n);
-    return rc;
+    if (allow_last_round(move, move->asked->request.last_round_ms / BRIEF_PART) < 0)
+        return vm_call_failed(err, "bound its downtime");
+    return vm_migrate(move->asked, move->call.domain, target, move->tunnel.text, err);
 }
 
 static void *migrate(void *opaque)
