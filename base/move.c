@@ -21,6 +21,12 @@ int move_mode_parse(const char *text, enum move_mode *ret)
     return -EINVAL;
 }
 
+bool move_connections_fit(enum move_mode mode, uint32_t connections)
+{
+    return connections == 1 ||
+           (mode == MOVE_PRE && connections > 1 && connections <= MOVE_CONNECTIONS_MAX);
+}
+
 void move_progress_encode(const struct move_progress *progress, struct writer *w)
 {
     write_u32(w, progress->round);

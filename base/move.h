@@ -10,6 +10,7 @@
 enum {
     MOVE_DOWNTIME_MS = 300, /* it may stand still so long, unless said otherwise */
     MOVE_DOWNTIME_MAX_MS = 600 * 1000,
+    MOVE_CONNECTIONS_MAX = 8,
 };
 
 enum move_mode {
@@ -24,6 +25,8 @@ struct move_terms {
     enum move_mode mode;     /* other than AUTO: this one or none */
     uint32_t downtime_ms;    /* it may stand still so long; 1 … MOVE_DOWNTIME_MAX_MS */
     uint32_t bandwidth_kbps; /* the stream takes no more; 0 = what the link gives */
+    uint32_t connections; /* that a machine's memory crosses by; 1 … MOVE_CONNECTIONS_MAX, and by
+                             any mode but PRE 1 */
 };
 
 /* How far the source is with giving a guest out, before packing. */
@@ -35,11 +38,14 @@ struct move_progress {
     uint32_t blackout_ms; /* that it is expected to stand still for; 0 = not known */
 };
 
-#define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0})
+#define MOVE_TERMS_DEFAULT ((struct move_terms){MOVE_AUTO, MOVE_DOWNTIME_MS, 0, 1})
 
 const char *move_mode_name(enum move_mode v); /* "auto", "stop", "pre", "post" */
 /* -EINVAL */
 int move_mode_parse(const char *text, enum move_mode *ret);
+/* Can a move in this mode have so many connections? QEMU refuses several (multifd) where post-copy
+ * may follow ("Postcopy is not yet compatible with multifd", 10.0). */
+bool move_connections_fit(enum move_mode mode, uint32_t connections);
 
 void move_progress_encode(const struct move_progress *progress, struct writer *w);
 void move_progress_decode(struct reader *r, struct move_progress *ret);

@@ -6,7 +6,7 @@
 
 #include "consensus/codec.h"
 
-enum { COMMAND_VERSION = 4 };
+enum { COMMAND_VERSION = 5 };
 
 /* The shape of a command's body: several types share one member of the union. */
 enum body {

@@ -6,7 +6,7 @@
 #include "consensus/codec.h"
 #include "consensus/state_apply.h"
 
-enum { SNAPSHOT_VERSION = 11 };
+enum { SNAPSHOT_VERSION = 12 };
 
 /* Errno values differ between architectures; these positions do not. */
 static const int outcome_codes[] = {0,       -EEXIST,       -ENOENT, -EBUSY,

@@ -468,6 +468,7 @@ void move_terms_encode(const struct move_terms *terms, struct writer *w)
     write_enum(w, terms->mode);
     write_u32(w, terms->downtime_ms);
     write_u32(w, terms->bandwidth_kbps);
+    write_u32(w, terms->connections);
 }
 
 void move_terms_decode(struct reader *r, struct move_terms *ret)
@@ -475,6 +476,8 @@ void move_terms_decode(struct reader *r, struct move_terms *ret)
     ret->mode = (enum move_mode)read_enum(r, MOVE_POST);
     ret->downtime_ms = read_u32(r);
     ret->bandwidth_kbps = read_u32(r);
-    if (ret->downtime_ms < 1 || ret->downtime_ms > MOVE_DOWNTIME_MAX_MS)
+    ret->connections = read_u32(r);
+    if (ret->downtime_ms < 1 || ret->downtime_ms > MOVE_DOWNTIME_MAX_MS ||
+        !move_connections_fit(ret->mode, ret->connections))
         reader_fail(r);
 }

@@ -52,6 +52,7 @@ struct mover_order {
     uint32_t post_after;    /* PRE: rounds of it before POST; 0 = no POST */
     uint32_t last_round_ms; /* PRE: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
+    uint32_t connections;   /* PRE, of a machine: that its memory crosses by; at least 1 */
     uint32_t link_kbps;     /* at which it will cross, as far as is known */
     /* Called once the guest stands still, and nobody reaches it any more on return: its kernel
      * would answer for it. NULL: it has no port; a mover that copies live leaves it open. */

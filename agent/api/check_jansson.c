@@ -132,6 +132,8 @@ static json_t *verdict(const struct check *check, const struct guest *guest, str
 
     if (!place_may_leave(core_state(check->api->s->core), &guest->spec, guest->placement.node, why))
         look_add(look, "driver", true, "%s", why);
+    if (guest->spec.kind != KIND_VM && check->terms.connections > 1)
+        look_add(look, "connections", true, "it is no vm: it moves by one connection");
     if (guest->migration != 0)
         look_add(look, "migrating", true, "it is being migrated already");
     if (guest->desired != DESIRED_RUNNING)

@@ -127,6 +127,27 @@ static int cluster_set(const json_t *params, enum cluster_setting setting, struc
     return json_is_boolean(on) ? 0 : err_set(err, -EINVAL, "'on' must be true or false");
 }
 
+/* Whether the guest is a machine, the leader knows. */
+static int connections_of_json(const json_t *params, struct move_terms *ret, struct err *err)
+{
+    const json_t *connections = json_object_get(params, "connections");
+
+    ret->connections = 1;
+    if (connections == NULL || json_is_null(connections))
+        return 0;
+    if (!json_is_integer(connections) || json_integer_value(connections) < 1 ||
+        json_integer_value(connections) > MOVE_CONNECTIONS_MAX)
+        return err_set(err, -EINVAL, "connections: must be a whole number from 1 to %d",
+                       MOVE_CONNECTIONS_MAX);
+    ret->connections = (uint32_t)json_integer_value(connections);
+    if (!move_connections_fit(ret->mode, ret->connections))
+        return err_set(err, -EINVAL,
+                       "connections: several go with mode pre only, not with %s: QEMU knows no "
+                       "post-copy behind them",
+                       move_mode_name(ret->mode));
+    return 0;
+}
+
 int move_terms_of_json(const json_t *params, struct move_terms *ret, struct err *err)
 {
     const json_t *mode = json_object_get(params, "mode");
@@ -146,7 +167,7 @@ int move_terms_of_json(const json_t *params, struct move_terms *ret, struct err 
     if (rc == 0 && json_is_integer(bandwidth) && ret->bandwidth_kbps == 0)
         rc = err_set(err, -EINVAL,
                      "bandwidth: must be at least 1 kbit/s; leave it out for no limit");
-    return rc;
+    return rc < 0 ? rc : connections_of_json(params, ret, err);
 }
 
 static int guest_set(const json_t *params, struct command *ret, struct err *err)

@@ -13,8 +13,8 @@ int command_of_json(const char *method, const json_t *params, struct command *re
 /* A guest as plan and run describe it. Owned by the caller. */
 int guest_spec_of_json(const json_t *params, struct guest_spec *ret, struct err *err);
 
-/* "mode", "downtime_ms" and "bandwidth" of a move; what is absent is MOVE_TERMS_DEFAULT's. -EINVAL
- * with words. */
+/* "mode", "downtime_ms", "bandwidth" and "connections" of a move; what is absent is
+ * MOVE_TERMS_DEFAULT's. -EINVAL with words. */
 int move_terms_of_json(const json_t *params, struct move_terms *ret, struct err *err);
 
 /* An object of timers by their keys; an absent one, or no object at all, is 0. */

@@ -17,10 +17,10 @@ static json_t *text_or_null(const char *text)
 
 static json_t *terms_of(const struct move_terms *terms)
 {
-    return json_pack("{s:s, s:I, s:o}", "mode", move_mode_name(terms->mode), "downtime_ms",
+    return json_pack("{s:s, s:I, s:o, s:I}", "mode", move_mode_name(terms->mode), "downtime_ms",
                      (json_int_t)terms->downtime_ms, "bandwidth_kbps",
-                     terms->bandwidth_kbps != 0 ? json_integer(terms->bandwidth_kbps)
-                                                : json_null());
+                     terms->bandwidth_kbps != 0 ? json_integer(terms->bandwidth_kbps) : json_null(),
+                     "connections", (json_int_t)terms->connections);
 }
 
 /* How long the rest takes at the rate of late; null: that is not known. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/move.h"
 #include "base/timers.h"
 #include "base/units.h"
 #include "base/volume.h"
@@ -114,6 +115,8 @@ static int check_value(struct arg_value *value, struct err *err)
         value->number = 0;
         return strcmp(text, "all") == 0 ? 0
                                         : parse_number(text, 1, MAX_NODES, &value->number, err);
+    case VALUE_PARALLEL:
+        return parse_number(text, 1, MOVE_CONNECTIONS_MAX, &value->number, err);
     case VALUE_FILE:
         return text[0] != '\0' ? 0 : err_set(err, -EINVAL, "it is empty");
     case VALUE_VOLUME:

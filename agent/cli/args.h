@@ -37,6 +37,7 @@ enum value_type {
     VALUE_KIND,     /* cell, vm */
     VALUE_MODE,     /* auto, stop, pre, post */
     VALUE_COPIES,   /* all, or 1 … -> 0, or that number */
+    VALUE_PARALLEL, /* 1 … MOVE_CONNECTIONS_MAX */
     VALUE_FILE,     /* a text file, whose content is sent */
     VALUE_VOLUME,   /* NAME:/path */
 };

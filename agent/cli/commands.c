@@ -101,6 +101,8 @@ static const struct value_spec migrate_flags[] = {
     FLAG(VALUE_MODE, "mode", "mode", "MODE",
          "auto, stop, pre or post: this way or not at all (auto)"),
     FLAG(VALUE_RATE, "bandwidth", "bandwidth", "RATE", "the move takes no more, as 50mbit"),
+    FLAG(VALUE_PARALLEL, "connections", "connections", "N",
+         "vm with --mode pre: its memory crosses by so many at once, 1 to 8 (1)"),
     END};
 
 #define DRY_RUN                                                                                    \

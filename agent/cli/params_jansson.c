@@ -20,6 +20,7 @@ static json_t *value_of(const struct arg_value *value)
     case VALUE_SET:
         return json_true();
     case VALUE_NUMBER:
+    case VALUE_PARALLEL:
     case VALUE_MEMORY:
     case VALUE_RATE:
     case VALUE_SECONDS:

@@ -220,6 +220,9 @@ static bool complete_migrate(struct core *core, uint64_t ticket, struct command 
                  guest->spec.on);
     else if (!place_may_leave(&core->state, &guest->spec, guest->placement.node, why))
         snprintf(text, sizeof(text), "guest %s does not move: %s", guest->spec.name, why);
+    else if (guest->spec.kind != KIND_VM && command->migration_reserve.terms.connections > 1)
+        snprintf(text, sizeof(text), "guest %s is no vm: it moves by one connection",
+                 guest->spec.name);
     if (text[0] != '\0') {
         core_refuse(core, ticket, ANSWER_REFUSED, text);
         return false;

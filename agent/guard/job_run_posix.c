@@ -276,6 +276,7 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
                                 .post_after = mode_post_after(&s->job->wish),
                                 .last_round_ms = mode_last_round_ms(&s->job->wish),
                                 .rate_kbps = s->job->wish.terms.bandwidth_kbps,
+                                .connections = s->job->wish.terms.connections,
                                 .link_kbps = mode_link_kbps(&s->job->wish),
                                 .close_port = close_port,
                                 .context = s};

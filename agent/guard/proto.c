@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "consensus/health.h"
 
-enum { PROTO_VERSION = 6 };
+enum { PROTO_VERSION = 7 };
 
 /* What a request of each op carries behind its serial and op. */
 enum {

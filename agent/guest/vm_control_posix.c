@@ -9,7 +9,7 @@
 
 #include "base/clean.h"
 
-enum { VERSION = 5, BACKLOG = 4, PASSED_MAX = 2 };
+enum { VERSION = 6, BACKLOG = 4, PASSED_MAX = 2 };
 
 /* ---- codec */
 
@@ -21,6 +21,7 @@ void vm_request_encode(const struct vm_request *request, struct writer *w)
     write_u32(w, request->post_after);
     write_u32(w, request->last_round_ms);
     write_u32(w, request->rate_kbps);
+    write_u32(w, request->connections);
 }
 
 int vm_request_decode(const void *data, size_t size, struct vm_request *ret)
@@ -36,6 +37,7 @@ int vm_request_decode(const void *data, size_t size, struct vm_request *ret)
     request.post_after = read_u32(&r);
     request.last_round_ms = read_u32(&r);
     request.rate_kbps = read_u32(&r);
+    request.connections = read_u32(&r);
     if (!reader_done(&r) || request.order < VM_ORDER_MOVE || request.order >= VM_ORDER_END)
         return -EBADMSG;
     *ret = request;

@@ -25,6 +25,7 @@ struct vm_request {
     uint32_t post_after;    /* rounds of pre-copy, then its memory follows it; 0 = never */
     uint32_t last_round_ms; /* else: what is left when it stops may take so long */
     uint32_t rate_kbps;     /* no more than that for its memory, and for its disk; 0 = no limit */
+    uint32_t connections;   /* for its memory; several: post_after is 0, and it is not paused */
 };
 
 enum vm_answer {

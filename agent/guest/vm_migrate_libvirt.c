@@ -38,6 +38,12 @@ static void add_rate(struct parameters *p, const char *name, uint32_t kbps)
                                         bytes_per_s < 1048576 ? 1 : bytes_per_s / 1048576);
 }
 
+static void add_number(struct parameters *p, const char *name, uint32_t value)
+{
+    if (p->rc == 0)
+        p->rc = virTypedParamsAddInt(&p->list, &p->n, &p->max, name, (int)value);
+}
+
 static int describe(virDomainPtr domain, const char *pins, char ret[VM_XML_SIZE], struct err *err)
 {
     cleanup_free char *xml =
@@ -59,12 +65,15 @@ static void add_all(struct parameters *p, const struct vm_move *asked, const cha
         add_rate(p, VIR_MIGRATE_PARAM_BANDWIDTH, request->rate_kbps);
     if (request->rate_kbps != 0 && request->post_after != 0)
         add_rate(p, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY, request->rate_kbps);
+    if (request->connections > 1)
+        add_number(p, VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS, request->connections);
 }
 
 /* The disk is an overlay over the image, which is at the target too: only its content goes. */
 static unsigned int flags_of(const struct vm_request *request)
 {
     return VIR_MIGRATE_NON_SHARED_INC | (request->post_after != 0 ? VIR_MIGRATE_POSTCOPY : 0) |
+           (request->connections > 1 ? VIR_MIGRATE_PARALLEL : 0) |
            (request->is_paused ? 0 : VIR_MIGRATE_LIVE | VIR_MIGRATE_AUTO_CONVERGE);
 }
 

@@ -130,7 +130,8 @@ static int capture(const struct mover_guest *guest, int fd, const struct mover_o
                                        .is_paused = move->mode == MOVE_STOP,
                                        .post_after = move->post_after,
                                        .last_round_ms = move->last_round_ms,
-                                       .rate_kbps = move->rate_kbps};
+                                       .rate_kbps = move->rate_kbps,
+                                       .connections = move->connections};
     cleanup_close int control = -1;
     struct vm_reply reply;
     bool is_halted;

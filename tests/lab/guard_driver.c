@@ -364,7 +364,7 @@ uint32_t tell_move(struct driver *d, enum guard_op op, uint64_t epoch, uint64_t 
     request.copy.epoch = epoch;
     request.migration = migration;
     request.index = d->index;
-    request.wish.terms = (struct move_terms){MOVE_STOP, MOVE_DOWNTIME_MS, 0};
+    request.wish.terms = (struct move_terms){MOVE_STOP, MOVE_DOWNTIME_MS, 0, 1};
     request.fds[0] = fd;
     return tell(d, &request);
 }

@@ -334,7 +334,9 @@ void command_random(struct prng *p, enum command_type type, struct command *c)
         placement_random(p, &c->migration_reserve.target);
         c->migration_reserve.terms =
             (struct move_terms){(enum move_mode)(MOVE_AUTO + prng_below(p, 4)),
-                                1 + prng_below(p, MOVE_DOWNTIME_MAX_MS), prng_below(p, 1000000)};
+                                1 + prng_below(p, MOVE_DOWNTIME_MAX_MS), prng_below(p, 1000000), 1};
+        if (c->migration_reserve.terms.mode == MOVE_PRE)
+            c->migration_reserve.terms.connections = 1 + prng_below(p, MOVE_CONNECTIONS_MAX);
         break;
     case COMMAND_MIGRATION_COMMIT:
     case COMMAND_MIGRATION_ABORT:

@@ -293,6 +293,8 @@ static void next_reserve(struct stream *stream, const struct state *s, struct co
 
     c->migration_reserve.terms = MOVE_TERMS_DEFAULT;
     c->migration_reserve.terms.mode = (enum move_mode)(MOVE_AUTO + s->index % 4);
+    if (c->migration_reserve.terms.mode == MOVE_PRE)
+        c->migration_reserve.terms.connections = 1 + s->index / 4 % MOVE_CONNECTIONS_MAX;
     for (int tries = 0; tries < 8 && (guest == NULL || guest->placement.node == 0 ||
                                       guest->desired == DESIRED_STOPPED);
          tries++)

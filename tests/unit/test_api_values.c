@@ -197,6 +197,14 @@ static void wishes_become_commands(void **context)
     assert_int_equal(command.migration_reserve.terms.mode, MOVE_POST);
     assert_int_equal(command.migration_reserve.terms.downtime_ms, 50);
     assert_int_equal(command.migration_reserve.terms.bandwidth_kbps, 50000);
+    assert_int_equal(command.migration_reserve.terms.connections, 1);
+    assert_int_equal(parse("guest.migrate", "{\"name\":\"web\",\"mode\":\"pre\",\"connections\":8}",
+                           &command, &err),
+                     0);
+    assert_int_equal(command.migration_reserve.terms.connections, 8);
+    assert_int_equal(parse("guest.migrate", "{\"name\":\"web\",\"connections\":1}", &command, &err),
+                     0);
+    assert_int_equal(command.migration_reserve.terms.connections, 1);
 }
 
 static void wrong_wishes_are_named(void **context)
@@ -246,6 +254,22 @@ static void wrong_wishes_are_named(void **context)
          -EINVAL},
         {"guest.migrate", "{\"name\":\"a\",\"bandwidth\":0}", "bandwidth: must be at least",
          -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"pre\",\"connections\":0}",
+         "connections: must be a whole number from 1 to 8", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"pre\",\"connections\":9}",
+         "connections: must be a whole number from 1 to 8", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"pre\",\"connections\":-4294967295}",
+         "connections: must be a whole number from 1 to 8", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"pre\",\"connections\":\"4\"}",
+         "connections: must be a whole number from 1 to 8", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"pre\",\"connections\":2.0}",
+         "connections: must be a whole number from 1 to 8", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"connections\":4}",
+         "connections: several go with mode pre only, not with auto", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"post\",\"connections\":4}",
+         "connections: several go with mode pre only, not with post", -EINVAL},
+        {"guest.migrate", "{\"name\":\"a\",\"mode\":\"stop\",\"connections\":4}",
+         "connections: several go with mode pre only, not with stop", -EINVAL},
         {"slice.create", "{\"name\":\"red\"}", "'subnet' is missing", -EINVAL},
         {"slice.create", "{\"name\":\"red\",\"subnet\":\"10.7.0.1/24\"}", "", -EINVAL},
         {"image.add", "{\"name\":\"i\",\"digest\":\"00\"}", "'digest'", -EINVAL},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consensus/codec.h"
 #include "consensus/command.h"
 #include "tests/support/command_random.h"
 
@@ -83,10 +84,10 @@ static void unknown_version_type_and_enum_are_refused(void **state)
     struct err err;
 
     (void)state;
-    b.data[0] = 5;
+    b.data[0] = 6;
     assert_int_equal(command_decode(b.data, b.size, &back, &err), -EBADMSG);
-    assert_string_equal(err.text, "command of version 5: this build knows 4");
-    b.data[0] = 4;
+    assert_string_equal(err.text, "command of version 6: this build knows 5");
+    b.data[0] = 5;
     b.data[25] = COMMAND_TYPE_END;
     assert_int_equal(command_decode(b.data, b.size, &back, &err), -EBADMSG);
     b.data[25] = 0;
@@ -146,6 +147,37 @@ static void placements_with_unsorted_or_wild_cores_are_refused(void **state)
     }
 }
 
+/* A log that says so is not this cluster's: nobody could carry it out. */
+static void terms_that_cannot_be_are_refused(void **state)
+{
+    static const struct {
+        struct move_terms terms;
+        bool is_sound;
+    } rows[] = {
+        {{MOVE_PRE, 300, 0, 1}, true},   {{MOVE_PRE, 300, 0, MOVE_CONNECTIONS_MAX}, true},
+        {{MOVE_PRE, 300, 0, 0}, false},  {{MOVE_PRE, 300, 0, MOVE_CONNECTIONS_MAX + 1}, false},
+        {{MOVE_POST, 300, 0, 1}, true},  {{MOVE_POST, 300, 0, 2}, false},
+        {{MOVE_AUTO, 300, 0, 2}, false}, {{MOVE_STOP, 300, 0, 2}, false},
+        {{MOVE_AUTO, 0, 0, 1}, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct move_terms back;
+        uint8_t buffer[32];
+        struct writer w;
+        struct reader r;
+
+        writer_init(&w, buffer, sizeof(buffer));
+        move_terms_encode(&rows[i].terms, &w);
+        reader_init(&r, buffer, w.size);
+        move_terms_decode(&r, &back);
+        assert_int_equal(reader_done(&r), rows[i].is_sound);
+        if (rows[i].is_sound)
+            assert_memory_equal(&back, &rows[i].terms, sizeof(back));
+    }
+}
+
 static void copies_are_deep(void **state)
 {
     struct prng p = {.state = 3};
@@ -185,6 +217,7 @@ int main(void)
         cmocka_unit_test(unknown_version_type_and_enum_are_refused),
         cmocka_unit_test(encoder_writes_nothing_that_no_decoder_takes),
         cmocka_unit_test(placements_with_unsorted_or_wild_cores_are_refused),
+        cmocka_unit_test(terms_that_cannot_be_are_refused),
         cmocka_unit_test(copies_are_deep),
         cmocka_unit_test(types_have_names),
     };

@@ -213,14 +213,57 @@ static void test_migration_survives_restarts_of_skeind(void **unused)
     }
 }
 
-static void ask_move(struct world *w, const char *guest, unsigned to)
+static void ask_move_by(struct world *w, const char *guest, unsigned to,
+                        const struct move_terms *terms)
 {
     struct command command = {.type = COMMAND_MIGRATION_RESERVE, .request = {42}};
 
     snprintf(command.migration_reserve.guest, NAME_SIZE, "%s", guest);
     command.migration_reserve.target.node = w->nodes[to].id;
-    command.migration_reserve.terms = MOVE_TERMS_DEFAULT;
+    command.migration_reserve.terms = *terms;
     world_ask(w, &command);
+}
+
+static void ask_move(struct world *w, const char *guest, unsigned to)
+{
+    ask_move_by(w, guest, to, &MOVE_TERMS_DEFAULT);
+}
+
+static void test_several_connections_are_for_machines(void **unused)
+{
+    static const enum guest_kind kinds[] = {KIND_VM, KIND_CELL};
+    const struct move_terms terms = {MOVE_PRE, MOVE_DOWNTIME_MS, 0, 4};
+
+    (void)unused;
+    for (unsigned i = 0; i < 2; i++) {
+        struct mode_wish wish;
+        struct world w;
+        unsigned from, to;
+
+        lives(&w, 3);
+        w.kind = kinds[i];
+        from = created(&w, "web", RESTART_ALWAYS);
+        to = from % 3 + 1;
+        w.has_answer = false;
+        ask_move_by(&w, "web", to, &terms);
+        for (int ms = 0; ms < 1000 && !w.has_answer && world_state(&w)->n_migrations == 0; ms++)
+            world_run(&w, 1);
+        assert_int_equal(world_state(&w)->n_migrations, kinds[i] == KIND_VM);
+        if (kinds[i] == KIND_VM) {
+            const struct migration *m = &world_state(&w)->migrations[0];
+
+            core_move_wish(w.nodes[from].core, state_guest(world_state(&w), "web"), m->from, m->to,
+                           &m->terms, &wish);
+            assert_int_equal(wish.terms.connections, 4);
+        }
+        assert_true(world_answered(&w, 5000));
+        assert_int_equal(w.answer.kind, kinds[i] == KIND_VM ? ANSWER_DONE : ANSWER_REFUSED);
+        if (kinds[i] != KIND_VM)
+            assert_string_equal(w.answer.text, "guest web is no vm: it moves by one connection");
+        assert_int_equal(state_guest(world_state(&w), "web")->placement.node,
+                         w.nodes[kinds[i] == KIND_VM ? to : from].id);
+        world_deinit(&w);
+    }
 }
 
 static void test_a_move_outlasts_its_leader(void **unused)
@@ -434,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_guest_whose_switch_does_not_follow_is_activated_later),
         cmocka_unit_test(test_migration_survives_the_death_of_either_end),
         cmocka_unit_test(test_migration_survives_restarts_of_skeind),
+        cmocka_unit_test(test_several_connections_are_for_machines),
         cmocka_unit_test(test_a_move_outlasts_its_leader),
         cmocka_unit_test(test_a_move_that_was_undone_unseen),
         cmocka_unit_test(test_a_guest_does_not_wait_for_a_stream_that_broke),

@@ -51,7 +51,7 @@ static void fill(struct guard_request *request, enum guard_op op)
         .index = 78,
         .copy = {"web", 5},
         .migration = 12,
-        .wish = {{MOVE_POST, 50, 20000}, 100000, true, true},
+        .wish = {{MOVE_POST, 50, 20000, 1}, 100000, true, true},
         .grace_ms = 1000,
         .timeout_ms = 500,
         .keep_upper = true,

@@ -151,7 +151,7 @@ static void job_and_result_are_read_back(void **state)
     fill_run(&job.run);
     job.n_argv = 2;
     job.argv = argv;
-    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000}, 100000, 300000, true, false};
+    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000, 4}, 100000, 300000, true, false};
     writer_init(&w, buffer, sizeof(buffer));
     job_encode(&job, &w);
     assert_int_equal(job_decode(buffer, w.size, &back), 0);
@@ -159,6 +159,7 @@ static void job_and_result_are_read_back(void **state)
     assert_null(back.argv[2]);
     assert_string_equal(back.run.spec.name, job.run.spec.name);
     assert_int_equal(back.wish.terms.mode, MOVE_PRE);
+    assert_int_equal(back.wish.terms.connections, 4);
     assert_int_equal(back.wish.link_kbps, 100000);
     job_deinit(&back);
     assert_int_equal(job_decode(buffer, w.size - 1, &back), -EBADMSG);

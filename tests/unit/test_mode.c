@@ -59,7 +59,7 @@ static void the_mode_follows_from_the_facts(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct mode_wish wish = {
-            .terms = {rows[i].asked, rows[i].downtime_ms, rows[i].bandwidth_kbps},
+            .terms = {rows[i].asked, rows[i].downtime_ms, rows[i].bandwidth_kbps, 1},
             .link_kbps = rows[i].link_kbps,
             .target_can_lazy = true,
             .allows_post = rows[i].allows_post};
@@ -86,7 +86,7 @@ static void the_mode_follows_from_the_facts(void **unused)
 static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
 {
     const struct mode_wish wish = {
-        .terms = {MOVE_AUTO, 100, 0}, .link_kbps = 100000, .allows_post = true};
+        .terms = {MOVE_AUTO, 100, 0, 1}, .link_kbps = 100000, .allows_post = true};
     struct look look = {.memory_bytes = 64 * MIB, .can_lazy = true};
     struct mode_verdict verdict;
 
@@ -98,7 +98,7 @@ static void a_target_without_userfaultfd_rules_post_copy_out(void **unused)
 
 static void files_that_go_ahead_are_not_waited_for(void **unused)
 {
-    const struct mode_wish wish = {.terms = {MOVE_AUTO, 300, 0}, .link_kbps = 1000000};
+    const struct mode_wish wish = {.terms = {MOVE_AUTO, 300, 0, 1}, .link_kbps = 1000000};
     struct look look = {
         .memory_bytes = MIB, .files_bytes = 301ull * MIB, .ahead_bytes = 300ull * MIB};
     struct mode_verdict verdict;
@@ -119,7 +119,7 @@ static void files_that_go_ahead_are_not_waited_for(void **unused)
 static void what_moves_have_shown_counts(void **unused)
 {
     struct mode_wish wish = {
-        .terms = {MOVE_AUTO, 300, 0}, .target_can_lazy = true, .allows_post = true};
+        .terms = {MOVE_AUTO, 300, 0, 1}, .target_can_lazy = true, .allows_post = true};
     struct look look = {.memory_bytes = 64 * MIB, .can_lazy = true};
     struct mode_verdict verdict;
 
@@ -155,7 +155,7 @@ static void a_live_copy_ends_by_post_copy(void **unused)
 
     (void)unused;
     for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++) {
-        struct mode_wish wish = {.terms = {live[i].asked, 100, 0},
+        struct mode_wish wish = {.terms = {live[i].asked, 100, 0, 1},
                                  .target_can_lazy = live[i].target_can_lazy,
                                  .allows_post = live[i].allows_post};
 
@@ -187,7 +187,7 @@ static void the_last_round_takes_a_part_of_the_downtime(void **unused)
 
 static void a_wish_survives_the_way(void **unused)
 {
-    const struct mode_wish wish = {{MOVE_POST, 50, 20000}, 100000, 300000, true, false};
+    const struct mode_wish wish = {{MOVE_PRE, 50, 20000, 4}, 100000, 300000, true, false};
     struct mode_wish back;
     uint8_t bytes[32];
     struct writer w;
@@ -205,10 +205,26 @@ static void a_wish_survives_the_way(void **unused)
     assert_int_equal(back.copy_kbps, 300000);
     assert_true(back.target_can_lazy);
     assert_false(back.allows_post);
+    bytes[0] = MOVE_POST; /* of which several connections are not possible */
+    reader_init(&r, bytes, w.size);
+    mode_wish_decode(&r, &back);
+    assert_false(reader_done(&r));
     bytes[0] = 0; /* no mode */
     reader_init(&r, bytes, w.size);
     mode_wish_decode(&r, &back);
     assert_false(reader_done(&r));
+}
+
+static void several_connections_go_with_pre_copy_alone(void **unused)
+{
+    (void)unused;
+    for (enum move_mode mode = MOVE_AUTO; mode <= MOVE_POST; mode++) {
+        assert_false(move_connections_fit(mode, 0));
+        assert_true(move_connections_fit(mode, 1));
+        assert_int_equal(move_connections_fit(mode, 2), mode == MOVE_PRE);
+        assert_int_equal(move_connections_fit(mode, MOVE_CONNECTIONS_MAX), mode == MOVE_PRE);
+        assert_false(move_connections_fit(mode, MOVE_CONNECTIONS_MAX + 1));
+    }
 }
 
 /* Rounds of a guest that writes at a steady rate over a link of a steady rate, one after the other.
@@ -283,7 +299,7 @@ static void a_short_round_says_nothing_of_the_link(void **unused)
 
 static void what_it_will_stand_still_for_follows_from_what_is_left(void **unused)
 {
-    struct mode_wish wish = {.terms = {MOVE_STOP, 300, 0}, .link_kbps = 100000};
+    struct mode_wish wish = {.terms = {MOVE_STOP, 300, 0, 1}, .link_kbps = 100000};
     struct mode_rounds rounds = {0};
 
     (void)unused;
@@ -316,6 +332,7 @@ int main(void)
         cmocka_unit_test(what_it_will_stand_still_for_follows_from_what_is_left),
         cmocka_unit_test(a_short_round_says_nothing_of_the_link),
         cmocka_unit_test(a_wish_survives_the_way),
+        cmocka_unit_test(several_connections_go_with_pre_copy_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,7 +176,8 @@ static void test_orders_and_answers_survive_the_way(void **state)
                                        .is_paused = true,
                                        .post_after = 2,
                                        .last_round_ms = 300,
-                                       .rate_kbps = 90000};
+                                       .rate_kbps = 90000,
+                                       .connections = 4};
     const struct vm_reply reply = {
         .answer = VM_ANSWER_MOVED, .bytes = 1, .frozen_us = 2, .handed_over_us = 3, .text = "x"};
     struct vm_request request_back;
@@ -192,6 +193,7 @@ static void test_orders_and_answers_survive_the_way(void **state)
     assert_int_equal(request_back.post_after, 2);
     assert_int_equal(request_back.last_round_ms, 300);
     assert_int_equal(request_back.rate_kbps, 90000);
+    assert_int_equal(request_back.connections, 4);
     for (size_t size = 0; size < w.size; size++)
         assert_int_equal(vm_request_decode(bytes, size, &request_back), -EBADMSG);
     bytes[1] = VM_ORDER_END;
