@@ -54,10 +54,13 @@ void look_encode(const struct look *look, struct writer *w)
 {
     write_u64(w, look->memory_bytes);
     write_u64(w, look->files_bytes);
+    write_u64(w, look->volumes_bytes);
+    write_u64(w, look->shm_bytes);
     write_u64(w, look->ahead_bytes);
     write_u32(w, look->n_ahead);
     write_u64(w, look->dirty_bytes_per_s);
     write_u32(w, look->n_processes);
+    write_bool(w, look->stages_memory);
     write_bool(w, look->can_track_dirty);
     write_bool(w, look->can_pre);
     write_bool(w, look->can_lazy);
@@ -77,10 +80,13 @@ int look_decode(const void *data, size_t size, struct look *ret)
     reader_init(&r, data, size);
     look.memory_bytes = read_u64(&r);
     look.files_bytes = read_u64(&r);
+    look.volumes_bytes = read_u64(&r);
+    look.shm_bytes = read_u64(&r);
     look.ahead_bytes = read_u64(&r);
     look.n_ahead = read_u32(&r);
     look.dirty_bytes_per_s = read_u64(&r);
     look.n_processes = read_u32(&r);
+    look.stages_memory = read_bool(&r);
     look.can_track_dirty = read_bool(&r);
     look.can_pre = read_bool(&r);
     look.can_lazy = read_bool(&r);

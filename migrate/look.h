@@ -27,12 +27,15 @@ struct look_reason {
 };
 
 struct look {
-    uint64_t memory_bytes; /* what its processes hold, shared pages once */
-    uint64_t files_bytes;  /* what it wrote: moves along, while it stands still … */
-    uint64_t ahead_bytes;  /* … but for so much of it, where it is worth that (ahead.h) … */
-    uint32_t n_ahead;      /* … in so many files, directories and the like */
+    uint64_t memory_bytes;  /* what its processes hold, shared pages once */
+    uint64_t files_bytes;   /* what it wrote: moves along, while it stands still … */
+    uint64_t volumes_bytes; /* … of that in its volumes … */
+    uint64_t shm_bytes;     /* … and in memory (/dev/shm), here and there … */
+    uint64_t ahead_bytes;   /* … but for so much of it, where it is worth that (ahead.h) … */
+    uint32_t n_ahead;       /* … in so many files, directories and the like */
     uint64_t dirty_bytes_per_s; /* how fast it writes to its memory, as far as that can be seen */
     uint32_t n_processes;
+    bool stages_memory;   /* what crosses of its memory lies on tmpfs at the target, at first */
     bool can_track_dirty; /* the kernel here knows which pages were written: pre-copy */
     bool can_pre;         /* and the mover can make use of it */
     bool can_lazy;        /* the kernel here lets pages come later: post-copy */

@@ -44,7 +44,7 @@ static void look_at_node(struct look *look)
 
 /* ---- what the guest wrote */
 
-static void look_at_tree(const char *path, struct look *look)
+static void look_at_tree(const char *path, struct look *look, uint64_t *held_bytes)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct ahead_size size = {0};
@@ -53,6 +53,7 @@ static void look_at_tree(const char *path, struct look *look)
         return;
     tree_measure(fd, 0, &size);
     look->files_bytes += size.bytes;
+    *held_bytes += size.bytes;
     if (tree_stamps_mappings(fd)) {
         look->ahead_bytes += size.bytes;
         look->n_ahead += (uint32_t)size.n;
@@ -61,12 +62,14 @@ static void look_at_tree(const char *path, struct look *look)
 
 static void look_at_trees(const struct mover_guest *guest, struct look *look)
 {
-    look_at_tree(guest->upper, look);
+    uint64_t upper_bytes = 0;
+
+    look_at_tree(guest->upper, look, &upper_bytes);
     for (uint32_t i = 0; i < guest->n_volumes; i++) {
         char path[VOLUME_PATH_SIZE];
 
         if (volume_path(guest, i, path, NULL) == 0)
-            look_at_tree(path, look);
+            look_at_tree(path, look, &look->volumes_bytes);
     }
 }
 
@@ -79,6 +82,15 @@ static uint64_t shm_bytes(const struct mover_guest *guest)
     if (statvfs(path, &status) < 0)
         return 0;
     return (uint64_t)(status.f_blocks - status.f_bfree) * status.f_frsize;
+}
+
+/* All that crosses with it but for its processes' memory. */
+static void look_at_what_it_wrote(const struct mover_guest *guest, struct look *look)
+{
+    look_at_trees(guest, look);
+    look->shm_bytes = shm_bytes(guest);
+    look->files_bytes += look->shm_bytes;
+    look->stages_memory = true;
 }
 
 /* ---- processes */
@@ -211,7 +223,12 @@ int mover_look(const struct mover_guest *guest, struct look *ret, struct err *er
     look_at_unix(guest, &l.sockets, ret);
     free(l.sockets.inodes);
     ret->dirty_bytes_per_s = dirty_rate(l.pids, l.n_pids);
-    look_at_trees(guest, ret);
-    ret->files_bytes += shm_bytes(guest);
+    look_at_what_it_wrote(guest, ret);
     return 0;
+}
+
+void mover_measure(const struct mover_guest *guest, struct look *ret)
+{
+    *ret = (struct look){.memory_bytes = mover_memory(guest)};
+    look_at_what_it_wrote(guest, ret);
 }

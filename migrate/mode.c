@@ -277,6 +277,8 @@ void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
     write_u32(w, wish->copy_kbps);
     write_bool(w, wish->target_can_lazy);
     write_bool(w, wish->allows_post);
+    write_string(w, wish->target);
+    room_encode(&wish->room, w);
 }
 
 void mode_wish_decode(struct reader *r, struct mode_wish *ret)
@@ -291,6 +293,8 @@ void mode_wish_decode(struct reader *r, struct mode_wish *ret)
     ret->copy_kbps = read_u32(r);
     ret->target_can_lazy = read_bool(r);
     ret->allows_post = read_bool(r);
+    read_string(r, ret->target, sizeof(ret->target));
+    room_decode(r, &ret->room);
     if (mode < MOVE_AUTO || mode > MOVE_POST ||
         !move_connections_fit(ret->terms.mode, ret->terms.connections))
         reader_fail(r);

@@ -3,8 +3,10 @@
 #define SKEIN_MIGRATE_MODE_H
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "base/move.h"
 #include "migrate/look.h"
+#include "migrate/room.h"
 
 enum {
     MODE_BASE_MS = 60,  /* of any move: freeze, dump, commit, restore of a small guest */
@@ -26,10 +28,12 @@ enum {
 /* What the source is told of a move, beside what it sees itself. */
 struct mode_wish {
     struct move_terms terms;
-    uint32_t link_kbps;   /* that is free on the way; 0 = not known */
-    uint32_t copy_kbps;   /* from memory to memory, as mode_measure had it; 0 = not known */
-    bool target_can_lazy; /* as of struct look */
-    bool allows_post;     /* the guest may be lost with either node while its memory follows */
+    uint32_t link_kbps;     /* that is free on the way; 0 = not known */
+    uint32_t copy_kbps;     /* from memory to memory, as mode_measure had it; 0 = not known */
+    bool target_can_lazy;   /* as of struct look */
+    bool allows_post;       /* the guest may be lost with either node while its memory follows */
+    char target[NAME_SIZE]; /* its name, for words */
+    struct node_room room;  /* there, when it was prepared */
 };
 
 struct mode_verdict {

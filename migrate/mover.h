@@ -91,6 +91,9 @@ struct mover_ops {
     /* Everything that speaks for or against moving it, found without touching it. Only for a guest
      * that runs: -ESRCH. */
     int (*look)(const struct mover_guest *guest, struct look *ret, struct err *err);
+    /* Source, cheap: fills of `ret` what it would bring along: memory, files, volumes, shm, and
+     * stages_memory. Only for a guest that runs. NULL: nobody asks for its room. */
+    void (*measure)(const struct mover_guest *guest, struct look *ret);
     /* Source, right before capture, which relies on it: all that can be done while the guest runs,
      * and check. 1: its files are worth a copy() at that rate. NULL: this mover needs no such
      * thing. */

@@ -98,6 +98,7 @@ const struct mover_ops mover_criu_ops = {
     .name = "criu",
     .check = mover_check,
     .look = mover_look,
+    .measure = mover_measure,
     .ready = mover_ready,
     .copy = mover_copy,
     .capture = mover_capture,

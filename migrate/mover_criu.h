@@ -50,7 +50,8 @@ uint64_t mover_now_us(void);
 
 int mover_check(const struct mover_guest *guest, struct err *err); /* check_criu.c */
 int mover_look(const struct mover_guest *guest, struct look *ret,
-               struct err *err); /* look_criu.c */
+               struct err *err);                                       /* look_criu.c */
+void mover_measure(const struct mover_guest *guest, struct look *ret); /* look_criu.c */
 int mover_ready(const struct mover_guest *guest, uint32_t link_kbps,
                 struct err *err); /* capture_criu.c */
 int mover_copy(const struct mover_guest *guest, int fd, const struct mover_order *order,

@@ -148,6 +148,8 @@ static int fit(const struct state *state, const struct place_request *request,
         return reason_set(reason, -ESTALE, "the guest's volumes are on %s", home->name);
     if (telemetry == NULL || !telemetry->present)
         return reason_set(reason, -ESTALE, "no live lease");
+    if (telemetry->is_full)
+        return reason_set(reason, -ENOSPC, "it had no room lately for what the guest brings");
     holder = preempt_holder(state, c->node, spec);
     if (holder != NULL)
         return reason_set(reason, -ESTALE, "it is being cleared for guest %s (priority %u)",

@@ -2,9 +2,9 @@
  *
  * Hard: up, present, not cordoned or draining, no witness, guest kind, labels, `on`, memory, whole
  * isolated cores (cores.h), image held, the guest's volumes nowhere else, not being cleared for a
- * more important guest (preempt.h), and of a machine that moves what runs it the same on both
- * nodes, and able to (consensus/vm_driver.h). Soft: backhaul headroom, then spread by
- * free memory and cores, then the name.
+ * more important guest (preempt.h), not known to be too full for what the guest brings, and of a
+ * machine that moves what runs it the same on both nodes, and able to (consensus/vm_driver.h).
+ * Soft: backhaul headroom, then spread by free memory and cores, then the name.
  */
 #ifndef SKEIN_SCHEDULER_PLACE_H
 #define SKEIN_SCHEDULER_PLACE_H
@@ -18,6 +18,7 @@
 struct node_telemetry {
     uint64_t node;
     bool present;               /* its lease is live, as far as the leader granted it */
+    bool is_full;               /* it had no room lately for what this guest brings */
     uint32_t backhaul_permille; /* use of its uplink, the busier direction */
 };
 

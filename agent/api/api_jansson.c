@@ -29,6 +29,7 @@ static const struct method methods[] = {
     {"node.drain", ON_LEADER, false, false, api_node_drain},
     {"node.remove", ON_LEADER, false, false, api_node_remove},
     {"node.known", HERE, false, true, api_node_known},
+    {"node.room", HERE, false, true, api_node_room},
     {"node.undrain", ON_LEADER, false, false, api_write},
     {"slice.create", ON_LEADER, false, false, api_write},
     {"slice.list", READ_LEADER, false, false, api_slice_list},
@@ -322,10 +323,12 @@ void api_peer_message(struct api *api, uint64_t from, bool is_answer, const uint
         log_warn("api: node %llu sent what cannot be read", (unsigned long long)from);
         return;
     }
-    if (is_answer) {
+    if (is_answer && envelope.origin.kind == ORIGIN_NODE)
+        question_answer(api, from, &envelope);
+    else if (is_answer)
         relay_answer(api, from, &envelope);
+    if (is_answer)
         return;
-    }
     envelope.origin.node = from;
     api_receive(api, &envelope);
 }
@@ -380,6 +383,7 @@ void api_end(struct api *api)
     static const char text[] = "skeind ends on the asked node; the outcome is unknown, and asking "
                                "again is harmless";
 
+    questions_end(api);
     relays_end(api, text);
     tickets_end(api, text);
 }
@@ -388,6 +392,7 @@ void api_sweep(struct api *api)
 {
     if (api->s->core != NULL)
         relays_sweep(api);
+    questions_sweep(api);
     api_sweep_streams(api);
     api_sweep_cluster(api);
     api_sweep_uploads(api);

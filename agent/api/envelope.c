@@ -50,7 +50,7 @@ int envelope_decode(const void *data, size_t size, struct envelope *ret)
     ret->origin.kind = (enum origin_kind)read_u8(&r);
     ret->origin.route_size = read_u8(&r);
     if (ret->origin.route_size > ROUTE_MAX_SIZE || ret->origin.kind < ORIGIN_LOCAL ||
-        ret->origin.kind > ORIGIN_JOIN)
+        ret->origin.kind > ORIGIN_NODE)
         return -EBADMSG;
     read_bytes(&r, ret->origin.route, ret->origin.route_size);
     ret->is_last = read_bool(&r);

@@ -15,6 +15,7 @@ enum { ROUTE_MAX_SIZE = 32 };
 enum origin_kind {
     ORIGIN_LOCAL = 1, /* a client on this node's socket */
     ORIGIN_JOIN,      /* a board that wants to join, on port 7400 */
+    ORIGIN_NODE,      /* the node itself */
 };
 
 /* Who is to get the answer. */

@@ -3,6 +3,8 @@
  *   api/api_jansson.c          messages in and out, who answers
  *   api/relay_jansson.c    what another node works on
  *   api/read_jansson.c     lists, shows, plan, status
+ *   api/ask_jansson.c      questions of this node's own to another
+ *   api/room_jansson.c     what is free here for guests that come
  *   api/check_jansson.c    what speaks for and against moving a guest
  *   api/stats_jansson.c    what a guest has used
  *   api/write_jansson.c    what goes through core: tickets
@@ -20,6 +22,7 @@
 #include "agent/api/show_jansson.h"
 #include "agent/skeind/skeind_uv.h"
 #include "consensus/token_sodium.h"
+#include "migrate/room.h"
 
 enum {
     API_ID_SIZE = 65,
@@ -28,6 +31,7 @@ enum {
     API_ANSWERS_KEPT = 64,       /* to what other nodes passed on, … */
     API_ANSWER_KEPT_SIZE = 4096, /* … of so many bytes at most */
     API_MAX_STREAMS = 64,
+    API_ASK_MS = 3000, /* so long a node's answer to another's own question is awaited */
     API_RECORDS_KEPT = 512,
     API_WINDOW = 256 * 1024,       /* bytes of a stream that its client has not taken yet */
     API_STREAM_SILENCE_MS = 15000, /* a client that says nothing for so long is gone */
@@ -72,7 +76,8 @@ struct kept_answer {
     char *text; /* heap; NULL = none */
 };
 
-struct stream; /* events, logs, exec */
+struct question; /* of this node's own, to another */
+struct stream;   /* events, logs, exec */
 struct upload;
 
 struct record {
@@ -86,6 +91,8 @@ struct api {
     size_t n_tickets, n_relays, n_streams;
     struct ticket *tickets;
     struct relay *relays;
+    struct question *questions;
+    uint64_t last_question;
     size_t kept_at; /* ring */
     struct kept_answer kept[API_ANSWERS_KEPT];
     struct stream *streams;
@@ -139,8 +146,9 @@ struct method {
 };
 
 api_method api_status, api_top, api_node_list, api_node_show, api_slice_list, api_image_list,
-    api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_guest_stats, api_node_drain,
-    api_node_remove, api_node_known, api_migration_list, api_migration_show;
+    api_guest_list, api_guest_show, api_guest_plan, api_guest_check, api_guest_stats,
+    api_node_drain, api_node_remove, api_node_known, api_node_room, api_migration_list,
+    api_migration_show;
 api_method api_write, api_token_create, api_node_join;
 api_method api_cluster_init, api_cluster_join;
 api_method api_image_begin, api_image_chunk, api_image_commit, api_image_show, api_image_export;
@@ -171,6 +179,23 @@ bool relay_is_repeated(struct api *api, const struct asker *asker);
 void relays_sweep(struct api *api);
 void relays_end(struct api *api, const char *text); /* each is answered: leader_changed */
 void relays_free(struct api *api);
+
+/* ---- questions of our own (api/ask_jansson.c) */
+
+/* NULL: none came in API_ASK_MS. Called once. */
+typedef void question_answered(void *context, const json_t *answer);
+/* Asks another node for a read. Takes params. < 0: it cannot be asked, and nothing is called. */
+int question_ask(struct api *api, uint64_t node, const char *method, json_t *params,
+                 question_answered *answered, void *context);
+void question_answer(struct api *api, uint64_t from, const struct envelope *envelope);
+void questions_sweep(struct api *api);
+void questions_end(struct api *api);
+
+/* ---- room (api/room_jansson.c) */
+
+json_t *room_to_json(const struct node_room *room);
+/* Not known when it is no answer, or that of a failure. */
+void room_of_answer(const json_t *answer, struct node_room *ret);
 
 /* ---- streams */
 

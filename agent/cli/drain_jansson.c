@@ -31,6 +31,24 @@ static void add_obstacle(json_t *row, const char *text)
     json_object_set_new(row, "reason", json_string(text));
 }
 
+/* The leader knows of no guest what it brings: a target without room for that is passed by. */
+static void pass_by(json_t *row, const json_t *check)
+{
+    const char *to = json_string_value(json_object_get(row, "to"));
+    json_t *node;
+    size_t i;
+
+    json_array_foreach(json_object_get(check, "nodes"), i, node)
+    {
+        const char *name = json_string_value(json_object_get(node, "node"));
+        const char *verdict = json_string_value(json_object_get(node, "verdict"));
+
+        if (to != NULL && name != NULL && verdict != NULL && strcmp(name, to) == 0 &&
+            strcmp(verdict, "refused") == 0)
+            json_object_set(row, "to", json_object_get(check, "chosen"));
+    }
+}
+
 static void add_check(json_t *row, const json_t *check)
 {
     const char *obstacle = obstacle_in(check);
@@ -39,6 +57,7 @@ static void add_check(json_t *row, const json_t *check)
         add_obstacle(row, obstacle);
         return;
     }
+    pass_by(row, check);
     json_object_set(row, "mode", json_object_get(check, "mode"));
     json_object_set(row, "blackout_ms", json_object_get(check, "blackout_ms"));
 }

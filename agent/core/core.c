@@ -52,6 +52,7 @@ void core_free(struct core *core)
     free(core->lead.sagas);
     free(core->lead.failovers);
     free(core->lead.failures);
+    free(core->lead.full);
     free(core->lead.drains);
     detector_deinit(&core->lead.detector);
     free(core->node.guests);
@@ -119,7 +120,7 @@ static void peer_message(struct core *core, const struct core_event *event)
         core_node_not_leader(core, event->from, message.not_leader.leader);
         break;
     case MESSAGE_CAPTURE:
-        core_move_order(core, event->from, message.migration);
+        core_move_order(core, event->from, message.capture.migration, &message.capture.room);
         break;
     case MESSAGE_RUNNING:
         core_move_notice(core, event->from, message.migration);

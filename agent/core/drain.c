@@ -28,14 +28,18 @@ static struct drain_failure *failure_of(const struct core *core, const char *gue
     return NULL;
 }
 
-void core_drain_failed(struct core *core, const char *guest, const char *text)
+void core_drain_failed(struct core *core, const char *guest, const char *text, bool had_no_room)
 {
     const struct guest *g = state_guest(&core->state, guest);
     const struct node *node = g != NULL ? state_node(&core->state, g->placement.node) : NULL;
     struct drain_failure *failure = failure_of(core, guest);
+    struct placement target;
+    struct err err;
 
     if (!core->leads || node == NULL || !node->draining)
         return;
+    if (had_no_room && core_place(core, &g->spec, node->id, &target, NULL, &err) == 0)
+        return; /* there is another one to try at once */
     if (failure == NULL)
         failure = core_append(&core->lead.failures, &core->lead.n_failures, sizeof(*failure));
     snprintf(failure->guest, sizeof(failure->guest), "%s", guest);

@@ -193,6 +193,7 @@ static void take_end(struct core *core, struct wish *wish, const struct ended_mo
     }
     wish->done_us = core->now;
     wish->was_aborted = end->was_aborted;
+    wish->had_no_room = end->had_no_room;
     snprintf(wish->text, sizeof(wish->text), "%s", end->text);
     core->lead.dirty = true;
 }
@@ -303,6 +304,30 @@ static void tell_progress(struct core *core, struct wish *wish, const struct mig
     action->answer = answer;
 }
 
+/* Nobody named the target, and it had no room: the next best. */
+static bool goes_elsewhere(struct core *core, struct wish *wish)
+{
+    const struct guest *guest = state_guest(&core->state, wish->name);
+    struct command command = {.type = COMMAND_MIGRATION_RESERVE};
+    struct err err;
+
+    if (!wish->is_free || !wish->had_no_room || guest == NULL || guest->migration != 0 ||
+        guest->placement.node != wish->from ||
+        core_place(core, &guest->spec, wish->from, &command.migration_reserve.target, NULL, &err) <
+            0)
+        return false;
+    memcpy(command.migration_reserve.guest, guest->spec.name, NAME_SIZE);
+    command.migration_reserve.source_epoch = guest->placement.epoch;
+    command.migration_reserve.terms = wish->terms;
+    if (!core_propose(core, &command, PROPOSAL_WISH, wish->ticket, NULL))
+        return false;
+    wish->phase = WISH_PROPOSED;
+    wish->limit_us = core->now + (uint64_t)CORE_PROPOSAL_LIMIT_MS * 1000;
+    wish->done_us = 0;
+    wish->was_aborted = false;
+    return true;
+}
+
 static bool migrated_effect(struct core *core, struct wish *wish)
 {
     const struct migration *m = state_migration(&core->state, wish->outcome.id);
@@ -319,6 +344,8 @@ static bool migrated_effect(struct core *core, struct wish *wish)
         end_forgotten(core, wish);
         return true;
     }
+    if (wish->was_aborted && goes_elsewhere(core, wish))
+        return false;
     if (wish->was_aborted) {
         snprintf(text, sizeof(text), "guest %s was not moved: %s", wish->name, wish->text);
         core_end_wish(core, wish, ANSWER_REFUSED, text);

@@ -195,7 +195,9 @@ void core_move_progressed(struct core *core, const struct asked *asked,
 void core_move_measured(struct core *core, uint64_t id, const struct guard_reply *reply);
 /* It may be lost with either node for a moment, since it would start again. */
 bool core_allows_post(const struct guest_spec *spec);
-void core_move_order(struct core *core, uint64_t from, uint64_t migration);
+/* The leader has the source hand it over, to a target with that room. */
+void core_move_order(struct core *core, uint64_t from, uint64_t migration,
+                     const struct node_room *room);
 void core_move_notice(struct core *core, uint64_t from, uint64_t migration);
 void core_moves_tidy(struct core *core);
 void core_move_watch(struct core *core);
@@ -315,6 +317,9 @@ void core_places_run(struct core *core);
  * for each node. */
 int core_place(struct core *core, const struct guest_spec *spec, uint64_t move_from,
                struct placement *ret, char **ret_words, struct err *err);
+/* The node had no room for what the guest brings: as long as others are to be had it is not chosen
+ * by itself for a move of the guest's. */
+void core_target_full(struct core *core, const char *guest, uint64_t node);
 /* The same on another state than the core's own. */
 int core_place_in(const struct core *core, const struct state *state, const struct guest_spec *spec,
                   uint64_t move_from, struct placement *ret, char **ret_words, struct err *err);
@@ -323,7 +328,7 @@ bool core_may_wait(const struct core *core, const struct guest_spec *spec);
 
 void core_drains_run(struct core *core);
 /* A migration of the guest was aborted. */
-void core_drain_failed(struct core *core, const char *guest, const char *text);
+void core_drain_failed(struct core *core, const char *guest, const char *text, bool had_no_room);
 /* The wish to drain a node: true when it was answered. */
 bool core_drained(struct core *core, struct wish *wish);
 /* Guests are left that cannot move, or the drain is off: the wish was answered with their names. */

@@ -163,6 +163,13 @@ static bool is_undone(const struct command *command)
     return command->type == COMMAND_MIGRATION_ABORT || command->type == COMMAND_MIGRATION_RETURN;
 }
 
+static bool had_no_room(const struct core *core, uint64_t node, uint64_t migration)
+{
+    const struct move_report *report = core_move_report(core, node, migration);
+
+    return report != NULL && report->failed && report->no_room;
+}
+
 /* A migration, before the command that ends it. */
 static bool move_to_end(const struct core *core, const struct command *command,
                         struct ended_move *ret)
@@ -175,6 +182,7 @@ static bool move_to_end(const struct core *core, const struct command *command,
         return false;
     *ret = (struct ended_move){
         .id = m->id, .from = m->from, .to = m->to, .was_aborted = is_undone(command)};
+    ret->had_no_room = had_no_room(core, m->from, m->id) || had_no_room(core, m->to, m->id);
     memcpy(ret->text, command->migration_step.reason, sizeof(ret->text));
     return true;
 }
@@ -220,7 +228,7 @@ void core_log_committed(struct core *core, const struct core_event *event)
     struct outcome outcome;
     struct proposal proposal;
     struct core_subject subject;
-    struct ended_move end;
+    struct ended_move end = {0};
     uint8_t digest[DIGEST_SIZE];
     bool drops, ends, is_ours;
 
@@ -240,8 +248,10 @@ void core_log_committed(struct core *core, const struct core_event *event)
     if (outcome.code == 0 && outcome.index == event->index) {
         applied(core, &command, &outcome, is_ours ? proposal.sent_us : core->now);
         core_record_command(core, &command, &subject, &outcome);
+        if (end.had_no_room)
+            core_target_full(core, subject.guest, end.to);
         if (is_undone(&command))
-            core_drain_failed(core, subject.guest, command.migration_step.reason);
+            core_drain_failed(core, subject.guest, end.text, end.had_no_room);
         if (drops)
             core_goods_dropped(core, digest);
         if (ends)

@@ -2,6 +2,7 @@
  * follows a handover; see core/internal.h. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/core/internal.h"
 
@@ -45,6 +46,7 @@ void core_move_wish(const struct core *core, const struct guest *guest, uint64_t
     ret->link_kbps = free_kbps(core, source, target);
     ret->copy_kbps = from == core->config.id ? core->node.copy_kbps : 0;
     ret->target_can_lazy = target->facts.can_lazy;
+    memcpy(ret->target, target->name, sizeof(ret->target));
 }
 
 /* One that kept to a bandwidth, or copied a guest that ran, says nothing of what can be had. */
@@ -89,6 +91,35 @@ void core_move_watch(struct core *core)
         }
         core_wake_at(&core->node.wake_us, move->progress_us + (uint64_t)CORE_PROGRESS_MS * 1000);
     }
+}
+
+/* ---- the leader's and the target's words to the source */
+
+void core_move_order(struct core *core, uint64_t from, uint64_t id, const struct node_room *room)
+{
+    const struct migration *m = state_migration(&core->state, id);
+    struct local_guest *local;
+
+    if (m == NULL || m->from != core->config.id || from != core->state.leader)
+        return; /* the leader tells again */
+    local = core_local_guest(core, m->guest);
+    if (local == NULL)
+        return;
+    core_move_made(core, id)->room = *room;
+    local->capture_order = id;
+    core->node.dirty = true;
+}
+
+void core_move_notice(struct core *core, uint64_t from, uint64_t id)
+{
+    const struct migration *m = state_migration(&core->state, id);
+    struct local_move *move = core_move_of(core, id);
+
+    if (move == NULL || move->frozen_us == 0 || move->report.blackout_us != 0 ||
+        core->now < move->frozen_us || (m != NULL && m->to != from))
+        return;
+    move->report.blackout_us = (uint32_t)(core->now - move->frozen_us);
+    core_node_changed(core);
 }
 
 /* ---- the stream by which it left */

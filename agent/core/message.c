@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "consensus/command.h"
 
-enum { MESSAGE_VERSION = 10 };
+enum { MESSAGE_VERSION = 11 };
 
 void node_report_deinit(struct node_report *report)
 {
@@ -119,6 +119,8 @@ static void write_move(const struct move_report *move, struct writer *w)
     write_bool(w, move->memory_here);
     write_bool(w, move->activates);
     write_bool(w, move->never_ran);
+    write_bool(w, move->no_room);
+    room_encode(&move->room, w);
     write_u64(w, move->bytes);
     move_progress_encode(&move->progress, w);
     write_u32(w, move->rate_kbps);
@@ -136,6 +138,8 @@ static void read_move(struct reader *r, struct move_report *ret)
     ret->memory_here = read_bool(r);
     ret->activates = read_bool(r);
     ret->never_ran = read_bool(r);
+    ret->no_room = read_bool(r);
+    room_decode(r, &ret->room);
     ret->bytes = read_u64(r);
     move_progress_decode(r, &ret->progress);
     ret->rate_kbps = read_u32(r);
@@ -333,6 +337,9 @@ void message_encode(const struct message *message, struct writer *w)
         write_u64(w, message->not_leader.term);
         break;
     case MESSAGE_CAPTURE:
+        write_u64(w, message->capture.migration);
+        room_encode(&message->capture.room, w);
+        break;
     case MESSAGE_RUNNING:
         write_u64(w, message->migration);
         break;
@@ -377,6 +384,9 @@ static int read_message(struct reader *r, struct message *ret)
         ret->not_leader.term = read_u64(r);
         return 0;
     case MESSAGE_CAPTURE:
+        ret->capture.migration = read_u64(r);
+        room_decode(r, &ret->capture.room);
+        return 0;
     case MESSAGE_RUNNING:
         ret->migration = read_u64(r);
         return 0;

@@ -108,6 +108,8 @@ struct move_report {
     bool memory_here;              /* target: nothing of it is still to follow */
     bool activates;                /* target: the guard was asked, and has not answered */
     bool never_ran;                /* target: of what failed; no memory was asked for, either */
+    bool no_room;                  /* of what failed: the target has no room for it */
+    struct node_room room;         /* target: when it was prepared */
     uint64_t bytes;                /* that crossed, source */
     struct move_progress progress; /* source */
     uint32_t rate_kbps;            /* source: lately */
@@ -161,7 +163,11 @@ struct message {
             uint64_t leader; /* 0 = unknown */
             uint64_t term;
         } not_leader;
-        uint64_t migration; /* CAPTURE, RUNNING */
+        uint64_t migration; /* RUNNING */
+        struct {
+            uint64_t migration;
+            struct node_room room; /* as the target said */
+        } capture;
         struct node_facts facts;
         uint64_t about; /* ASK: a node */
         uint64_t token; /* PING, PONG: the helper's own, comes back as it was */

@@ -265,6 +265,7 @@ static void act(struct core *core, struct local_guest *local, const struct migra
         action->patience_ms = saga_patience_ms(kind == KIND_VM, m->terms.downtime_ms);
         action->manner = core_pace_manner(kind, m->terms.mode);
         core_move_wish(core, guest, m->from, m->to, &m->terms, &action->guard->wish);
+        action->guard->wish.room = core_move_made(core, m->id)->room;
         break;
     case SAGA_ACTIVATE:
         move = core_move_made(core, m->id);
@@ -394,6 +395,7 @@ void core_move_failed(struct core *core, struct local_move *move, const struct a
                       const struct guard_reply *reply)
 {
     keep_words(core, move, asked, reply);
+    move->report.no_room = reply->code == -ENOSPC;
     /* The guard had none any more, or it ended before it was let go; and was asked once. */
     move->report.never_ran = asked->op == GUARD_ACTIVATE &&
                              (reply->code == -ENOENT || reply->code == -EOWNERDEAD) &&
@@ -464,36 +466,12 @@ void core_move_done(struct core *core, struct local_guest *local, const struct a
         move->frozen_us = reply->frozen_us;
         core_move_measured(core, asked->migration, reply);
     }
+    if (asked->op == GUARD_PREPARE)
+        move->report.room = reply->room;
     move->is_received = asked->op == GUARD_RECEIVE;
     if (asked->op == GUARD_ACTIVATE && m != NULL) {
         local->notice_us = core->now + (uint64_t)core->config.timers.beat_ms * 1000;
         tell_running(core, m);
     }
-    core_node_changed(core);
-}
-
-void core_move_order(struct core *core, uint64_t from, uint64_t id)
-{
-    const struct migration *m = state_migration(&core->state, id);
-    struct local_guest *local;
-
-    if (m == NULL || m->from != core->config.id || from != core->state.leader)
-        return; /* the leader tells again */
-    local = core_local_guest(core, m->guest);
-    if (local == NULL)
-        return;
-    local->capture_order = id;
-    core->node.dirty = true;
-}
-
-void core_move_notice(struct core *core, uint64_t from, uint64_t id)
-{
-    const struct migration *m = state_migration(&core->state, id);
-    struct local_move *move = core_move_of(core, id);
-
-    if (move == NULL || move->frozen_us == 0 || move->report.blackout_us != 0 ||
-        core->now < move->frozen_us || (m != NULL && m->to != from))
-        return;
-    move->report.blackout_us = (uint32_t)(core->now - move->frozen_us);
     core_node_changed(core);
 }

@@ -89,17 +89,18 @@ struct local_guest {
 
 struct local_move {
     struct move_report report;
-    bool is_captured;     /* source: the guard said that the capture is whole */
-    bool is_received;     /* target: all of it is here, and does not run yet */
-    uint32_t n_activated; /* target: how often the guard was asked to let it go */
-    uint64_t frozen_us;   /* source: since when, own clock */
-    uint64_t progress_us; /* source: when it was last asked how far it is */
-    uint64_t heard_us;    /* source: and when that was last heard */
-    int stream_code;      /* source: why its stream ended early; 0 = it did not … */
-    bool is_cut;          /* … and its capture with it: the guest runs again … */
-    uint64_t word_us;     /* … and how long the target's word on that is waited for */
-    bool is_calm;         /* source: its stream is one that nobody stands still for */
-    uint64_t over_us;     /* when it left the state; 0 = in flight */
+    struct node_room room; /* source: of the target, as the leader's order had it */
+    bool is_captured;      /* source: the guard said that the capture is whole */
+    bool is_received;      /* target: all of it is here, and does not run yet */
+    uint32_t n_activated;  /* target: how often the guard was asked to let it go */
+    uint64_t frozen_us;    /* source: since when, own clock */
+    uint64_t progress_us;  /* source: when it was last asked how far it is */
+    uint64_t heard_us;     /* source: and when that was last heard */
+    int stream_code;       /* source: why its stream ended early; 0 = it did not … */
+    bool is_cut;           /* … and its capture with it: the guest runs again … */
+    uint64_t word_us;      /* … and how long the target's word on that is waited for */
+    bool is_calm;          /* source: its stream is one that nobody stands still for */
+    uint64_t over_us;      /* when it left the state; 0 = in flight */
 };
 
 enum unpack_state { UNPACK_WANTED = 0, UNPACK_ASKED, UNPACK_DONE, UNPACK_FAILED };
@@ -252,6 +253,7 @@ struct peer {
 struct ended_move {
     uint64_t id, from, to; /* id 0 = none */
     bool was_aborted;
+    bool had_no_room; /* at the target, as far as this node has heard */
     char text[REASON_SIZE];
 };
 
@@ -274,9 +276,11 @@ struct wish {
     uint64_t epoch;       /* guest's that is waited for */
     uint64_t began_us, limit_us;
     struct outcome outcome;
-    uint64_t from, to; /* migrate */
-    uint64_t done_us;  /* migrate: done was applied */
-    bool was_aborted;
+    uint64_t from, to;       /* migrate */
+    bool is_free;            /* migrate: nobody named the target */
+    struct move_terms terms; /* migrate */
+    uint64_t done_us;        /* migrate: done was applied */
+    bool was_aborted, had_no_room;
     struct move_progress told; /* migrate: what the user heard last */
     const char *told_step;
     char text[REASON_SIZE];
@@ -299,6 +303,13 @@ struct drain_failure {
     char guest[NAME_SIZE];
     uint64_t retry_us;
     char text[REASON_SIZE];
+};
+
+/* A target that had no room for what a guest brings: others are chosen for it for a while. */
+struct full_target {
+    char guest[NAME_SIZE];
+    uint64_t node;
+    uint64_t until_us;
 };
 
 /* A drain with a deadline, as long as this leader has seen it. */
@@ -336,13 +347,14 @@ struct leader_part {
     uint64_t authority_us;     /* since when without a gap; 0 = it has none */
     uint64_t steady_us;        /* since when without a gap longer than the grace; 0 = such a gap */
     uint64_t no_authority_us;  /* since when; 0 = it has it, or had none yet */
-    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers, n_failures, n_drains;
+    size_t n_peers, n_proposals, n_wishes, n_sagas, n_failovers, n_failures, n_full, n_drains;
     struct peer *peers; /* by id */
     struct proposal *proposals;
     struct wish *wishes;
     struct saga *sagas;
     struct failover *failovers;
     struct drain_failure *failures;
+    struct full_target *full;
     struct drain_clock *drains;
     size_t n_inquiries;
     struct inquiry inquiries[CORE_MAX_INQUIRIES];

@@ -8,7 +8,7 @@
 #include "agent/core/internal.h"
 #include "scheduler/preempt.h"
 
-enum { PLACE_RETRY_MS = 1000 };
+enum { PLACE_RETRY_MS = 1000, FULL_MS = 60000 };
 
 static char *join_reasons(const struct core *core, const struct place_result *result)
 {
@@ -33,6 +33,45 @@ static char *join_reasons(const struct core *core, const struct place_result *re
     return words;
 }
 
+/* ---- targets that had no room for a guest */
+
+void core_target_full(struct core *core, const char *guest, uint64_t node)
+{
+    struct leader_part *lead = &core->lead;
+    struct full_target *full;
+
+    for (size_t i = lead->n_full; i-- > 0;) {
+        full = &lead->full[i];
+        if (core->now >= full->until_us || (full->node == node && strcmp(full->guest, guest) == 0))
+            core_take_out(lead->full, &lead->n_full, sizeof(*full), i);
+    }
+    full = core_append(&lead->full, &lead->n_full, sizeof(*full));
+    snprintf(full->guest, sizeof(full->guest), "%s", guest);
+    full->node = node;
+    full->until_us = core->now + (uint64_t)FULL_MS * 1000;
+}
+
+static bool was_full(const struct core *core, const char *guest, uint64_t node)
+{
+    for (size_t i = 0; i < core->lead.n_full; i++) {
+        const struct full_target *full = &core->lead.full[i];
+
+        if (full->node == node && core->now < full->until_us && strcmp(full->guest, guest) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of a move whose target nobody named: who names one may know better by now. */
+static void mark_full(const struct core *core, const struct place_request *request,
+                      struct node_telemetry *telemetry)
+{
+    if (!request->is_move || request->spec->on[0] != '\0')
+        return;
+    for (size_t i = 0; i < request->n_telemetry; i++)
+        telemetry[i].is_full = was_full(core, request->spec->name, telemetry[i].node);
+}
+
 int core_place_in(const struct core *core, const struct state *state, const struct guest_spec *spec,
                   uint64_t move_from, struct placement *ret, char **ret_words, struct err *err)
 {
@@ -42,6 +81,7 @@ int core_place_in(const struct core *core, const struct state *state, const stru
     int code;
 
     telemetry = core_telemetry(core, core->now, &request.n_telemetry);
+    mark_full(core, &request, telemetry);
     request.telemetry = telemetry;
     code = place_guest(state, &request, &result, err);
     free(telemetry);

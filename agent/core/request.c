@@ -383,6 +383,7 @@ void core_wish(struct core *core, const struct core_event *event)
     struct command *command = event->command;
     const struct outcome *before;
     struct wish *wish;
+    bool is_move = command->type == COMMAND_MIGRATION_RESERVE, is_free;
 
     if (is_refused_now(core, event)) {
         command_deinit(command);
@@ -405,8 +406,12 @@ void core_wish(struct core *core, const struct core_event *event)
         core_remove_begin(core, event);
         return;
     }
+    is_free = is_move && command->migration_reserve.target.node == 0;
     if (complete(core, event->ticket, command)) {
         wish = wish_add(core, event);
+        wish->is_free = is_free;
+        if (is_move)
+            wish->terms = command->migration_reserve.terms;
         if (core_wish_propose(core, wish, command))
             core_wake_at(&core->lead.wake_us, wish->limit_us);
     }

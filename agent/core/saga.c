@@ -80,10 +80,13 @@ static void propose_step(struct core *core, const struct saga *saga, const struc
 
 static void order_capture(struct core *core, const struct migration *m)
 {
-    struct message message = {.type = MESSAGE_CAPTURE, .migration = m->id};
+    const struct move_report *target = core_move_report(core, m->to, m->id);
+    struct message message = {.type = MESSAGE_CAPTURE, .capture.migration = m->id};
 
+    if (target != NULL)
+        message.capture.room = target->room;
     if (m->from == core->config.id)
-        core_move_order(core, core->config.id, m->id);
+        core_move_order(core, core->config.id, m->id, &message.capture.room);
     else
         core_send(core, m->from, &message);
 }

@@ -155,6 +155,7 @@ void job_result_encode(const struct job_result *result, struct writer *w)
     write_u64(w, result->handed_over_us);
     write_u8(w, (uint8_t)result->mode);
     write_bool(w, result->copies_files);
+    room_encode(&result->room, w);
 }
 
 int job_result_decode(const void *data, size_t size, struct job_result *ret)
@@ -175,5 +176,6 @@ int job_result_decode(const void *data, size_t size, struct job_result *ret)
     if (ret->mode > MOVE_POST)
         reader_fail(&r);
     ret->copies_files = read_bool(&r);
+    room_decode(&r, &ret->room);
     return reader_done(&r) ? 0 : -EBADMSG;
 }

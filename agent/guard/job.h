@@ -12,14 +12,14 @@ enum job_kind {
     JOB_LOOK,      /* run, pid, fd: a struct look is written there */
     JOB_CONSOLE,   /* run, pid, 3 fds */
     JOB_CLEAN_UP,  /* run, keep_upper */
-    JOB_PREPARE,   /* run, keep_upper: its image is there, and nothing of an earlier life but, with
-                    * keep_upper, what was kept for this one */
-    JOB_SURVEY,    /* run, pid, wish -> mode, which is not AUTO, copies_files: ready for CAPTURE, it
-                    * runs on */
-    JOB_COPY,      /* run, pid, wish, fd -> mode of CAPTURE, which goes on: it runs on */
-    JOB_CAPTURE,   /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
-    JOB_STAND_BY,  /* run: does what ACTIVATE would before the guest runs, once it is received */
-    JOB_RECEIVE,   /* run, fd -> bytes, handed_over_us; pid, of a mover that is live */
+    JOB_PREPARE, /* run, keep_upper -> room, of one that moves here: its image is there, and nothing
+                  * of an earlier life but, with keep_upper, what was kept for this one */
+    JOB_SURVEY,  /* run, pid, wish -> mode, which is not AUTO, copies_files: ready for CAPTURE, it
+                  * runs on */
+    JOB_COPY,    /* run, pid, wish, fd -> mode of CAPTURE, which goes on: it runs on */
+    JOB_CAPTURE, /* run, pid, wish, fd -> bytes, frozen_us, handed_over_us, mode */
+    JOB_STAND_BY, /* run: does what ACTIVATE would before the guest runs, once it is received */
+    JOB_RECEIVE,  /* run, fd -> bytes, handed_over_us; pid, of a mover that is live */
     JOB_AWAIT_RESTORED, /* run: who stands by has done so, or cannot */
     JOB_ACTIVATE,       /* run -> pid; mode POST: its memory follows */
     JOB_AWAIT,          /* run: all of its memory is here */
@@ -73,7 +73,8 @@ struct job_result {
     int32_t status; /* exit code, or 128 + signal */
     uint64_t bytes, frozen_us, handed_over_us;
     enum move_mode mode;
-    bool copies_files; /* SURVEY: COPY is worth it, in any mode */
+    bool copies_files;     /* SURVEY: COPY is worth it, in any mode */
+    struct node_room room; /* PREPARE */
 };
 
 void job_init(struct job *job);

@@ -14,6 +14,7 @@
 #include "agent/guard/health_posix.h"
 #include "agent/guard/kept_posix.h"
 #include "agent/guard/process_posix.h"
+#include "agent/guest/room_posix.h"
 #include "agent/guest/unpack_archive.h"
 #include "base/clean.h"
 #include "migrate/mover.h"
@@ -218,12 +219,14 @@ static int expect(struct scene *s, struct err *err)
     return rc < 0 ? rc : s->kind->mover->expect(&s->mover, &join, err);
 }
 
-static int prepare(struct scene *s, struct err *err)
+static int prepare(struct scene *s, struct job_result *ret, struct err *err)
 {
     int rc = check_image(s, err);
 
     if (rc == 0)
         rc = begin_upper(s, s->job->keep_upper, err);
+    if (rc == 0 && s->job->is_target)
+        guest_room(&ret->room);
     if (rc == 0 && s->job->is_target && s->kind->mover != NULL && s->kind->mover->expect != NULL)
         rc = expect(s, err);
     return rc < 0 ? rc : s->kind->prepare(&s->job->run, &s->paths, err);
@@ -231,27 +234,45 @@ static int prepare(struct scene *s, struct err *err)
 
 /* The mode that it will be captured in. What cannot be is found here, before it stands still for
  * nothing; who insists on a mode has it tried. */
-static int pick_mode(struct scene *s, struct mode_verdict *ret, struct err *err)
+static int pick_mode(struct scene *s, struct look *look, struct mode_verdict *ret, struct err *err)
 {
-    struct look look = {0};
-    int rc = s->kind->mover->look(&s->mover, &look, err);
+    int rc = s->kind->mover->look(&s->mover, look, err);
 
     if (rc < 0)
         return rc;
-    if (look_obstacle(&look) != NULL)
-        return err_set(err, -ENOTSUP, "%s", look_obstacle(&look));
-    look.n_reasons = 0;
-    mode_pick(&s->job->wish, &look, ret);
-    return ret->mode == 0 ? err_set(err, -ENOTSUP, "%s", look.reasons[0].text) : 0;
+    if (look_obstacle(look) != NULL)
+        return err_set(err, -ENOTSUP, "%s", look_obstacle(look));
+    look->n_reasons = 0;
+    mode_pick(&s->job->wish, look, ret);
+    return ret->mode == 0 ? err_set(err, -ENOTSUP, "%s", look->reasons[0].text) : 0;
+}
+
+/* -ENOSPC: what was found, or is measured now (`look` NULL), has no room at the target. */
+static int find_room(struct scene *s, const struct look *look, enum move_mode mode, struct err *err)
+{
+    const struct mode_wish *wish = &s->job->wish;
+    struct room_need need;
+    struct look own;
+
+    if (!wish->room.is_known || s->kind->mover->measure == NULL)
+        return 0;
+    if (look == NULL)
+        s->kind->mover->measure(&s->mover, &own);
+    room_need_of(look != NULL ? look : &own, mode, &need);
+    return room_check(&wish->room, &need, wish->target, err);
 }
 
 static int survey(struct scene *s, struct job_result *ret, struct err *err)
 {
     struct mode_verdict verdict = {.mode = s->job->wish.terms.mode};
+    bool picks = verdict.mode == MOVE_AUTO;
     int rc = check_process(s->job, err);
+    struct look look = {0};
 
-    if (rc == 0 && verdict.mode == MOVE_AUTO)
-        rc = pick_mode(s, &verdict, err);
+    if (rc == 0 && picks)
+        rc = pick_mode(s, &look, &verdict, err);
+    if (rc == 0)
+        rc = find_room(s, picks ? &look : NULL, verdict.mode, err);
     ret->mode = verdict.mode;
     if (rc == 0 && s->kind->mover->ready != NULL)
         rc = s->kind->mover->ready(&s->mover, mode_link_kbps(&s->job->wish), err);
@@ -287,6 +308,8 @@ static int capture(struct scene *s, struct job_result *ret, struct err *err)
 
     if (rc == 0 && mover->ready == NULL)
         rc = mover->check(&s->mover, err);
+    if (rc == 0 && mover->is_live)
+        rc = find_room(s, NULL, order.mode, err);
     if (rc == 0)
         rc = (copies ? mover->copy : mover->capture)(&s->mover, s->job->fds[0], &order, &report,
                                                      err);
@@ -403,7 +426,7 @@ static int run_on_guest(struct scene *s, struct job_result *ret, struct err *err
     case JOB_CLEAN_UP:
         return clean_up(s, s->job->keep_upper, err);
     case JOB_PREPARE:
-        return prepare(s, err);
+        return prepare(s, ret, err);
     case JOB_SURVEY:
         return survey(s, ret, err);
     case JOB_COPY:

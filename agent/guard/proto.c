@@ -63,24 +63,9 @@ static const struct {
     [GUARD_KEEP_VOLUMES] = {"keep-volumes", HAS_INDEX | HAS_KEEPS},
 };
 
-static const char *const state_names[] = {
-    [GUEST_STARTING] = "starting",   [GUEST_RUNNING] = "running",
-    [GUEST_FROZEN] = "frozen",       [GUEST_STOPPING] = "stopping",
-    [GUEST_EXITED] = "exited",       [GUEST_PREPARED] = "prepared",
-    [GUEST_RECEIVED] = "received",   [GUEST_HANDED_OVER] = "handed-over",
-    [GUEST_RESTORING] = "restoring",
-};
-
-static const size_t n_states = sizeof(state_names) / sizeof(state_names[0]);
-
 const char *guard_op_name(enum guard_op op)
 {
     return op >= GUARD_HELLO && op < GUARD_OP_END ? ops[op].name : "unknown";
-}
-
-const char *guard_guest_state_name(enum guard_guest_state state)
-{
-    return state >= GUEST_STARTING && (size_t)state < n_states ? state_names[state] : "unknown";
 }
 
 void guard_request_init(struct guard_request *request)
@@ -320,8 +305,7 @@ static void read_report(struct reader *r, struct guard_report *ret)
     ret->exit_status = (int32_t)read_u32(r);
     ret->pid = read_u32(r);
     ret->n_starts = read_u32(r);
-    if (!name_is_valid(ret->guest) || ret->state < GUEST_STARTING ||
-        (size_t)ret->state >= n_states ||
+    if (!name_is_valid(ret->guest) || ret->state < GUEST_STARTING || ret->state > GUEST_RESTORING ||
         ret->frozen_by > (FROZEN_BY_LEASE | FROZEN_BY_MIGRATION | FROZEN_BY_USER))
         reader_fail(r);
 }
@@ -390,6 +374,9 @@ static void write_answer(const struct guard_reply *reply, struct writer *w)
         write_u64(w, reply->stats.sent_bytes);
         write_u64(w, reply->stats.received_bytes);
         break;
+    case GUARD_PREPARE:
+        room_encode(&reply->room, w);
+        break;
     default:
         break;
     }
@@ -439,6 +426,9 @@ static int read_answer(struct reader *r, struct guard_reply *ret)
         ret->stats.n_processes = read_u64(r);
         ret->stats.sent_bytes = read_u64(r);
         ret->stats.received_bytes = read_u64(r);
+        break;
+    case GUARD_PREPARE:
+        room_decode(r, &ret->room);
         break;
     default:
         break;

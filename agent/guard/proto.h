@@ -42,7 +42,7 @@ enum guard_op {
     GUARD_EXEC,       /* copy + argv + 3 fds -> status */
     GUARD_CONSOLE,    /* copy + 3 fds: joins them to its console until either side ends */
     GUARD_LOGS,       /* guest -> fd of its log, read only */
-    GUARD_PREPARE,    /* target: run with epoch = migration id */
+    GUARD_PREPARE,    /* target: run with epoch = migration id -> room */
     GUARD_CAPTURE,    /* source: copy + migration + wish + fd -> report; stays frozen, reason
                          "migration" */
     GUARD_RECEIVE,    /* target: guest + migration + fd -> report */
@@ -164,6 +164,7 @@ struct guard_reply {
     uint32_t n_reports;
     struct guard_report *reports; /* LIST; owned */
     struct guard_stats stats;     /* STATS */
+    struct node_room room;        /* PREPARE */
     int fd;                       /* LOGS: the receiver's to close; -1 = none */
 };
 

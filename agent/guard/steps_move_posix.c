@@ -111,7 +111,16 @@ static enum step prepare_job(struct work *work, struct operation *op)
     return operation_job(work, op, &work->config.cells, &job);
 }
 
-const step_fn steps_prepare[] = {prepare_check, step_make_cgroup, prepare_job, step_plug, NULL};
+/* The next job's result takes the place of this one's. */
+static enum step prepare_room(struct work *work, struct operation *op)
+{
+    (void)work;
+    op->reply.room = op->result.room;
+    return STEP_NEXT;
+}
+
+const step_fn steps_prepare[] = {prepare_check, step_make_cgroup, prepare_job,
+                                 prepare_room,  step_plug,        NULL};
 const step_fn undo_prepare[] = {step_undo,          step_unplug, step_clean_up,
                                 step_remove_cgroup, step_forget, NULL};
 

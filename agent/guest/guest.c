@@ -24,11 +24,11 @@ void guest_paths_init(struct guest_paths *paths, const char *name,
     PATH(image_root, "/var/lib/skein/roots/%s", digest_text);
     PATH(upper, GUEST_FILES "/%s/upper", name);
     PATH(work, GUEST_FILES "/%s/work", name);
-    PATH(merged, "/run/skein/guests/%s/root", name);
+    PATH(merged, GUEST_MEMORY "/%s/root", name);
     PATH(log, GUEST_LOGS "/%s.log", name);
     PATH(netns, "/run/skein/netns/%s", name);
-    PATH(checkpoint, "/run/skein/guests/%s/checkpoint", name);
-    PATH(snapshot, "/run/skein/guests/%s/snapshot", name);
+    PATH(checkpoint, GUEST_MEMORY "/%s/checkpoint", name);
+    PATH(snapshot, GUEST_MEMORY "/%s/snapshot", name);
 }
 
 void guest_volumes_name(char ret[VOLUMES_NAME_SIZE], const char *guest, uint64_t created)

@@ -20,6 +20,7 @@
 #define GUEST_VOLUMES "/var/lib/skein/volumes"
 #define GUEST_FILES   "/var/lib/skein/guests"
 #define GUEST_LOGS    "/var/log/skein/guests"
+#define GUEST_MEMORY  "/run/skein/guests" /* on tmpfs */
 #define GUEST_KEPT    "kept" /* in GUEST_FILES/NAME: they are its own again at its next start here */
 
 enum {

@@ -36,6 +36,16 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
     return rc < 0 ? rc : mover_look(&inside, ret, err);
 }
 
+static void measure(const struct mover_guest *guest, struct look *ret)
+{
+    struct mover_guest inside;
+    struct err err;
+
+    *ret = (struct look){0};
+    if (see_inside(guest, &inside, &err) == 0)
+        mover_measure(&inside, ret);
+}
+
 static int ready(const struct mover_guest *guest, uint32_t link_kbps, struct err *err)
 {
     struct mover_guest inside;
@@ -116,6 +126,7 @@ const struct mover_ops mover_lxc_ops = {
     .name = "criu",
     .check = check,
     .look = look,
+    .measure = measure,
     .ready = ready,
     .copy = copy,
     .capture = capture,

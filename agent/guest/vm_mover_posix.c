@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,6 +91,19 @@ static int look(const struct mover_guest *guest, struct look *ret, struct err *e
                          .can_pre = moves,
                          .can_lazy = moves}; /* the target has to be able to */
     return 0;
+}
+
+/* Its memory comes to lie where it stays, and is counted when it is placed. */
+static void measure(const struct mover_guest *guest, struct look *ret)
+{
+    enum { BLOCK = 512 }; /* of st_blocks */
+    struct stat overlay;
+    struct vm_paths vm;
+
+    *ret = (struct look){0};
+    find_paths(guest, &vm);
+    if (stat(vm.overlay, &overlay) == 0)
+        ret->files_bytes = (uint64_t)overlay.st_blocks * BLOCK;
 }
 
 static int resume(const struct mover_guest *guest, struct err *err)
@@ -270,6 +284,7 @@ const struct mover_ops mover_vm_ops = {
     .is_live = true,
     .check = check,
     .look = look,
+    .measure = measure,
     .capture = capture,
     .expect = expect,
     .receive = receive,

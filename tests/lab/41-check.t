@@ -30,6 +30,8 @@ becomes 'nothing speaks against it' '' codes free
 ok 'a table for people says it' wait_until 60 on 3 sh -c 'skein guest migrate free --check | grep -q "^free: possible, stop-and-copy"'
 carried() { check free | jq '.memory_bytes > 10000 and .processes == 2 and .blackout_ms > 0'; }
 becomes 'it says what is to be carried' true carried
+has_room() { check free | jq -e --arg n "$node" '.chosen != $n and .room.files_bytes > 0 and .room.memory_bytes > 0'; }
+ok 'and what is free where it would go' wait_until 60 has_room
 has_note() { check free --downtime 1ms | jq -e '[.reasons[] | select(.severity == "note") | .code] | index("downtime")'; }
 ok 'more than the downtime is a note' wait_until 60 has_note
 becomes 'one bound to its node cannot' place codes web

@@ -123,9 +123,21 @@ stayed killed
 lab start "$to"
 left_nothing killed
 
+# No room: refused before anything is copied, and said beforehand; and what vanishes amid the copy
 on "${to#n}" sh -c 'mount -t tmpfs -o size=100m full /var/lib/skein/volumes'
-begin
+lacks="$to has [0-9]* MiB free for volumes, it brings 3[0-9][0-9] MiB"
+refused 'a target without room' 1 "$lacks" on "$w" skein guest migrate big --to "$to" --timeout 120s
+fails 'tried again, it is refused again' move big
+is 'and no file was copied' "$(files_told)" 0
+becomes 'nothing of it is there' '' staged "$to" big
+is 'a check says so' "$(check '[.reasons[] | select(.severity == "obstacle") | .code] | join(" ")')" room
+is 'in the same words' "$(check '.reasons[] | select(.code == "room") | .text' | grep -c "$lacks")" 1
+on "${to#n}" sh -c 'umount /var/lib/skein/volumes; mount -t tmpfs -o size=400m full /var/lib/skein/volumes'
+is 'with room there it could' "$(check '.verdict')" possible
+begin --bandwidth 100mbit
+on "${to#n}" sh -c 'cat /dev/zero >/var/lib/skein/volumes/ballast' 2>/dev/null
 stayed full
+on "${to#n}" rm -f /var/lib/skein/volumes/ballast
 left_nothing full
 ok 'full: who asked hears why' grep -q 'No space' "$work/slow"
 on "${to#n}" umount /var/lib/skein/volumes

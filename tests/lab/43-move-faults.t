@@ -278,22 +278,37 @@ fail() {
     settle
     "${@:3}"
     begin_move
+    if [ -n "$fills" ]; then
+        wait_until 120 is_held "$source"
+        fill_up
+        release
+    fi
     wait "$mover"
     rc=$?
     release
     free_room
     after "$1" kept "$2" || return
     is "$1: the move was refused" "$rc" 1
-    case $2 in *'No space') ok "$1: who asked hears why" grep -q 'No space' "$work/move" ;; esac
+    case $2 in *'No space' | *'MiB free'*) ok "$1: who asked hears why" grep -q "${2##*.\*}" "$work/move" ;; esac
 }
-full=''
-no_room() {
-    full=$1
-    on "${target#n}" sh -c 'mkdir -p "$0" && mount -t tmpfs -o size=64k,mode=711 full "$0"' "$full"
+full='' fills=''
+# A disk of SIZE at the target
+disk_of() {
+    full=$2
+    on "${target#n}" sh -c 'mkdir -p "$0" && mount -t tmpfs -o "size=$1,mode=711" full "$0"' "$full" "$1"
 }
+no_room() { disk_of 64k "$1"; }
+# It had room when it was asked; amid the copy there is none
+room_vanishes() {
+    disk_of 200m "$1"
+    fills=yes
+    disturb "$source" dump before hold
+}
+# All of it but what a page or two take
+fill_up() { on "${target#n}" sh -c '! cat /dev/zero >"$0/ballast" 2>/dev/null && truncate -s -64k "$0/ballast"' "$full"; }
 free_room() {
     [ -z "$full" ] || on "${target#n}" umount -l "$full"
-    full=''
+    full='' fills=''
 }
 at_source() { disturb "$source" "$@"; }
 at_target() { disturb "$target" "$@"; }
@@ -317,8 +332,10 @@ each_kind() {
     failing 'criu fails to dump' "${undone}made to fail" at_source dump before fail
     failing 'criu fails to restore' 'migration-return.*made to fail' at_target restore before fail
     failing 'an image is damaged' 'migration-return' at_source dump after damage
-    failing 'no room for its memory' "${undone}No space" no_room /run/skein/guests
-    failing 'no room for its volume' "${undone}No space" no_room /var/lib/skein/volumes
+    failing 'no room for its memory' "${undone}MiB free for memory" no_room /run/skein/guests
+    failing 'no room for its volume' "${undone}MiB free for volumes" no_room /var/lib/skein/volumes
+    failing 'the room for its memory vanishes' "${undone}No space" room_vanishes /run/skein/guests
+    failing 'the room for its volume vanishes' "${undone}No space" room_vanishes /var/lib/skein/volumes
     struck committed source link kept 'migration-done'
     struck copied source link kept 'migration-abort'
     struck copying source skeind kept 'migration-abort'

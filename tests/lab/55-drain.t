@@ -91,6 +91,30 @@ is 'and was told why' "$(on 1 skein events | grep -c 'guest-leave.*odd.*not left
 is 'the one with the volume runs on' "$(json 1 '"\(.node) \(.state)"' skein guest show kept)" 'n2 running'
 ok 'the end of that' on 1 skein node undrain n2
 
+# A target without room is passed by, and where none has any that is said
+small_disk() { on "${1#n}" mount -t tmpfs -o size=16m,mode=711 small /var/lib/skein/volumes; }
+no_kept() { on 1 skein guest stop kept && on 1 skein guest rm kept; }
+ok 'the one with the volume is not needed any more' no_kept
+for k in 1 3; do on 1 skein node cordon "n$k" >/dev/null; done
+ok 'one with a larger volume' on 1 skein guest run heavy --image web --volume data:/data -- /bin/sleep 3600
+for k in 1 3; do on 1 skein node uncordon "n$k" >/dev/null; done
+ok 'of 24 MiB' on 1 skein guest exec heavy -- /bin/dd if=/dev/urandom of=/data/blob bs=1M count=24
+first=$(json 1 .chosen skein guest migrate heavy --check)
+second=n$((4 - ${first#n}))
+ok "a disk of 16 MiB on $first" small_disk "$first"
+heavy() { json 1 ".guests[] | select(.guest == \"heavy\") | $1" skein node drain n2 --dry-run; }
+becomes 'a check passes it by' "$second" json 1 .chosen skein guest migrate heavy --check
+becomes 'so does a dry run' "$second true" heavy '"\(.to) \(.goes)"'
+ok 'and the drain' on 1 skein node drain n2
+is 'which moved it to the other' "$(json 1 '"\(.node) \(.state)"' skein guest show heavy)" "$second running"
+ok 'n2 is back' on 1 skein node undrain n2
+ok 'with a small disk, too' small_disk n2
+becomes 'no target has room: a check says so' room json 1 \
+    '[.reasons[] | select(.severity == "obstacle" and .code == "room") | .code] | join(" ")' skein guest migrate heavy --check
+refused 'a drain says so' 3 'heavy.*MiB free for volumes, it brings 2[0-9] MiB' on 1 skein node drain "$second"
+is 'it runs on' "$(json 1 '"\(.node) \(.state)"' skein guest show heavy)" "$second running"
+ok 'the end of this one' on 1 skein node undrain "$second"
+
 # A migration is listed while it is in flight, and an unknown one cannot be called off
 refused 'no such migration' 1 'over or was never' on 1 skein migration cancel 4711
 refused 'nor shown' 1 'in flight' on 1 skein migration show 4711

@@ -22,6 +22,15 @@ static void *room(uint32_t n, size_t size)
     return list;
 }
 
+static void room_random(struct prng *p, struct node_room *ret)
+{
+    ret->is_known = prng_one_in(p, 2);
+    ret->files_bytes = prng_next(p);
+    ret->volumes_bytes = prng_next(p);
+    ret->is_one = prng_one_in(p, 2);
+    ret->memory_bytes = prng_next(p);
+}
+
 static void report_random(struct prng *p, struct node_report *ret)
 {
     ret->n_guests = prng_below(p, 4);
@@ -66,6 +75,8 @@ static void report_random(struct prng *p, struct node_report *ret)
         ret->moves[i].memory_here = prng_one_in(p, 2);
         ret->moves[i].activates = prng_one_in(p, 2);
         ret->moves[i].never_ran = prng_one_in(p, 2);
+        ret->moves[i].no_room = prng_one_in(p, 2);
+        room_random(p, &ret->moves[i].room);
         ret->moves[i].progress.round = prng_below(p, 9);
         ret->moves[i].progress.is_files = prng_below(p, 2) == 1;
         ret->moves[i].progress.done_bytes = prng_next(p);
@@ -180,6 +191,9 @@ void message_random(struct prng *p, enum message_type type, struct message *ret)
         ret->not_leader.term = prng_next(p) % 9;
         break;
     case MESSAGE_CAPTURE:
+        ret->capture.migration = prng_next(p);
+        room_random(p, &ret->capture.room);
+        break;
     case MESSAGE_RUNNING:
         ret->migration = prng_next(p);
         break;

@@ -63,6 +63,7 @@ struct world {
     int fail_code;
     enum guest_kind kind;       /* of guests that are created; 0 = cells */
     enum move_mode mode;        /* of captures; 0 = stop-and-copy */
+    unsigned full_node;         /* has no room for anything; 0 = none */
     uint64_t copy_us;           /* what a capture takes; 0 = WORLD_COPY_US */
     uint32_t rounds;            /* of pre-copy, that a capture tells of; 0 = none */
     bool loses_streams;         /* what a capture wrote arrives nowhere */

@@ -152,9 +152,15 @@ static int do_capture(struct world *w, struct world_guard *g, const struct guard
                       struct guard_reply *reply)
 {
     struct guard_report *copy = world_guard_copy(g, request->copy.guest);
+    const struct room_need brings = {.files_bytes = 300 << 20};
+    struct err err;
 
     if (copy == NULL || copy->state != GUEST_RUNNING)
         return -EBUSY;
+    if (room_check(&request->wish.room, &brings, request->wish.target, &err) < 0) {
+        snprintf(reply->text, sizeof(reply->text), "%s", err.text);
+        return err.code;
+    }
     copy->state = GUEST_HANDED_OVER;
     copy->frozen_by |= FROZEN_BY_MIGRATION;
     copy->migration = request->migration;
@@ -246,6 +252,8 @@ static int do_work(struct world *w, unsigned i, const struct guard_request *requ
         w->restored = request->digest[0];
         return do_start(w, g, request);
     case GUARD_PREPARE:
+        reply->room = (struct node_room){.is_known = true,
+                                         .files_bytes = (i == w->full_node ? 120 : 1000) << 20};
         return do_prepare(g, request);
     case GUARD_CAPTURE:
         return do_capture(w, g, request, reply);
@@ -314,7 +322,7 @@ void world_guard_reply(struct world *w, struct world_pending *p)
     done.digest[0] = w->n_checkpoints; /* SEND's, as are … */
     done.may_continue = !w->is_full;
     done.sent = w->since == 0 ? reply.bytes : 10;
-    if (reply.code < 0)
+    if (reply.code < 0 && reply.text[0] == '\0')
         snprintf(reply.text, sizeof(reply.text), "made to fail (%s)", strerror(-reply.code));
     reply.n_reports = p->request->op == GUARD_LIST ? g->n_guests : 0;
     reply.reports = g->guests;

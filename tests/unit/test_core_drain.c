@@ -148,6 +148,102 @@ static void a_new_leader_counts_anew(void **unused)
     world_deinit(&w);
 }
 
+/* No other node has lost anything by it, and the guest ran on. */
+static void assert_has_gone_to(struct world *w, unsigned from, unsigned to)
+{
+    unsigned at = 0;
+
+    assert_int_equal(world_n_running(w, "web", &at), 1);
+    assert_int_equal(at, to);
+    assert_null(world_copy(w, 6 - from - to, "web"));
+    assert_int_equal(world_copy(w, to, "web")->n_starts, 1);
+}
+
+/* The better one has no room: the drain does not insist on it, nor wait. */
+static void a_full_target_is_passed_by(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    w.full_node = from == 1 ? 2 : 1;
+    drain(&w, from, 0);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_non_null(strstr(w.records, "MiB free for files, it brings 300 MiB"));
+    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    world_deinit(&w);
+}
+
+/* Nowhere to go: it stays, the reason is told, and it goes when there is room again. */
+static void a_full_cluster_keeps_it(void **unused)
+{
+    struct world w;
+    unsigned from, to;
+
+    (void)unused;
+    lives(&w, 2);
+    from = created(&w, "web", RESTART_ALWAYS);
+    to = 3 - from;
+    w.full_node = to;
+    drain(&w, from, 0);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_NO_PLACE);
+    assert_non_null(strstr(w.answer.text, "has 120 MiB free for files, it brings 300 MiB"));
+    world_run(&w, 20000); /* the move's own failure is forgotten by now */
+    assert_int_equal(world_n_running(&w, "web", &from), 1);
+    assert_int_equal(from, 3 - to);
+    w.full_node = 0;
+    world_run(&w, 60000);
+    assert_int_equal(world_n_running(&w, "web", &from), 1);
+    assert_int_equal(from, to);
+    world_deinit(&w);
+}
+
+/* Likewise a move whose target nobody named; one that is named is tried each time. */
+static void a_move_without_a_target_passes_a_full_one_by(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    w.full_node = from == 1 ? 2 : 1;
+    for (int i = 0; i < 2; i++) {
+        world_migrate(&w, "web", w.full_node);
+        assert_true(world_answered(&w, 2000));
+        assert_int_equal(w.answer.kind, ANSWER_REFUSED);
+        assert_non_null(strstr(w.answer.text, "has 120 MiB free for files, it brings 300 MiB"));
+        assert_int_equal(world_copy(&w, from, "web")->state, GUEST_RUNNING);
+    }
+    world_migrate(&w, "web", 0);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    world_deinit(&w);
+}
+
+/* The same, of a leader that has not heard of it before. */
+static void a_move_finds_out_that_the_first_target_is_full(void **unused)
+{
+    struct world w;
+    unsigned from;
+
+    (void)unused;
+    lives(&w, 3);
+    from = created(&w, "web", RESTART_ALWAYS);
+    w.full_node = from == 1 ? 2 : 1;
+    world_migrate(&w, "web", 0);
+    assert_true(world_answered(&w, 2000));
+    assert_int_equal(w.answer.kind, ANSWER_DONE);
+    assert_non_null(strstr(w.records, "MiB free for files"));
+    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    world_deinit(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +253,10 @@ int main(void)
         cmocka_unit_test(a_guest_with_volumes_is_not_stopped),
         cmocka_unit_test(an_end_of_the_drain_ends_its_deadline),
         cmocka_unit_test(a_new_leader_counts_anew),
+        cmocka_unit_test(a_full_target_is_passed_by),
+        cmocka_unit_test(a_full_cluster_keeps_it),
+        cmocka_unit_test(a_move_without_a_target_passes_a_full_one_by),
+        cmocka_unit_test(a_move_finds_out_that_the_first_target_is_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,6 +234,7 @@ static void replies_are_read_back(void **state)
         reply.stats = (struct guard_stats){1, 2, 3, 4, GUARD_UNKNOWN};
         reply.mode = MOVE_POST;
         reply.progress = (struct move_progress){1, true, 2, 3, 4};
+        reply.room = (struct node_room){true, 5, 6, true, 7};
         reply.n_reports = 2;
         reply.reports = reports;
         assert_int_equal(guard_reply_decode(buffer, encoded_reply(&reply), &back), 0);
@@ -250,6 +251,8 @@ static void replies_are_read_back(void **state)
         assert_int_equal(back.mode, is_timed ? MOVE_POST : 0);
         assert_int_equal(back.progress.total_bytes, is_timed || op == GUARD_PROGRESS ? 3 : 0);
         assert_int_equal(back.progress.blackout_ms, is_timed || op == GUARD_PROGRESS ? 4 : 0);
+        assert_int_equal(back.room.is_known, op == GUARD_PREPARE);
+        assert_int_equal(back.room.memory_bytes, op == GUARD_PREPARE ? 7 : 0);
         assert_int_equal(back.n_reports, op == GUARD_LIST ? 2 : 0);
         if (op == GUARD_LIST) {
             assert_string_equal(back.reports[1].guest, "db");

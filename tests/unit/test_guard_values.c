@@ -137,8 +137,13 @@ static void record_is_read_back_and_no_part_of_it(void **state)
 static void job_and_result_are_read_back(void **state)
 {
     char *argv[] = {(char *)"sh", (char *)"-c", NULL};
-    struct job_result result = {
-        .id = 3, .code = -EIO, .text = "why", .pid = 8, .bytes = 1, .mode = MOVE_POST};
+    struct job_result result = {.id = 3,
+                                .code = -EIO,
+                                .text = "why",
+                                .pid = 8,
+                                .bytes = 1,
+                                .mode = MOVE_POST,
+                                .room = {true, 5, 6, false, 7}};
     struct job_result result_back;
     struct job job, back;
     struct writer w;
@@ -151,7 +156,8 @@ static void job_and_result_are_read_back(void **state)
     fill_run(&job.run);
     job.n_argv = 2;
     job.argv = argv;
-    job.wish = (struct mode_wish){{MOVE_PRE, 50, 20000, 4}, 100000, 300000, true, false};
+    job.wish = (struct mode_wish){
+        .terms = {MOVE_PRE, 50, 20000, 4}, .link_kbps = 100000, .target_can_lazy = true};
     writer_init(&w, buffer, sizeof(buffer));
     job_encode(&job, &w);
     assert_int_equal(job_decode(buffer, w.size, &back), 0);
@@ -170,6 +176,9 @@ static void job_and_result_are_read_back(void **state)
     assert_int_equal(result_back.code, -EIO);
     assert_string_equal(result_back.text, "why");
     assert_int_equal(result_back.mode, MOVE_POST);
+    assert_true(result_back.room.is_known);
+    assert_int_equal(result_back.room.files_bytes, 5);
+    assert_int_equal(result_back.room.memory_bytes, 7);
 }
 
 int main(void)

@@ -40,6 +40,9 @@ static void test_codec(void **unused)
     static uint8_t bytes[LOOK_MAX_BYTES];
     struct look look = {.memory_bytes = 1,
                         .files_bytes = 2,
+                        .volumes_bytes = 4,
+                        .shm_bytes = 5,
+                        .stages_memory = true,
                         .ahead_bytes = 1,
                         .n_ahead = 7,
                         .dirty_bytes_per_s = 9,
@@ -61,6 +64,9 @@ static void test_codec(void **unused)
     assert_int_equal(look_decode(bytes, w.size, &back), 0);
     assert_int_equal(back.n_reasons, LOOK_MAX_REASONS);
     assert_int_equal(back.files_bytes, 2);
+    assert_int_equal(back.volumes_bytes, 4);
+    assert_int_equal(back.shm_bytes, 5);
+    assert_true(back.stages_memory);
     assert_int_equal(back.ahead_bytes, 1);
     assert_int_equal(back.n_ahead, 7);
     assert_int_equal(back.dirty_bytes_per_s, 9);

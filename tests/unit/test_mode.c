@@ -187,9 +187,10 @@ static void the_last_round_takes_a_part_of_the_downtime(void **unused)
 
 static void a_wish_survives_the_way(void **unused)
 {
-    const struct mode_wish wish = {{MOVE_PRE, 50, 20000, 4}, 100000, 300000, true, false};
+    const struct mode_wish wish = {{MOVE_PRE, 50, 20000, 4}, 100000, 300000, true, false, "n2",
+                                   {true, 5, 6, true, 7}};
     struct mode_wish back;
-    uint8_t bytes[32];
+    uint8_t bytes[64];
     struct writer w;
     struct reader r;
 
@@ -205,6 +206,11 @@ static void a_wish_survives_the_way(void **unused)
     assert_int_equal(back.copy_kbps, 300000);
     assert_true(back.target_can_lazy);
     assert_false(back.allows_post);
+    assert_string_equal(back.target, "n2");
+    assert_true(back.room.is_known && back.room.is_one);
+    assert_int_equal(back.room.files_bytes, 5);
+    assert_int_equal(back.room.volumes_bytes, 6);
+    assert_int_equal(back.room.memory_bytes, 7);
     bytes[0] = MOVE_POST; /* of which several connections are not possible */
     reader_init(&r, bytes, w.size);
     mode_wish_decode(&r, &back);
