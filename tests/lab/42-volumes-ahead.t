@@ -20,7 +20,7 @@ move() {
 }
 blackout() { jq -r '.blackout_ms | round' <"$work/moved"; }
 # What it said of files on its way
-files_told() { jq -s '[.[] | .migration | select(.what == "files")] | length' <"$work/events"; }
+files_told() { grep '^{' "$work/events" | jq -s '[.[] | .migration | select(.what == "files")] | length'; }
 # What the guest that looks at its files found since the call: it has looked at all of them, twice
 looked() { on "$w" skein guest logs "$1" | tr -d '\r' | grep '^churn: [0-9]* changes'; }
 looks() { looked "$1" | wc -l; }

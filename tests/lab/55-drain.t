@@ -106,13 +106,13 @@ heavy() { json 1 ".guests[] | select(.guest == \"heavy\") | $1" skein node drain
 becomes 'a check passes it by' "$second" json 1 .chosen skein guest migrate heavy --check
 becomes 'so does a dry run' "$second true" heavy '"\(.to) \(.goes)"'
 ok 'and the drain' on 1 skein node drain n2
-is 'which moved it to the other' "$(json 1 '"\(.node) \(.state)"' skein guest show heavy)" "$second running"
+becomes 'which moved it to the other' "$second running" json 1 '"\(.node) \(.state)"' skein guest show heavy
 ok 'n2 is back' on 1 skein node undrain n2
 ok 'with a small disk, too' small_disk n2
 becomes 'no target has room: a check says so' room json 1 \
     '[.reasons[] | select(.severity == "obstacle" and .code == "room") | .code] | join(" ")' skein guest migrate heavy --check
 refused 'a drain says so' 3 'heavy.*MiB free for volumes, it brings 2[0-9] MiB' on 1 skein node drain "$second"
-is 'it runs on' "$(json 1 '"\(.node) \(.state)"' skein guest show heavy)" "$second running"
+becomes 'it runs on' "$second running" json 1 '"\(.node) \(.state)"' skein guest show heavy
 ok 'the end of this one' on 1 skein node undrain "$second"
 
 # A migration is listed while it is in flight, and an unknown one cannot be called off
