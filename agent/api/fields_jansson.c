@@ -54,14 +54,16 @@ int number_of_json(const json_t *params, const char *key, uint64_t otherwise, ui
                    uint64_t *ret, struct err *err)
 {
     const json_t *value = json_object_get(params, key);
+    size_t length = strlen(key);
 
     *ret = otherwise;
     if (value == NULL || json_is_null(value))
         return 0;
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         (uint64_t)json_integer_value(value) > max)
-        return err_set(err, -EINVAL, "%s: must be a whole number from 0 to %llu", key,
-                       (unsigned long long)max);
+        return err_set(err, -EINVAL, "%s: must be a whole number from 0 to %llu%s", key,
+                       (unsigned long long)max,
+                       length > 3 && strcmp(key + length - 3, "_ms") == 0 ? " ms" : "");
     *ret = (uint64_t)json_integer_value(value);
     return 0;
 }

@@ -126,6 +126,12 @@ static int check_value(struct arg_value *value, struct err *err)
     return rc;
 }
 
+/* Before the name of a flag; an operand has none. */
+static const char *dashes_of(const struct value_spec *spec)
+{
+    return spec->type == VALUE_SET || spec->letter != 0 || spec->metavar != NULL ? "--" : "";
+}
+
 static int add_value(struct args *args, const struct value_spec *spec, const char *text,
                      struct err *err)
 {
@@ -138,8 +144,7 @@ static int add_value(struct args *args, const struct value_spec *spec, const cha
     value = &args->values[args->n_values];
     *value = (struct arg_value){.spec = spec, .text = text};
     if (check_value(value, err) < 0)
-        return err_prefix(err, spec->letter != 0 || spec->metavar != NULL ? "--%s" : "%s",
-                          spec->name);
+        return err_prefix(err, "%s%s", dashes_of(spec), spec->name);
     args->n_values++;
     return 0;
 }
@@ -314,6 +319,23 @@ __attribute__((format(printf, 2, 3))) static void text_add(struct text *t, const
         n = t->left > 0 ? (int)t->left - 1 : 0;
     t->at += n;
     t->left -= (size_t)n;
+}
+
+void args_name_refusal(const struct args *args, const char *text, char *ret, size_t size)
+{
+    const char *words = strstr(text, ": ");
+    size_t length = words != NULL ? (size_t)(words - text) : 0;
+
+    for (size_t i = 0; length > 0 && i < args->n_values; i++) {
+        const struct value_spec *spec = args->values[i].spec;
+
+        if (spec->param == NULL || strlen(spec->param) != length ||
+            memcmp(spec->param, text, length) != 0)
+            continue;
+        snprintf(ret, size, "%s%s%s", dashes_of(spec), spec->name, words);
+        return;
+    }
+    snprintf(ret, size, "%s", text);
 }
 
 static void add_usage(struct text *t, const struct command_spec *command)

@@ -92,6 +92,10 @@ int args_parse(const struct command_spec *commands, int argc, char *const argv[]
 /* The (last) value of a flag or operand, or NULL. */
 const struct arg_value *args_find(const struct args *args, const char *name);
 
+/* What skeind says of a parameter ("downtime_ms: ..."), with the name under which it was typed
+ * ("--downtime: ..."); any other text as it is. Cut when too long. */
+void args_name_refusal(const struct args *args, const char *text, char *ret, size_t size);
+
 /* Usage of one command, or the list of all (`command` NULL), into `ret`; cut when too long. */
 void args_help(const struct command_spec *commands, const struct command_spec *command, char *ret,
                size_t size);

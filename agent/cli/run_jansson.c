@@ -12,7 +12,7 @@
 #include "agent/cli/show_jansson.h"
 #include "base/clean.h"
 
-enum { RETRY_MS = 200, RETRY_FOR_MS = 8000 };
+enum { RETRY_MS = 200, RETRY_FOR_MS = 8000, REFUSAL_SIZE = 1024 };
 
 static long long now_ms(void)
 {
@@ -53,10 +53,11 @@ int run_refusal(const struct run *run, const json_t *answer)
     const json_t *error = json_object_get(answer, "error");
     const char *kind = json_string_value(json_object_get(error, "kind"));
     const char *text = json_string_value(json_object_get(error, "text"));
-    char words[64];
+    char words[64], refusal[REFUSAL_SIZE];
 
-    fprintf(stderr, "skein: %s: %s\n", command_words(run, words, sizeof(words)),
-            text != NULL ? text : "skeind gave no reason");
+    args_name_refusal(run->args, text != NULL ? text : "skeind gave no reason", refusal,
+                      sizeof(refusal));
+    fprintf(stderr, "skein: %s: %s\n", command_words(run, words, sizeof(words)), refusal);
     for (size_t i = 0; kind != NULL && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strcmp(kind, kinds[i].kind) == 0)
             return kinds[i].code;

@@ -210,11 +210,44 @@ static void a_plan_without_a_place_says_so(void **context)
     json_decref(plan);
 }
 
+static void a_refusal_names_what_was_typed(void **context)
+{
+    static const struct {
+        const char *line, *text, *wanted;
+    } rows[] = {
+        {"skein guest migrate web --downtime 1h",
+         "downtime_ms: must be a whole number from 0 to 60000 ms",
+         "--downtime: must be a whole number from 0 to 60000 ms"},
+        {"skein guest set web --protect 100ms", "protect_ms: must be from 500ms to 3600000ms",
+         "--protect: must be from 500ms to 3600000ms"},
+        {"skein guest migrate web --to n9", "name: no", "NAME: no"},
+        {"skein node drain n1 --dry-run", "dry_run: must be true or false",
+         "--dry-run: must be true or false"},
+        {"skein guest migrate web", "downtime_ms: must be 1 at least",
+         "downtime_ms: must be 1 at least"},
+        {"skein guest migrate web --downtime 1s", "downtime: no", "downtime: no"},
+        {"skein guest migrate web --to n9", "there is no node n9", "there is no node n9"},
+        {"skein guest migrate web --to n9", ": ", ": "},
+    };
+
+    (void)context;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct args args;
+        struct err err = {0};
+        char text[200];
+
+        assert_int_equal(parse(rows[i].line, &args, &err), 0);
+        args_name_refusal(&args, rows[i].text, text, sizeof(text));
+        assert_string_equal(text, rows[i].wanted);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(command_lines_become_parameters),
         cmocka_unit_test(wrong_command_lines_are_named),
+        cmocka_unit_test(a_refusal_names_what_was_typed),
         cmocka_unit_test(help_is_there_for_everything),
         cmocka_unit_test(lists_are_aligned_tables),
         cmocka_unit_test(objects_results_and_absent_values),
