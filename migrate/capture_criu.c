@@ -18,6 +18,7 @@
 #include "migrate/ahead_criu.h"
 #include "migrate/backlog_linux.h"
 #include "migrate/console_criu.h"
+#include "migrate/dump_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/images_criu.h"
@@ -29,7 +30,6 @@
 #include "migrate/run_criu.h"
 #include "migrate/stream_sodium.h"
 #include "migrate/tree_archive.h"
-#include "migrate/volumes_criu.h"
 
 /* Of a deleted file that is open: criu's own limit of 1 MiB is for those who keep its images. */
 #define GHOST_LIMIT "1G"
@@ -39,14 +39,13 @@ enum { ACCEPTED_MS = 10 }; /* a guest that takes its connections has done so wit
 /* A dump under way, and what its arguments point into. */
 struct dump {
     struct criu_run run;
-    char pid[16], network[64], gate[256], parent[ROUND_NAME_SIZE + 4];
+    char parent[ROUND_NAME_SIZE + 4];
     int go;     /* a byte lets it pass its gate; -1: it did */
     int ready;  /* it says that it is at its gate; POST: and when all but the memory is written */
     int socket; /* POST: that is given out here. Else -1 */
     struct progress progress;
     struct ahead ahead;
-    struct volume_words volumes;
-    struct console_words console;
+    struct dump_words words;
 };
 
 /* Starts it with our end of a socket kept. */
@@ -113,47 +112,15 @@ static void name_parent(struct dump *d, uint32_t n_rounds)
 static int start_dump(struct dump *d, const struct mover_guest *guest,
                       const struct mover_paths *paths, bool is_lazy, struct err *err)
 {
-    struct stat status;
     char byte;
-    int r;
+    int r = dump_init(guest, paths, &d->words, &d->run, err);
 
-    if (stat(guest->netns, &status) < 0)
-        return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
-                       guest->netns);
-    snprintf(d->gate, sizeof(d->gate), "%s/", guest->freezer);
-    snprintf(d->pid, sizeof(d->pid), "%d", guest->pid);
-    snprintf(d->network, sizeof(d->network), "net[%llu]:net", (unsigned long long)status.st_ino);
-    d->run = (struct criu_run){
-        .what = "dump",
-        .directory = paths->images,
-        .inherited = -1,
-        .gate = d->gate,
-        .arguments = {"--tree",
-                      d->pid,
-                      "--external",
-                      d->network,
-                      "--external",
-                      "mnt[" GROUND_DEV "]:dev",
-                      "--external",
-                      "mnt[" GROUND_SHM "]:shm",
-                      "--external",
-                      "mnt[" GROUND_LOG "]:log",
-                      "--manage-cgroups=ignore",
-                      "--tcp-established",
-                      "--file-locks",
-                      "--network-lock",
-                      "skip",
-                      "--ghost-limit",
-                      GHOST_LIMIT,
-                      "--leave-running",
-                      "--freeze-cgroup",
-                      guest->freezer},
-    };
-    name_parent(d, rounds_count(paths));
-    volumes_name_to_dump(guest, &d->volumes, &d->run);
-    r = console_name_to_dump(guest, paths, &d->console, &d->run, err);
     if (r < 0)
         return r;
+    criu_add_argument(&d->run, "--tcp-established");
+    criu_add_argument(&d->run, "--ghost-limit");
+    criu_add_argument(&d->run, GHOST_LIMIT);
+    name_parent(d, rounds_count(paths));
     d->run.presence = presence_begin(paths->dumper, err);
     if (d->run.presence < 0)
         return d->run.presence;

@@ -20,6 +20,7 @@
 #include "base/tree_posix.h"
 #include "migrate/connections.h"
 #include "migrate/console_criu.h"
+#include "migrate/dump_criu.h"
 #include "migrate/freezer_cgroup.h"
 #include "migrate/ground_criu.h"
 #include "migrate/increment_criu.h"
@@ -71,9 +72,7 @@ struct taking {
     struct criu_run run;
     bool is_dumping;
     int go, ready; /* its gate's; -1: closed */
-    char pid[16], network[64], gate[256];
-    struct volume_words volumes;
-    struct console_words console;
+    struct dump_words words;
 };
 
 struct holding {
@@ -108,38 +107,20 @@ static int check_memory(const struct mover_guest *guest, struct err *err)
 /* Up to its gate, where it looks at the guest's freezer: until then the guest runs. */
 static int start_dump(struct taking *t, struct err *err)
 {
-    const struct mover_guest *guest = t->guest;
-    struct stat status;
     char byte;
-    int r;
+    int r = dump_init(t->guest, &t->paths, &t->words, &t->run, err);
 
-    if (stat(guest->netns, &status) < 0)
-        return err_set(err, -errno, "guest %s has no network namespace %s", guest->name,
-                       guest->netns);
-    snprintf(t->gate, sizeof(t->gate), "%s/", guest->freezer);
-    snprintf(t->pid, sizeof(t->pid), "%d", guest->pid);
-    snprintf(t->network, sizeof(t->network), "net[%llu]:net", (unsigned long long)status.st_ino);
-    t->run = (struct criu_run){
-        .what = "dump",
-        .directory = t->paths.images,
-        .inherited = -1,
-        .gate = t->gate,
-        .arguments = {"--tree", t->pid, "--external", t->network, "--external",
-                      "mnt[" GROUND_DEV "]:dev", "--external", "mnt[" GROUND_SHM "]:shm",
-                      "--external", "mnt[" GROUND_LOG "]:log", "--manage-cgroups=ignore",
-                      "--tcp-close", "--skip-in-flight", "--file-locks", "--network-lock", "skip",
-                      "--leave-running", "--freeze-cgroup", guest->freezer},
-    };
+    if (r < 0)
+        return r;
+    criu_add_argument(&t->run, "--tcp-close");
+    criu_add_argument(&t->run, "--skip-in-flight");
     if (t->is_tracked)
         criu_add_argument(&t->run, "--track-mem");
     if (t->is_increment) {
         criu_add_argument(&t->run, "--prev-images-dir");
         criu_add_argument(&t->run, INCREMENT_BASE);
     }
-    volumes_name_to_dump(guest, &t->volumes, &t->run);
-    r = console_name_to_dump(guest, &t->paths, &t->console, &t->run, err);
-    if (r == 0)
-        r = standstill_prepare(&t->standstill, guest, &t->run, err);
+    r = standstill_prepare(&t->standstill, t->guest, &t->run, err);
     if (r < 0)
         return r;
     r = criu_start_at_gate(&t->run, &t->ready, &t->go, err);
@@ -148,7 +129,7 @@ static int start_dump(struct taking *t, struct err *err)
         return r;
     }
     t->is_dumping = true;
-    r = standstill_watch(&t->standstill, guest, &t->run, err);
+    r = standstill_watch(&t->standstill, t->guest, &t->run, err);
     if (r == 0 && read(t->ready, &byte, 1) != 1)
         r = err_set(err, -EIO, "criu does not wait for the guest to stand still");
     return r;

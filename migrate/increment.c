@@ -67,7 +67,12 @@ int increment_chain_decode(const void *data, size_t size, struct increment_chain
     return 0;
 }
 
+bool increment_is_pages(const char *file)
+{
+    return strncmp(file, "pages-", 6) == 0;
+}
+
 bool increment_is_memory(const char *file)
 {
-    return strncmp(file, "pages-", 6) == 0 || strncmp(file, "pagemap-", 8) == 0;
+    return increment_is_pages(file) || strncmp(file, "pagemap-", 8) == 0;
 }

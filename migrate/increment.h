@@ -44,5 +44,7 @@ int increment_chain_decode(const void *data, size_t size, struct increment_chain
 
 /* Of image files: those that hold memory and say which. */
 bool increment_is_memory(const char *file);
+/* It holds pages, and nothing of which they are. */
+bool increment_is_pages(const char *file);
 
 #endif

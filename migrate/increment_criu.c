@@ -68,11 +68,6 @@ bool increment_begin(const struct mover_guest *guest, uint64_t since_us,
     return is_increment;
 }
 
-static bool is_pages(const char *name)
-{
-    return strncmp(name, "pages-", 6) == 0;
-}
-
 /* How much memory there is in it, in how many files. */
 static int count_memory(int images, struct increment_chain *ret, struct err *err)
 {
@@ -89,7 +84,7 @@ static int count_memory(int images, struct increment_chain *ret, struct err *err
     rewinddir(directory);
     while ((entry = readdir(directory)) != NULL) {
         ret->n_files += increment_is_memory(entry->d_name);
-        if (is_pages(entry->d_name) && fstatat(images, entry->d_name, &status, 0) == 0)
+        if (increment_is_pages(entry->d_name) && fstatat(images, entry->d_name, &status, 0) == 0)
             ret->whole_bytes += (uint64_t)status.st_size;
     }
     closedir(directory);
@@ -129,9 +124,9 @@ static void strip(int images, const char *name)
     struct stat status;
 
     if (name[0] == '.' || strcmp(name, NOTE) == 0 || strcmp(name, CRIU_FIRST_IMAGE) == 0 ||
-        (increment_is_memory(name) && !is_pages(name)))
+        (increment_is_memory(name) && !increment_is_pages(name)))
         return;
-    if (!is_pages(name)) {
+    if (!increment_is_pages(name)) {
         (void)unlinkat(images, name, 0);
         return;
     }
