@@ -96,7 +96,7 @@ struck 'criu, amid the pages' splice
 struck 'criu, between two images' core-
 struck 'criu, and who started it' splice $stopped
 struck 'criu, and who started it, for good' splice $killed
-is 'it is the process that it was' "$(likeness "$pid")" "$before"
+becomes 'it is the process that it was' "$before" likeness "$pid" # not while another checkpoint is taken
 is 'by the same connection' "$(client_log | grep -cE 'lost|served_again')" 0
 ok 'it reads all of its memory' reads_all
 is 'no page is wrong' "$(bad)" 0
