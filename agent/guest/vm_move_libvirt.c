@@ -28,9 +28,11 @@
 #include "base/log.h"
 #include "migrate/progress_posix.h"
 #include "migrate/tunnel_posix.h"
+#include "migrate/tunnel_spill_posix.h"
 
 enum {
-    STOP_LIMIT_MS = 30000, /* for libvirt to take back a move that failed */
+    STOP_LIMIT_MS = 30000,   /* for libvirt to take back a move that failed */
+    CANCEL_LIMIT_MS = 10000, /* for QEMU to cancel it, with nothing broken */
     TELL_STEP_MS = 250,
     BRIEF_ROUNDS = 3, /* of pre-copy, in which it is hoped to stand still for … */
     BRIEF_PART = 3,   /* … this part of what is allowed */
@@ -324,6 +326,38 @@ static int follow(struct move *move, struct err *err)
     }
 }
 
+static void *cancel(void *opaque)
+{
+    struct move *move = opaque;
+
+    (void)virDomainAbortJob(move->call.domain);
+    return NULL;
+}
+
+/* What goes to libvirt's end and the disks' at the target is broken, and libvirt cancels; what QEMU
+ * writes of the guest goes nowhere meanwhile. */
+static void cancel_unbroken(struct move *move)
+{
+    uint64_t until = now_us() + CANCEL_LIMIT_MS * 1000ull;
+    struct pollfd fds[1 + TUNNEL_SPILL_FDS];
+    struct tunnel_spill spill;
+    struct err unheard; /* then it is cancelled in vain below */
+
+    tunnel_spill_begin(&spill, &move->tunnel);
+    tunnel_end_deinit(&move->tunnel);
+    (void)call_aside(cancel, move, &unheard);
+    for (uint64_t now = now_us(); now < until; now = now_us()) {
+        fds[0] = (struct pollfd){.fd = move->ended, .events = POLLIN};
+        tunnel_spill_poll(&spill, fds + 1);
+        if (poll(fds, 1 + TUNNEL_SPILL_FDS, (int)((until - now) / 1000) + 1) <= 0)
+            continue;
+        if (fds[0].revents != 0)
+            break;
+        tunnel_spill_serve(&spill, fds + 1);
+    }
+    tunnel_spill_end(&spill);
+}
+
 /* Without its connections libvirt's call comes to an end, and the guest goes on. They are closed
  * first: QEMU may stand in a write that nobody takes, and answer nobody until that fails. */
 static void take_back(struct move *move, const struct err *why)
@@ -334,6 +368,8 @@ static void take_back(struct move *move, const struct err *why)
     atomic_store(&move->is_over, true);
     atomic_store(&move->is_held, false);
     tunnel_end_fail(&move->tunnel, why->text);
+    if (move->has_begun && move->asked->request.connections > 1)
+        cancel_unbroken(move);
     tunnel_end_deinit(&move->tunnel);
     if (move->has_begun)
         (void)virDomainAbortJob(move->call.domain);
