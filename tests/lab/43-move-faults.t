@@ -279,7 +279,7 @@ fail() {
     "${@:3}"
     begin_move
     if [ -n "$fills" ]; then
-        wait_until 120 is_held "$source"
+        wait_until 120 is_wired
         fill_up
         release
     fi
@@ -298,12 +298,13 @@ disk_of() {
     on "${target#n}" sh -c 'mkdir -p "$0" && mount -t tmpfs -o "size=$1,mode=711" full "$0"' "$full" "$1"
 }
 no_room() { disk_of 64k "$1"; }
-# It had room when it was asked; amid the copy there is none
+# It had room when it was asked: that is measured before its port is made, where the target is held then
 room_vanishes() {
     disk_of 200m "$1"
     fills=yes
-    disturb "$source" dump before hold
+    hold preparing
 }
+is_wired() { on "${target#n}" test -e /run/skein/netns/web; }
 # All of it but what a page or two take
 fill_up() { on "${target#n}" sh -c '! cat /dev/zero >"$0/ballast" 2>/dev/null && truncate -s -64k "$0/ballast"' "$full"; }
 free_room() {
