@@ -27,6 +27,28 @@ bool move_connections_fit(enum move_mode mode, uint32_t connections)
            (mode == MOVE_PRE && connections > 1 && connections <= MOVE_CONNECTIONS_MAX);
 }
 
+void move_terms_encode(const struct move_terms *terms, struct writer *w)
+{
+    write_u8(w, (uint8_t)terms->mode);
+    write_u32(w, terms->downtime_ms);
+    write_u32(w, terms->bandwidth_kbps);
+    write_u32(w, terms->connections);
+}
+
+void move_terms_decode(struct reader *r, struct move_terms *ret)
+{
+    uint8_t mode = read_u8(r);
+
+    ret->mode = (enum move_mode)mode;
+    ret->downtime_ms = read_u32(r);
+    ret->bandwidth_kbps = read_u32(r);
+    ret->connections = read_u32(r);
+    if (mode < MOVE_AUTO || mode > MOVE_POST || ret->downtime_ms < 1 ||
+        ret->downtime_ms > MOVE_DOWNTIME_MAX_MS ||
+        !move_connections_fit(ret->mode, ret->connections))
+        reader_fail(r);
+}
+
 void move_progress_encode(const struct move_progress *progress, struct writer *w)
 {
     write_u32(w, progress->round);

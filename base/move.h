@@ -47,6 +47,9 @@ int move_mode_parse(const char *text, enum move_mode *ret);
  * may follow ("Postcopy is not yet compatible with multifd", 10.0). */
 bool move_connections_fit(enum move_mode mode, uint32_t connections);
 
+void move_terms_encode(const struct move_terms *terms, struct writer *w);
+/* Terms that are out of bounds fail the reader. */
+void move_terms_decode(struct reader *r, struct move_terms *ret);
 void move_progress_encode(const struct move_progress *progress, struct writer *w);
 void move_progress_decode(struct reader *r, struct move_progress *ret);
 /* How long the rest takes at that rate; 0: nothing is left, or the rate is not known (0). */

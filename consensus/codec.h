@@ -18,8 +18,6 @@ void slice_decode(struct reader *r, struct slice *ret);
 void image_encode(const struct image *image, struct writer *w);
 /* 0, -EBADMSG or -ENOMEM. */
 int image_decode(struct reader *r, struct image *ret);
-void move_terms_encode(const struct move_terms *terms, struct writer *w);
-void move_terms_decode(struct reader *r, struct move_terms *ret);
 void checkpoint_encode(const struct checkpoint *checkpoint, struct writer *w);
 void checkpoint_decode(struct reader *r, struct checkpoint *ret);
 void token_encode(const struct token *token, struct writer *w);

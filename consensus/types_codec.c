@@ -462,22 +462,3 @@ void token_decode(struct reader *r, struct token *ret)
     ret->expires_s = read_u64(r);
     ret->uses_left = read_u32(r);
 }
-
-void move_terms_encode(const struct move_terms *terms, struct writer *w)
-{
-    write_enum(w, terms->mode);
-    write_u32(w, terms->downtime_ms);
-    write_u32(w, terms->bandwidth_kbps);
-    write_u32(w, terms->connections);
-}
-
-void move_terms_decode(struct reader *r, struct move_terms *ret)
-{
-    ret->mode = (enum move_mode)read_enum(r, MOVE_POST);
-    ret->downtime_ms = read_u32(r);
-    ret->bandwidth_kbps = read_u32(r);
-    ret->connections = read_u32(r);
-    if (ret->downtime_ms < 1 || ret->downtime_ms > MOVE_DOWNTIME_MAX_MS ||
-        !move_connections_fit(ret->mode, ret->connections))
-        reader_fail(r);
-}

@@ -269,10 +269,7 @@ enum mode_next mode_next(const struct mode_rounds *rounds, uint64_t memory_bytes
 
 void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 {
-    write_u8(w, (uint8_t)wish->terms.mode);
-    write_u32(w, wish->terms.downtime_ms);
-    write_u32(w, wish->terms.bandwidth_kbps);
-    write_u32(w, wish->terms.connections);
+    move_terms_encode(&wish->terms, w);
     write_u32(w, wish->link_kbps);
     write_u32(w, wish->copy_kbps);
     write_bool(w, wish->target_can_lazy);
@@ -283,19 +280,11 @@ void mode_wish_encode(const struct mode_wish *wish, struct writer *w)
 
 void mode_wish_decode(struct reader *r, struct mode_wish *ret)
 {
-    uint8_t mode = read_u8(r);
-
-    ret->terms.mode = (enum move_mode)mode;
-    ret->terms.downtime_ms = read_u32(r);
-    ret->terms.bandwidth_kbps = read_u32(r);
-    ret->terms.connections = read_u32(r);
+    move_terms_decode(r, &ret->terms);
     ret->link_kbps = read_u32(r);
     ret->copy_kbps = read_u32(r);
     ret->target_can_lazy = read_bool(r);
     ret->allows_post = read_bool(r);
     read_string(r, ret->target, sizeof(ret->target));
     room_decode(r, &ret->room);
-    if (mode < MOVE_AUTO || mode > MOVE_POST ||
-        !move_connections_fit(ret->terms.mode, ret->terms.connections))
-        reader_fail(r);
 }
