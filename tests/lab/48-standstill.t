@@ -3,7 +3,7 @@
 # of a dump, also with the job that started it stopped or killed. The client's connection is silent for the bound and a margin, the
 # cell has all of its pages and none of criu's, the newest whole checkpoint stays, the next one comes, and one is gone on from.
 # limit: 600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$skein_root/deploy/look.sh"
 
 bound_ms=2000 margin_ms=500
