@@ -1,13 +1,13 @@
 #!/bin/bash
 # The move of a virtual machine is disturbed: amid its pre-copy, when it is halted for post-copy and the hand-over is not committed
-# yet, also when the target has received it, when it is committed and the target has not let it go, and while its memory follows it. Then QEMU, libvirtd or the mover of the source or the target is killed, either node loses
-# power, the link between them is cut, or the move is cancelled. The machine runs once afterwards: with its memory where a whole copy
-# of that is left, else booted anew; `events` says which, and nothing half-made stays. A process that is stopped holds the move
-# where it is struck.
+# yet, also when the target has received it, when it is committed and the target has not let it go, and while its memory follows
+# it. Then QEMU, libvirtd or the mover of the source or the target is killed, either node loses power, the link between them is cut,
+# or the move is cancelled. The machine runs once afterwards: with its memory where a whole copy of that is left, else booted anew;
+# `events` says which, and nothing half-made stays. A process that is stopped holds the move where it is struck.
 # MOVE_FAULTS=all (`tests/run faults`) strikes everything everywhere, MOVE_FAULTS='STEP WHO DEED[; …]' only so; without it the most
 # important come once.
 # limit: 3600
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 . "$scenarios/vm.sh"
 
 # ---- what can be done to a move
