@@ -13,6 +13,8 @@ enum {
     BATCH_SIZE = 4096,
     FRAME_SIZE = 1614,
     MIN_QUEUE_SIZE = 8 * FRAME_SIZE,
+    MIN_BURST_SIZE = 16 * 1024,
+    BURST_US = 250,
 };
 
 struct uplink_class {
@@ -51,15 +53,26 @@ static void add(struct batch *b, const char *format, ...)
                                 (int)(at - line), line, b->interface, at + 1);
 }
 
+/* Bytes that may leave at once. A fast link that waited for a timer after each few packets would be
+ * a slow one: HTB then needs more of them than a processor serves. */
+static uint32_t burst_of(uint32_t rate_kbps)
+{
+    uint64_t burst = (uint64_t)rate_kbps * BURST_US / 8000;
+
+    return burst < MIN_BURST_SIZE ? MIN_BURST_SIZE : (uint32_t)burst;
+}
+
 static void add_class(struct batch *b, const struct uplink_class *c, uint32_t rate_kbps)
 {
     uint64_t own_kbps = (uint64_t)rate_kbps * c->percent / 100;
     uint64_t queue = (uint64_t)rate_kbps * c->queue_ms / 8;
+    uint32_t burst = burst_of(rate_kbps) / 2;
 
     add(b,
         "class replace dev @ parent 1:1 classid 1:%u htb prio %u rate %llukbit ceil %ukbit "
-        "burst 8kb cburst 8kb quantum 3300",
-        c->id, c->priority, (unsigned long long)(own_kbps == 0 ? 1 : own_kbps), rate_kbps);
+        "burst %u cburst %u quantum 3300",
+        c->id, c->priority, (unsigned long long)(own_kbps == 0 ? 1 : own_kbps), rate_kbps, burst,
+        burst);
     add(b, "qdisc replace dev @ parent 1:%u handle %u: bfifo limit %llu", c->id, c->id,
         (unsigned long long)(queue < MIN_QUEUE_SIZE ? MIN_QUEUE_SIZE : queue));
 }
@@ -98,9 +111,9 @@ int qos_setup_uplink(const char *interface, uint32_t rate_kbps, struct err *err)
     else
         add(&b, "filter del dev @ parent 1:");
     add(&b,
-        "class replace dev @ parent 1: classid 1:1 htb rate %ukbit ceil %ukbit burst 16kb cburst "
-        "16kb quantum 3300",
-        rate, rate);
+        "class replace dev @ parent 1: classid 1:1 htb rate %ukbit ceil %ukbit burst %u cburst %u "
+        "quantum 3300",
+        rate, rate, burst_of(rate), burst_of(rate));
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
         add_class(&b, &classes[i], rate);
     add_filters(&b);
