@@ -90,14 +90,14 @@ static int bound(const char *what, uint32_t v, uint32_t min, uint32_t max, struc
 
 int health_check_bounds(const struct health_check *health, struct err *err)
 {
-    int rc = bound("health_interval", health->interval_ms, HEALTH_MIN_INTERVAL_MS,
+    int rc = bound("health_interval_ms", health->interval_ms, HEALTH_MIN_INTERVAL_MS,
                    HEALTH_MAX_INTERVAL_MS, err);
 
     if (rc == 0)
-        rc = bound("health_timeout", health->timeout_ms, HEALTH_MIN_TIMEOUT_MS,
+        rc = bound("health_timeout_ms", health->timeout_ms, HEALTH_MIN_TIMEOUT_MS,
                    HEALTH_MAX_TIMEOUT_MS, err);
     if (rc == 0)
-        rc = bound("health_start", health->start_ms, 0, HEALTH_MAX_START_MS, err);
+        rc = bound("health_start_ms", health->start_ms, 0, HEALTH_MAX_START_MS, err);
     if (rc == 0 && (health->retries == 0 || health->retries > HEALTH_MAX_RETRIES))
         rc = err_set(err, -EINVAL, "health_retries: must be from 1 to %d", HEALTH_MAX_RETRIES);
     return rc;

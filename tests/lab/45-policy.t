@@ -20,8 +20,8 @@ ok 'a slice' on 1 skein slice create red --subnet 10.7.0.0/24
 refused 'a check of no known kind' 2 'tcp:PORT' run a --image web --health http:80 -- /bin/true
 refused 'a port that is none' 2 'port' run a --image web --health tcp:70000 -- /bin/true
 refused 'a command that is none' 2 'exec' run a --image web --health exec: -- /bin/true
-refused 'an interval of nothing' 2 'health_interval' run a --image web --health tcp:80 --health-interval 1ms -- /bin/true
-refused 'no retries' 2 'health_retries' run a --image web --health tcp:80 --health-retries 0 -- /bin/true
+refused 'an interval of nothing' 2 '--health-interval' run a --image web --health tcp:80 --health-interval 1ms -- /bin/true
+refused 'no retries' 2 '--health-retries' run a --image web --health tcp:80 --health-retries 0 -- /bin/true
 refused 'times without a check' 2 'health' run a --image web --health-timeout 1s -- /bin/true
 is 'nothing of these is there' "$(json 1 length skein guest list)" 0
 

@@ -81,7 +81,7 @@ for k in 1 3; do on 1 skein node cordon "n$k" >/dev/null; done
 ok 'one with a volume' on 1 skein guest run kept --image web --slice red --volume data:/data -- /bin/misfit mqueue
 for k in 1 3; do on 1 skein node uncordon "n$k" >/dev/null; done
 refused 'no deadline' 2 'is not a time' on 1 skein node drain n2 --deadline soon
-refused 'one that is too far off' 2 'deadline_ms' on 1 skein node drain n2 --deadline 200h
+refused 'one that is too far off' 2 '--deadline' on 1 skein node drain n2 --deadline 200h
 start=$(date +%s%N)
 refused 'a drain with a deadline names the one with a volume' 3 'but for kept' on 1 skein node drain n2 --deadline 3s
 ms=$((($(date +%s%N) - start) / 1000000))
