@@ -168,13 +168,12 @@ static const char *words_of(enum relay_end end)
 }
 
 /* The guest must not run a moment without what holds back its missing pages. */
-static void give_up(struct fetching *f, enum relay_end end)
+static void give_up(struct fetching *f, const char *why)
 {
-    presence_leave_word(f->paths->verdict, words_of(end));
+    presence_leave_word(f->paths->verdict, why);
     while (freezer_kill(f->guest->freezer, NULL) < 0)
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000000}, NULL);
-    kill(f->run.pid, SIGKILL);
-    (void)criu_finish(&f->run, NULL);
+    (void)syscall(SYS_pidfd_send_signal, f->pidfd, SIGKILL, NULL, 0);
     _exit(1);
 }
 
@@ -198,9 +197,12 @@ static void fetch(struct fetching *f)
                           .each = hold_faults,
                           .context = f};
     enum relay_end end = relay_run(&relay);
+    struct err err;
 
-    if (!has_ended(f, end) || criu_finish(&f->run, NULL) < 0)
-        give_up(f, end);
+    if (!has_ended(f, end))
+        give_up(f, words_of(end));
+    if (criu_finish(&f->run, &err) < 0)
+        give_up(f, err.text);
     presence_leave_word(f->paths->verdict, "");
     _exit(0);
 }

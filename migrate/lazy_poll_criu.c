@@ -5,6 +5,11 @@
  * guest has just come to. After an event it does one thing for each process between two such
  * questions, so when many in a row found nothing, nothing is left to be done but what an event
  * brings. That is waited for here, for a moment.
+ *
+ * And it gets its events one by one. Pages that come for a process that has ended meanwhile make it
+ * close that one's userfaultfd, whose own event may be the next of those that it was told of
+ * together: it would read from what it has closed, and fail with all of the guest ("Can't read
+ * uffd message: Bad file descriptor"). An event of what is closed is not told of.
  */
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -20,6 +25,8 @@ __attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event
 {
     int n;
 
+    if (max > 1)
+        max = 1;
     if (timeout_ms == 0 && n_empty >= EMPTY_IN_A_ROW)
         timeout_ms = REST_MS;
     n = (int)syscall(SYS_epoll_pwait, fd, events, max, timeout_ms, NULL, SIGNAL_SET_SIZE);
