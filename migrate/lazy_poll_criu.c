@@ -6,25 +6,30 @@
  * questions, so when many in a row found nothing, nothing is left to be done but what an event
  * brings. That is waited for here, for a moment.
  *
- * And it gets its events one by one. Pages that come for a process that has ended meanwhile make it
- * close that one's userfaultfd, whose own event may be the next of those that it was told of
- * together: it would read from what it has closed, and fail with all of the guest ("Can't read
- * uffd message: Bad file descriptor"). An event of what is closed is not told of.
+ * And it is told of nothing that it has closed: it would read from that, and fail with all of the
+ * guest ("Can't read uffd message: Bad file descriptor"). It closes the userfaultfd of a process
+ * that has all of its memory, and counts on that to end its events. But there are copies of it
+ * for a while (hold_faults in lazy_criu.c), and a process that forks then makes one. Or it closes
+ * that of a process that has ended over another's event: so it gets its events one by one.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define EXPORTED __attribute__((visibility("default")))
+
 enum { EMPTY_IN_A_ROW = 64, REST_MS = 1, SIGNAL_SET_SIZE = 8 };
 
 static unsigned n_empty; /* the process has one thread that asks */
+static int asked = -1;   /* where it asks */
 
-__attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int max,
-                                                      int timeout_ms)
+EXPORTED int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
 {
     int n;
 
+    asked = fd;
     if (max > 1)
         max = 1;
     if (timeout_ms == 0 && n_empty >= EMPTY_IN_A_ROW)
@@ -32,4 +37,16 @@ __attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event
     n = (int)syscall(SYS_epoll_pwait, fd, events, max, timeout_ms, NULL, SIGNAL_SET_SIZE);
     n_empty = n == 0 ? n_empty + (n_empty < EMPTY_IN_A_ROW) : 0;
     return n;
+}
+
+EXPORTED int close(int fd)
+{
+    int before = errno;
+
+    if (asked >= 0)
+        (void)syscall(SYS_epoll_ctl, asked, EPOLL_CTL_DEL, fd, NULL);
+    errno = before;
+    if (fd == asked)
+        asked = -1;
+    return (int)syscall(SYS_close, fd);
 }
