@@ -179,39 +179,21 @@ static int send_trees(struct dump *d, struct stream_out *out, const struct mover
     return r < 0 ? r : stream_out_flush(out, err); /* to be unpacked meanwhile */
 }
 
-/* CRIU refuses connections that nobody has accepted: a guest that has some runs for another moment,
- * out of reach, and takes them. */
-static int let_accept(const struct mover_guest *guest, int backlog, struct err *err)
-{
-    int r;
-
-    if (backlog_drain(backlog, 0))
-        return 0;
-    r = freezer_thaw(guest->freezer, err);
-    if (r < 0)
-        return r;
-    (void)backlog_drain(backlog, ACCEPTED_MS); /* else criu says so */
-    return freezer_freeze(guest->freezer, err);
-}
-
-/* Still, and then out of reach: what comes in between it does not miss while it runs. Checked once
- * more: who came into it from outside meanwhile would stay behind. */
+/* Out of reach, and then still. Checked once more: who came into it from outside meanwhile would
+ * stay behind. */
 static int freeze(const struct mover_guest *guest, const struct mover_order *order,
                   struct mover_report *report, struct err *err)
 {
-    bool has_port = order->close_port != NULL, was_frozen = false;
-    cleanup_close int backlog = has_port ? backlog_open(guest->netns, err) : -1;
-    int r = has_port && backlog < 0 ? backlog : 0;
+    cleanup_close int backlog = order->close_port != NULL ? backlog_open(guest->netns, err) : -1;
+    int r = 0;
 
-    if (r == 0)
-        r = freezer_is_frozen(guest->freezer, &was_frozen, err);
     report->frozen_us = mover_now_us();
+    if (order->close_port != NULL)
+        r = backlog < 0 ? backlog : order->close_port(order->context, err);
+    if (r == 0 && order->close_port != NULL)
+        (void)backlog_drain(backlog, ACCEPTED_MS); /* else criu says so */
     if (r == 0)
         r = freezer_freeze(guest->freezer, err);
-    if (r == 0 && has_port)
-        r = order->close_port(order->context, err);
-    if (r == 0 && has_port && !was_frozen)
-        r = let_accept(guest, backlog, err);
     return r < 0 ? r : mover_check(guest, err);
 }
 

@@ -54,7 +54,7 @@ struct mover_order {
     uint32_t rate_kbps;     /* the stream takes no more; 0 = no limit */
     uint32_t connections;   /* PRE, of a machine: that its memory crosses by; at least 1 */
     uint32_t link_kbps;     /* at which it will cross, as far as is known */
-    /* Called once the guest stands still, and nobody reaches it any more on return: its kernel
+    /* Called right before the guest is frozen, and nobody reaches it any more on return: its kernel
      * would answer for it. NULL: it has no port; a mover that copies live leaves it open. */
     int (*close_port)(void *context, struct err *err);
     void *context;
