@@ -154,7 +154,7 @@ static const char *words_of(enum relay_end end)
 {
     switch (end) {
     case RELAY_NEAR_ENDED:
-        return "criu lazy-pages failed";
+        break; /* criu itself has them */
     case RELAY_FAR_ENDED:
         return "the source gives out no more of its memory";
     case RELAY_STOPPED:
@@ -174,6 +174,7 @@ static void give_up(struct fetching *f, const char *why)
     while (freezer_kill(f->guest->freezer, NULL) < 0)
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000000}, NULL);
     (void)syscall(SYS_pidfd_send_signal, f->pidfd, SIGKILL, NULL, 0);
+    (void)criu_finish(&f->run, NULL);
     _exit(1);
 }
 
@@ -202,7 +203,7 @@ static void fetch(struct fetching *f)
     if (!has_ended(f, end))
         give_up(f, words_of(end));
     if (criu_finish(&f->run, &err) < 0)
-        give_up(f, err.text);
+        give_up(f, end == RELAY_NEAR_ENDED ? err.text : words_of(end));
     presence_leave_word(f->paths->verdict, "");
     _exit(0);
 }

@@ -1,5 +1,5 @@
-/* place: gives guests that wait for a place one, the most important first; see
- * core/internal.h. */
+/* place: gives guests that wait for a place one, the most important first, and knows for a while
+ * which nodes had no room for one that moves; see core/internal.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

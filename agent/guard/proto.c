@@ -305,7 +305,7 @@ static void read_report(struct reader *r, struct guard_report *ret)
     ret->exit_status = (int32_t)read_u32(r);
     ret->pid = read_u32(r);
     ret->n_starts = read_u32(r);
-    if (!name_is_valid(ret->guest) || ret->state < GUEST_STARTING || ret->state > GUEST_RESTORING ||
+    if (!name_is_valid(ret->guest) || ret->state < GUEST_STARTING || ret->state > GUEST_STATE_LAST ||
         ret->frozen_by > (FROZEN_BY_LEASE | FROZEN_BY_MIGRATION | FROZEN_BY_USER))
         reader_fail(r);
 }

@@ -88,6 +88,7 @@ enum guard_guest_state {
     GUEST_RECEIVED,    /* target: verified, nothing runs */
     GUEST_HANDED_OVER, /* source: captured whole, frozen */
     GUEST_RESTORING,
+    GUEST_STATE_LAST = GUEST_RESTORING,
 };
 
 enum { FROZEN_BY_LEASE = 1, FROZEN_BY_MIGRATION = 2, FROZEN_BY_USER = 4 };

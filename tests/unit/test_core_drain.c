@@ -1,4 +1,4 @@
-/* A drain with a deadline, in small worlds. */
+/* Drains with a deadline, and drains and moves that meet nodes without room, in small worlds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,21 +159,35 @@ static void assert_has_gone_to(struct world *w, unsigned from, unsigned to)
     assert_int_equal(world_copy(w, to, "web")->n_starts, 1);
 }
 
-/* The better one has no room: the drain does not insist on it, nor wait. */
+/* Where the guest is; the better one of the two others has no room for it. */
+static unsigned lives_beside_a_full_node(struct world *w)
+{
+    unsigned from;
+
+    lives(w, 3);
+    from = created(w, "web", RESTART_ALWAYS);
+    w->full_node = from == 1 ? 2 : 1;
+    return from;
+}
+
+static void assert_is_done_by_the_third(struct world *w, unsigned from)
+{
+    assert_true(world_answered(w, 2000));
+    assert_int_equal(w->answer.kind, ANSWER_DONE);
+    assert_non_null(strstr(w->records, "MiB free for files, it brings 300 MiB"));
+    assert_has_gone_to(w, from, 6 - from - w->full_node);
+}
+
+/* The drain does not insist on the full one, nor wait. */
 static void a_full_target_is_passed_by(void **unused)
 {
     struct world w;
     unsigned from;
 
     (void)unused;
-    lives(&w, 3);
-    from = created(&w, "web", RESTART_ALWAYS);
-    w.full_node = from == 1 ? 2 : 1;
+    from = lives_beside_a_full_node(&w);
     drain(&w, from, 0);
-    assert_true(world_answered(&w, 2000));
-    assert_int_equal(w.answer.kind, ANSWER_DONE);
-    assert_non_null(strstr(w.records, "MiB free for files, it brings 300 MiB"));
-    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    assert_is_done_by_the_third(&w, from);
     world_deinit(&w);
 }
 
@@ -209,9 +223,7 @@ static void a_move_without_a_target_passes_a_full_one_by(void **unused)
     unsigned from;
 
     (void)unused;
-    lives(&w, 3);
-    from = created(&w, "web", RESTART_ALWAYS);
-    w.full_node = from == 1 ? 2 : 1;
+    from = lives_beside_a_full_node(&w);
     for (int i = 0; i < 2; i++) {
         world_migrate(&w, "web", w.full_node);
         assert_true(world_answered(&w, 2000));
@@ -220,9 +232,7 @@ static void a_move_without_a_target_passes_a_full_one_by(void **unused)
         assert_int_equal(world_copy(&w, from, "web")->state, GUEST_RUNNING);
     }
     world_migrate(&w, "web", 0);
-    assert_true(world_answered(&w, 2000));
-    assert_int_equal(w.answer.kind, ANSWER_DONE);
-    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    assert_is_done_by_the_third(&w, from);
     world_deinit(&w);
 }
 
@@ -233,14 +243,9 @@ static void a_move_finds_out_that_the_first_target_is_full(void **unused)
     unsigned from;
 
     (void)unused;
-    lives(&w, 3);
-    from = created(&w, "web", RESTART_ALWAYS);
-    w.full_node = from == 1 ? 2 : 1;
+    from = lives_beside_a_full_node(&w);
     world_migrate(&w, "web", 0);
-    assert_true(world_answered(&w, 2000));
-    assert_int_equal(w.answer.kind, ANSWER_DONE);
-    assert_non_null(strstr(w.records, "MiB free for files"));
-    assert_has_gone_to(&w, from, 6 - from - w.full_node);
+    assert_is_done_by_the_third(&w, from);
     world_deinit(&w);
 }
 
